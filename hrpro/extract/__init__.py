@@ -1,0 +1,1 @@
+"""Video to features: decode, resize, flow, I3D, weights, extractor."""

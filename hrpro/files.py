@@ -1,0 +1,95 @@
+"""Small file helpers: atomic writes, and paths that must stay inside their folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hrpro.errors import DataError, HrproError
+
+
+@contextmanager
+def atomic_path(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; rename it to `target` if the block succeeds.
+
+    The temporary name keeps the suffix, because writers choose their format by it. On any
+    failure, Ctrl-C included, the temporary file is removed and `target` is left as it was.
+
+    Raises:
+        HrproError: the folder cannot be created or written (read-only, disk full).
+    """
+    target = Path(target)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem[:60]}.", suffix=f".part{target.suffix}", dir=target.parent
+        )
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except OSError as error:
+        raise HrproError(f"{target}: cannot write: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def write_text(target: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(target: str | Path, value: Any) -> None:
+    """Write JSON atomically; NaN and infinity are refused, since other readers choke on them."""
+    write_text(target, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: the file is missing, unreadable or not JSON; names file, line and column.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a UTF-8 text file") from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}"
+        ) from error
+    except RecursionError as error:
+        raise DataError(f"{path}: not usable JSON: nested too deeply") from error
+
+
+def inside(folder: str | Path, name: str) -> Path:
+    """Return `folder / name`, refusing names from data files that would leave `folder`.
+
+    Raises:
+        DataError: `name` is absolute, holds ``..`` or NUL, or resolves outside `folder`.
+    """
+    folder = Path(folder)
+    if not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise DataError(f"{name!r}: not a name inside {folder}")
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{name!r}: leads outside {folder}")
+    return path

@@ -1,0 +1,1 @@
+"""Features to proposals: data, the two stages, losses, proposals, NMS, training, evaluation."""

@@ -1,0 +1,1 @@
+"""Video to detections: extract and localize joined; results, formats, rendering."""
