@@ -1,0 +1,239 @@
+"""Inception-I3D: the two-stream video network whose features temporal localizers are trained on.
+
+Carreira and Zisserman, "Quo Vadis, Action Recognition?" (CVPR 2017), in the layout of the
+kinetics-i3d release: TensorFlow "SAME" padding (the smaller half in front) and BatchNorm with
+eps 1e-3. A snippet of 16 frames at 224 x 224 becomes one vector of 1024 numbers, the average of
+``Mixed_5c`` over its 2 x 7 x 7 positions; one 1x1x1 convolution more gives the 400 Kinetics logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hrpro.errors import WeightsError
+
+FEATURE_DIM = 1024
+"""Width of the feature vector of one stream."""
+
+NUM_KINETICS_CLASSES = 400
+BATCH_NORM_EPS = 1e-3
+STREAM_CHANNELS = {"rgb": 3, "flow": 2}
+"""Input channels of each stream: red, green, blue; or flow u (to the right) and v (down)."""
+
+# Output channels of the six convolutions of a mixed block: branch 0; branch 1 (1x1, 3x3);
+# branch 2 (1x1, 3x3); branch 3 (after the pooling).
+_MIXED_BLOCKS: dict[str, tuple[int, int, int, int, int, int]] = {
+    "Mixed_3b": (64, 96, 128, 16, 32, 32),
+    "Mixed_3c": (128, 128, 192, 32, 96, 64),
+    "Mixed_4b": (192, 96, 208, 16, 48, 64),
+    "Mixed_4c": (160, 112, 224, 24, 64, 64),
+    "Mixed_4d": (128, 128, 256, 24, 64, 64),
+    "Mixed_4e": (112, 144, 288, 32, 64, 64),
+    "Mixed_4f": (256, 160, 320, 32, 128, 128),
+    "Mixed_5b": (256, 160, 320, 32, 128, 128),
+    "Mixed_5c": (384, 192, 384, 48, 128, 128),
+}
+
+
+class I3DOutput(NamedTuple):
+    """What the network says about a batch of B snippets."""
+
+    features: Tensor
+    """``[B, 1024]`` float32, the average of ``Mixed_5c`` over time and space."""
+    logits: Tensor
+    """``[B, 400]`` float32 Kinetics logits before the softmax."""
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's "SAME" padding in front of and behind one axis, the smaller half in front."""
+    overhang = size % stride or stride
+    total = max(kernel - overhang, 0)
+    return total // 2, total - total // 2
+
+
+def _pad_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+    """Zero-pad the last three axes of `x` so that a convolution without padding is "SAME"."""
+    sizes = zip(x.shape[2:], kernel, stride, strict=True)
+    pads = [same_padding(*axis) for axis in sizes]
+    # F.pad lists the last axis first.
+    flat = [side for axis in reversed(pads) for side in axis]
+    return F.pad(x, flat) if any(flat) else x
+
+
+class ConvUnit(nn.Module):
+    """Convolution, BatchNorm and ReLU, "SAME" padded."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1):
+        super().__init__()
+        self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, bias=False)
+        self.bn: nn.Module = nn.BatchNorm3d(out_channels, eps=BATCH_NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, in, T, H, W]`` to ``[B, out, T / stride, H / stride, W / stride]``."""
+        conv = self.conv
+        if conv.stride == (1, 1, 1):  # odd kernels: both halves are equal, no copy is needed
+            padding = tuple(kernel // 2 for kernel in conv.kernel_size)
+            x = F.conv3d(x, conv.weight, conv.bias, padding=padding)
+        else:
+            x = conv(_pad_same(x, conv.kernel_size, conv.stride))
+        return F.relu_(self.bn(x))
+
+    def fold(self) -> None:
+        """Multiply the BatchNorm into the convolution; only right in evaluation mode."""
+        if isinstance(self.bn, nn.BatchNorm3d):
+            self.conv = nn.utils.fuse_conv_bn_eval(self.conv, self.bn)
+            self.bn = nn.Identity()
+
+
+class MaxPoolSame(nn.Module):
+    """Max pooling with "SAME" padding, for inputs that are never negative (after a ReLU).
+
+    TensorFlow ignores the padding in the maximum; a zero does the same beside values >= 0.
+    """
+
+    def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]):
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, T, H, W]``, each axis divided by its stride and rounded up."""
+        sizes = zip(x.shape[2:], self.kernel, self.stride, strict=True)
+        pads = [same_padding(*axis) for axis in sizes]
+        if all(back == front for front, back in pads):
+            padding = tuple(front for front, _ in pads)
+            return F.max_pool3d(x, self.kernel, self.stride, padding)
+        if all(front == 0 for front, _ in pads):  # padding only behind: what ceil_mode does
+            return F.max_pool3d(x, self.kernel, self.stride, ceil_mode=True)
+        return F.max_pool3d(_pad_same(x, self.kernel, self.stride), self.kernel, self.stride)
+
+
+class Mixed(nn.Module):
+    """Inception block: four branches side by side, joined along the channels."""
+
+    def __init__(self, in_channels: int, widths: tuple[int, int, int, int, int, int]):
+        super().__init__()
+        b0, b1_reduce, b1, b2_reduce, b2, b3 = widths
+        self.branch_0 = ConvUnit(in_channels, b0)
+        self.branch_1 = nn.Sequential(
+            ConvUnit(in_channels, b1_reduce), ConvUnit(b1_reduce, b1, kernel=3)
+        )
+        self.branch_2 = nn.Sequential(
+            ConvUnit(in_channels, b2_reduce), ConvUnit(b2_reduce, b2, kernel=3)
+        )
+        self.pool = MaxPoolSame((3, 3, 3), (1, 1, 1))
+        self.branch_3 = ConvUnit(in_channels, b3)
+        self.out_channels = b0 + b1 + b2 + b3
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, in, T, H, W]`` to ``[B, out, T, H, W]``."""
+        branches = (self.branch_0(x), self.branch_1(x), self.branch_2(x))
+        return torch.cat([*branches, self.branch_3(self.pool(x))], dim=1)
+
+
+class InceptionI3D(nn.Module):
+    """The network of one stream. Build a ready one with `load_i3d`.
+
+    Args:
+        in_channels: 3 for RGB, 2 for optical flow.
+        num_classes: width of the classifier, 400 for Kinetics-400.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int = NUM_KINETICS_CLASSES):
+        super().__init__()
+        self.Conv3d_1a_7x7 = ConvUnit(in_channels, 64, kernel=7, stride=2)
+        self.MaxPool3d_2a_3x3 = MaxPoolSame((1, 3, 3), (1, 2, 2))
+        self.Conv3d_2b_1x1 = ConvUnit(64, 64)
+        self.Conv3d_2c_3x3 = ConvUnit(64, 192, kernel=3)
+        self.MaxPool3d_3a_3x3 = MaxPoolSame((1, 3, 3), (1, 2, 2))
+        channels = 192
+        for name, widths in _MIXED_BLOCKS.items():
+            if name == "Mixed_4b":
+                self.MaxPool3d_4a_3x3 = MaxPoolSame((3, 3, 3), (2, 2, 2))
+            elif name == "Mixed_5b":
+                self.MaxPool3d_5a_2x2 = MaxPoolSame((2, 2, 2), (2, 2, 2))
+            block = Mixed(channels, widths)
+            self.add_module(name, block)
+            channels = block.out_channels
+        self.logits = nn.Conv3d(channels, num_classes, kernel_size=1)
+
+    def stages(self) -> list[nn.Module]:
+        """The layers in front of the classifier, in order."""
+        return [module for name, module in self.named_children() if name != "logits"]
+
+    def forward_map(self, x: Tensor) -> Tensor:
+        """``[B, C, T, H, W]`` scaled to [-1, 1] to ``Mixed_5c``, ``[B, 1024, T/8, H/32, W/32]``."""
+        for stage in self.stages():
+            x = stage(x)
+        return x
+
+    def forward(self, x: Tensor) -> I3DOutput:
+        """Features and logits of a batch of snippets, ``[B, C, T, H, W]`` scaled to [-1, 1]."""
+        features = self.forward_map(x).float().mean(dim=(2, 3, 4))
+        weight = self.logits.weight.float().flatten(1)
+        return I3DOutput(features, F.linear(features, weight, self.logits.bias.float()))
+
+    def fold_batch_norm(self) -> InceptionI3D:
+        """Fold every BatchNorm into its convolution (same results, fewer passes over memory)."""
+        for module in self.modules():
+            if isinstance(module, ConvUnit):
+                module.fold()
+        return self
+
+
+def load_i3d(
+    state_dict: Mapping[str, Tensor],
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> InceptionI3D:
+    """Build the fast inference form of I3D: BatchNorm folded, channels-last, in `dtype`.
+
+    Args:
+        state_dict: unfolded weights by the names of `InceptionI3D`; the first convolution tells
+            the stream, the classifier the number of classes.
+        device: where the network runs.
+        dtype: float32, or bfloat16 / float16 where the device is good at it.
+
+    Raises:
+        WeightsError: a weight is missing, superfluous or of the wrong shape.
+    """
+    try:
+        in_channels = state_dict["Conv3d_1a_7x7.conv.weight"].shape[1]
+        num_classes = state_dict["logits.weight"].shape[0]
+        with torch.device("meta"):
+            network = InceptionI3D(in_channels, num_classes)
+        network.load_state_dict(_with_counters(state_dict, network), assign=True)
+    except (KeyError, IndexError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"not the weights of an Inception-I3D: {reason}") from error
+    network = network.float().eval().requires_grad_(False).fold_batch_norm()
+    return network.to(device=device, dtype=dtype, memory_format=torch.channels_last_3d)
+
+
+def _with_counters(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Add BatchNorm's batch counters, which weight files leave out and inference never reads."""
+    counters = [name for name in network.state_dict() if name.endswith("num_batches_tracked")]
+    return {**dict.fromkeys(counters, torch.tensor(0)), **state_dict}
+
+
+def best_dtype(device: torch.device | str) -> torch.dtype:
+    """The fastest precision that keeps I3D features at cosine >= 0.999 on `device`.
+
+    bfloat16 where the processor has instructions for it (AVX512-BF16, AMX; Ampere and later),
+    float16 on older GPUs, float32 elsewhere and where torch cannot tell.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        ampere_or_later = torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if ampere_or_later else torch.float16
+    if device.type == "cpu":
+        ask = getattr(torch.cpu, "get_capabilities", dict)  # absent before torch 2.10
+        abilities = ask()
+        fast = abilities.get("avx512_bf16") or abilities.get("amx_bf16")
+        return torch.bfloat16 if fast else torch.float32
+    return torch.float32
