@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,15 +59,21 @@ def write_json(target: str | Path, value: Any) -> None:
     write_text(target, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(
+    path: str | Path, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
     """Read a JSON file.
+
+    Args:
+        path: the file.
+        object_pairs_hook: as for `json.loads`; lets a reader notice keys that are there twice.
 
     Raises:
         DataError: the file is missing, unreadable or not JSON; names file, line and column.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=object_pairs_hook)
     except OSError as error:
         raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

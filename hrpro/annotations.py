@@ -1,0 +1,181 @@
+"""Ground truth: which action happens when, in the ActivityNet JSON format.
+
+``{"version": ..., "database": {VIDEO: {"subset", "duration" [s], "fps", "annotations":
+[{"label", "segment": [start_s, end_s]}]}}}``
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hrpro.files import read_json, write_json
+from hrpro.problems import Problems
+
+FORMAT = 'expected {"database": {VIDEO: {"duration": seconds, "annotations": [...]}}}'
+
+
+@dataclass(frozen=True)
+class Action:
+    """One instance of an action."""
+
+    label: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class VideoAnnotation:
+    """What is known of one video. What a file does not say is None."""
+
+    video_id: str
+    subset: str | None = None
+    duration_s: float | None = None
+    fps: float | None = None
+    """Frames per second of the video itself, not of its features."""
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The classes that occur in the video."""
+        return frozenset(action.label for action in self.actions)
+
+
+def read_ground_truth(
+    path: str | Path, problems: Problems | None = None
+) -> dict[str, VideoAnnotation]:
+    """Read an ActivityNet-style ground truth.
+
+    A video may lack ``subset``, ``duration``, ``fps`` and ``annotations``. Published files hold
+    actions that end after their video; they are kept (mAP depends on them) and warned about.
+
+    Args:
+        path: the JSON file.
+        problems: where to put what is wrong. With it, nothing is raised and the good videos are
+            returned; without it, the first problem is raised.
+
+    Raises:
+        DataError: the file cannot be read, or an entry is wrong; names file, video and remedy.
+    """
+    path = Path(path)
+    found = problems if problems is not None else Problems()
+    database = _database(path, found)
+    videos = {
+        video_id: annotation
+        for video_id, entry in database.items()
+        if (annotation := _video(path, video_id, entry, found)) is not None
+    }
+    if problems is None:
+        found.raise_first()
+    return videos
+
+
+def write_ground_truth(
+    path: str | Path, videos: Iterable[VideoAnnotation], version: str = "hrpro"
+) -> None:
+    """Write ground truth so that `read_ground_truth` and the ActivityNet tools can read it."""
+    database: dict[str, Any] = {}
+    for video in videos:
+        known = {"subset": video.subset, "duration": video.duration_s, "fps": video.fps}
+        entry: dict[str, Any] = {key: value for key, value in known.items() if value is not None}
+        entry["annotations"] = [
+            {"label": action.label, "segment": [action.start_s, action.end_s]}
+            for action in video.actions
+        ]
+        database[video.video_id] = entry
+    write_json(path, {"version": version, "database": database})
+
+
+def _database(path: Path, problems: Problems) -> dict[str, Any]:
+    repeated: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) < len(pairs):  # JSON readers keep the last of two equal keys, silently
+            seen: set[str] = set()
+            repeated.extend(key for key, _ in pairs if key in seen or seen.add(key))
+        return result
+
+    content = read_json(path, object_pairs_hook=unique)
+    if not isinstance(content, dict) or not isinstance(content.get("database"), dict):
+        problems.error(path, "not an ActivityNet-style ground truth", FORMAT)
+        return {}
+    for name in repeated:
+        problems.error(path, f"{name!r} is there twice", "keep one of the two entries")
+    return content["database"]
+
+
+def _video(path: Path, video_id: str, entry: Any, problems: Problems) -> VideoAnnotation | None:
+    where = f"{path}: video {video_id!r}"
+    if not isinstance(entry, dict):
+        problems.error(where, f"an object is expected, found {_kind(entry)}", FORMAT)
+        return None
+    duration_s = _positive(where, entry, "duration", "seconds", problems)
+    fps = _positive(where, entry, "fps", "frames per second", problems)
+    subset = entry.get("subset")
+    if subset is not None and not isinstance(subset, str):
+        problems.error(where, f"'subset' is {_kind(subset)}", "write it as text, or leave it out")
+        subset = None
+    annotations = entry.get("annotations") or []
+    if not isinstance(annotations, list):
+        problems.error(where, f"'annotations' is {_kind(annotations)}", "make it a list")
+        annotations = []
+    actions = tuple(
+        action
+        for number, annotation in enumerate(annotations, start=1)
+        if (action := _action(f"{where}, annotation {number}", annotation, problems)) is not None
+    )
+    if duration_s is not None and (late := [a for a in actions if a.end_s > duration_s + 0.1]):
+        problems.warning(
+            where,
+            f"{len(late)} of {len(actions)} actions end after the video does "
+            f"({late[-1].end_s:g} s of {duration_s:g} s)",
+            "kept as they are",
+        )
+    return VideoAnnotation(video_id, subset, duration_s, fps, actions)
+
+
+def _action(where: str, annotation: Any, problems: Problems) -> Action | None:
+    if not isinstance(annotation, dict):
+        problems.error(where, f"an object is expected, found {_kind(annotation)}")
+        return None
+    label, segment = annotation.get("label"), annotation.get("segment")
+    if not isinstance(label, str) or not label:
+        problems.error(where, "has no 'label'", "name its class, as text")
+        return None
+    if not (isinstance(segment, list) and len(segment) == 2 and all(map(_is_number, segment))):
+        problems.error(
+            where, f"'segment' is {segment!r}", "write [start, end] as two numbers in seconds"
+        )
+        return None
+    start_s, end_s = map(float, segment)
+    if start_s < 0 or end_s < start_s:
+        problems.error(
+            where, f"'segment' {segment} is not in order", "start >= 0 and end > start, in seconds"
+        )
+        return None
+    return Action(label, start_s, end_s)
+
+
+def _positive(
+    where: str, entry: dict[str, Any], key: str, unit: str, problems: Problems
+) -> float | None:
+    value = entry.get(key)
+    if value is None:
+        return None
+    if not _is_number(value) or value <= 0:
+        problems.error(where, f"'{key}' is {value!r}", f"give {unit} as a number above 0")
+        return None
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true/false"}
+    return "null" if value is None else names.get(type(value), "a number")
