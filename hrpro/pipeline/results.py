@@ -1,0 +1,242 @@
+"""What detection gives: labelled, scored spans per video, and the result JSON that holds them.
+
+The JSON is the ActivityNet detection format, so that evaluation code made for it works unchanged,
+plus two keys: ``videos`` (where each video is, how long) and ``model`` (what made the detections).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hrpro.errors import DataError
+from hrpro.files import read_json
+
+#: The version string of ActivityNet's own detection files; it names the format, not this program.
+FORMAT_VERSION = "VERSION 1.3"
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One action that was found: a label, a score, and where it starts and ends in seconds.
+
+    Raises:
+        DataError: the label is empty, a number is not finite, or the end lies before the start.
+    """
+
+    label: str
+    score: float
+    start_s: float
+    end_s: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.label, str) or not self.label:
+            raise DataError(f"the label must be a non-empty text, not {self.label!r}")
+        for name in ("score", "start_s", "end_s"):
+            object.__setattr__(self, name, _finite(getattr(self, name), name.removesuffix("_s")))
+        if self.end_s < self.start_s:
+            raise DataError(f"the end {self.end_s:g} lies before the start {self.start_s:g}")
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """The detections of one video, highest score first.
+
+    `path`, `duration_s` and `fps` (frames per second) are None where a file does not tell them.
+    """
+
+    video_id: str
+    path: str | None = None
+    duration_s: float | None = None
+    fps: float | None = None
+    detections: tuple[Detection, ...] = ()
+
+    def __post_init__(self) -> None:
+        ranked = sorted(self.detections, key=lambda detection: -detection.score)
+        object.__setattr__(self, "detections", tuple(ranked))
+
+    def filter(
+        self,
+        min_score: float | None = None,
+        top_k: int | None = None,
+        classes: Collection[str] | None = None,
+    ) -> VideoResult:
+        """Keep what is of `classes` and scores at least `min_score`, the best `top_k` of it."""
+        kept = [
+            detection
+            for detection in self.detections
+            if (min_score is None or detection.score >= min_score)
+            and (classes is None or detection.label in classes)
+        ]
+        return replace(self, detections=tuple(kept[:top_k]))
+
+
+@dataclass(frozen=True)
+class Results:
+    """The detections of a run: its videos, and the `model` that made them (a JSON object)."""
+
+    videos: tuple[VideoResult, ...] = ()
+    model: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "videos", tuple(self.videos))
+        seen: set[str] = set()
+        for video in self.videos:
+            if video.video_id in seen:
+                raise DataError(f"two videos have the name {video.video_id!r}")
+            seen.add(video.video_id)
+
+    def video(self, video_id: str) -> VideoResult:
+        """Return the result of one video.
+
+        Raises:
+            DataError: there is no such video; lists some that are there.
+        """
+        for video in self.videos:
+            if video.video_id == video_id:
+                return video
+        known = ", ".join(video.video_id for video in self.videos[:5]) or "none at all"
+        raise DataError(f"no video {video_id!r} in the results (there are {known})")
+
+    def filter(
+        self,
+        min_score: float | None = None,
+        top_k: int | None = None,
+        classes: Collection[str] | None = None,
+    ) -> Results:
+        """Filter every video, see :meth:`VideoResult.filter`; `top_k` counts per video."""
+        videos = tuple(video.filter(min_score, top_k, classes) for video in self.videos)
+        return replace(self, videos=videos)
+
+
+def to_json(results: Results) -> dict[str, Any]:
+    """Return `results` as the JSON object of the result file."""
+    return {
+        "version": FORMAT_VERSION,
+        "results": {
+            video.video_id: [
+                {
+                    "label": detection.label,
+                    "score": detection.score,
+                    "segment": [detection.start_s, detection.end_s],
+                }
+                for detection in video.detections
+            ]
+            for video in results.videos
+        },
+        "external_data": {},
+        "videos": {
+            video.video_id: {
+                "path": video.path,
+                "duration": video.duration_s,
+                "fps": video.fps,
+            }
+            for video in results.videos
+        },
+        "model": results.model,
+    }
+
+
+def from_json(value: Any) -> Results:
+    """Read the JSON object of a result file; plain ActivityNet detection files are welcome.
+
+    Raises:
+        DataError: something is missing or malformed; says what and in which video.
+    """
+    if not isinstance(value, Mapping) or not isinstance(value.get("results"), Mapping):
+        raise DataError('not a result file: it has no object "results"')
+    about = value.get("videos", {})
+    model = value.get("model", {})
+    if not isinstance(about, Mapping) or not isinstance(model, Mapping):
+        raise DataError('"videos" and "model" must be objects')
+    found = value["results"]
+    video_ids = [*found, *(video_id for video_id in about if video_id not in found)]
+    videos = []
+    for video_id in video_ids:
+        try:
+            videos.append(_video(video_id, found.get(video_id, []), about.get(video_id, {})))
+        except DataError as error:
+            raise DataError(f"video {video_id!r}: {error}") from error
+    return Results(tuple(videos), dict(model))
+
+
+def write_results_json(results: Results, path: Path) -> None:
+    """Write the result JSON, one detection a line, so that people and ``diff`` can read it."""
+    value = to_json(results)
+    rows = {video_id: [_dump(row) for row in rows] for video_id, rows in value["results"].items()}
+    videos = [
+        f"  {_dump(video_id)}: [" + ",".join(f"\n   {row}" for row in found) + "]"
+        for video_id, found in rows.items()
+    ]
+    members = [
+        f' "{key}": ' + ("{\n" + ",\n".join(videos) + "\n }" if key == "results" else _dump(member))
+        for key, member in value.items()
+    ]
+    path.write_text("{\n" + ",\n".join(members) + "\n}\n", encoding="utf-8")
+
+
+def read_results_json(path: Path) -> Results:
+    """Read a result JSON.
+
+    Raises:
+        DataError: the file is missing, not JSON, or malformed; one line that names the file.
+    """
+    value = read_json(path)
+    try:
+        return from_json(value)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _video(video_id: str, rows: Any, about: Any) -> VideoResult:
+    if not isinstance(rows, list) or not isinstance(about, Mapping):
+        raise DataError("the detections must be a list, what is known of the video an object")
+    path, duration_s, fps = (about.get(key) for key in ("path", "duration", "fps"))
+    if path is not None and not isinstance(path, str):
+        raise DataError(f"the path must be a text, not {path!r}")
+    detections = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            detections.append(_detection(row))
+        except DataError as error:
+            raise DataError(f"detection {number}: {error}") from error
+    return VideoResult(
+        video_id,
+        path,
+        None if duration_s is None else _finite(duration_s, "duration"),
+        None if fps is None else _finite(fps, "fps"),
+        tuple(detections),
+    )
+
+
+def _detection(row: Any) -> Detection:
+    if not isinstance(row, Mapping):
+        raise DataError(f"must be an object, not {row!r}")
+    missing = [key for key in ("label", "score", "segment") if key not in row]
+    if missing:
+        raise DataError(f"has no {' and no '.join(missing)}")
+    segment = row["segment"]
+    if not isinstance(segment, list) or len(segment) != 2:
+        raise DataError(f"the segment must be [start, end] in seconds, not {segment!r}")
+    return Detection(row["label"], row["score"], *segment)
+
+
+def _finite(value: Any, name: str) -> float:
+    """Return `value` as a plain float; NumPy numbers are welcome, texts and booleans are not."""
+    if isinstance(value, str | bytes | bool):
+        raise DataError(f"the {name} must be a number, not {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"the {name} must be a number, not {value!r}") from None
+    if not math.isfinite(number):
+        raise DataError(f"the {name} must be a finite number, not {value!r}")
+    return number
