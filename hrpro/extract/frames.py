@@ -1,0 +1,99 @@
+"""Demux and decode one stream, going on after damage and keeping account of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import av
+
+from hrpro.errors import VideoError
+
+# PySceneDetect gives up at the same number; damage that long rarely ends before the file does.
+MAX_FAILURES_IN_A_ROW = 8
+
+
+@dataclass
+class DecodeReport:
+    """What decoding a video brought; complete once its frames are exhausted."""
+
+    frames_decoded: int = 0
+    frames_out: int = 0  # after resampling
+    corrupt_packets: int = 0  # damaged in the file or refused by the decoder
+    truncated: bool = False  # the file ends, or was given up, before its own end
+    duration_s: float = 0.0  # from the first displayed frame to the end of the last
+    warnings: list[str] = field(default_factory=list)
+
+
+def decode_frames(
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    report: DecodeReport,
+    strict: bool = False,
+) -> Iterator[av.VideoFrame]:
+    """Yield the frames of a stream in presentation order.
+
+    A packet that cannot be decoded is skipped and counted; after `MAX_FAILURES_IN_A_ROW` of them
+    the rest of the file is given up.
+
+    Args:
+        container: the opened file.
+        stream: one of its video streams.
+        report: `frames_decoded`, `corrupt_packets`, `truncated` and `warnings` are updated.
+        strict: raise at the first damage instead.
+
+    Raises:
+        VideoError: no frame at all could be decoded, or `strict` and there is damage.
+    """
+    failures = 0
+    last_packet_damaged = False
+    packets = _packets(container, stream, report)
+    for packet in packets:
+        is_flush = packet.size == 0
+        if not is_flush:
+            last_packet_damaged = packet.is_corrupt
+        try:
+            frames = packet.decode()
+        except EOFError:
+            break
+        except av.FFmpegError as error:
+            frames = []
+            failures += 1
+            damaged = True
+            reason = error.strerror or str(error)
+        else:
+            damaged = packet.is_corrupt or any(frame.is_corrupt for frame in frames)
+            reason = "marked as damaged"
+            if frames:
+                failures = 0
+        if damaged:
+            report.corrupt_packets += 1
+            if strict:
+                raise VideoError(f"damaged after {report.frames_decoded} frames: {reason}")
+        for frame in frames:
+            report.frames_decoded += 1
+            yield frame
+        if failures >= MAX_FAILURES_IN_A_ROW:
+            report.truncated = True
+            report.warnings.append(
+                f"gave up after {failures} undecodable packets in a row, "
+                f"{report.frames_decoded} frames decoded"
+            )
+            break
+    if last_packet_damaged:
+        report.truncated = True
+    if report.frames_decoded == 0:
+        raise VideoError("no frame can be decoded; the file is damaged, fetch it again")
+
+
+def _packets(
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    report: DecodeReport,
+) -> Iterator[av.Packet]:
+    """Demux; an error of the container ends it like the end of the file, and is noted."""
+    try:
+        yield from container.demux(stream)
+    except av.FFmpegError as error:
+        report.truncated = True
+        report.warnings.append(f"reading stopped: {error.strerror or error}")

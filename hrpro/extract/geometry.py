@@ -1,0 +1,168 @@
+"""Picture geometry: which way is up, how wide a pixel is, and the resize and crop of I3D."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+
+from hrpro.errors import VideoError
+
+# 8192 x 8192. Larger than any camera; small enough that a forged header cannot exhaust the memory.
+MAX_PIXELS = 1 << 26
+# A 10000 x 1 picture resized to a short side of 256 would need 2 GB.
+MAX_ASPECT = 32
+# Bilinear as in kinetics-i3d. The other flags keep full chroma resolution and give the same
+# pixels on every CPU, which plain SIMD code paths of swscale do not.
+SCALING = (
+    Interpolation.BILINEAR
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.ACCURATE_RND
+    | Interpolation.BITEXACT
+)
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How stored pixels have to be turned to stand upright."""
+
+    rotation: int = 0  # degrees counterclockwise: 0, 90, 180 or 270
+    mirrored: bool = False  # flip top to bottom before the rotation (front cameras)
+
+    @property
+    def swaps_sides(self) -> bool:
+        """Whether width and height change places."""
+        return self.rotation % 180 == 90
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame) -> Orientation:
+        """Read the orientation that the file asks for; FFmpeg's decoders do not apply it."""
+        # Cameras write multiples of 90; anything else is snapped to the nearest.
+        rotation = round(frame.rotation / 90) * 90 % 360
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+        if matrix is None:
+            return cls(rotation)
+        a, b, _, c, d, *_ = struct.unpack("9i", bytes(matrix)[:36])
+        return cls(rotation, mirrored=a * d - b * c < 0)
+
+
+def upright(array: np.ndarray, rotation: int, mirrored: bool = False) -> np.ndarray:
+    """Turn a stored picture `[H, W, ...]` upright; a view, no copy.
+
+    `rotation` is in degrees counterclockwise, a multiple of 90 (`VideoInfo.rotation`).
+    """
+    if rotation % 90:
+        raise ValueError(f"rotation must be a multiple of 90 degrees, not {rotation}")
+    return np.rot90(array[::-1] if mirrored else array, k=rotation // 90 % 4)
+
+
+def display_size(
+    width: int, height: int, pixel_aspect: Fraction | None, orientation: Orientation
+) -> tuple[int, int]:
+    """Return width and height of the upright picture with square pixels.
+
+    Raises:
+        VideoError: no pixels, too many of them, or a picture that is a mere line.
+    """
+    if width < 1 or height < 1:
+        raise VideoError(f"the picture has no size ({width}x{height})")
+    # 0/1 means "unknown"; factors beyond 10 are damaged headers, not lenses.
+    if pixel_aspect and Fraction(1, 10) <= pixel_aspect <= 10:
+        width = max(1, round(width * pixel_aspect))
+    if width * height > MAX_PIXELS:
+        raise VideoError(f"the picture is too large ({width}x{height} pixels)")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise VideoError(f"the picture is too elongated ({width}x{height} pixels)")
+    return (height, width) if orientation.swaps_sides else (width, height)
+
+
+def resized(width: int, height: int, short_side: int | None) -> tuple[int, int]:
+    """Scale a size so that its short side is `short_side`; the aspect is kept."""
+    if short_side is None:
+        return width, height
+    scale = Fraction(short_side, min(width, height))
+    # Half up, because Python's round() goes to even.
+    return math.floor(width * scale + Fraction(1, 2)), math.floor(height * scale + Fraction(1, 2))
+
+
+class FrameConverter:
+    """Turns decoded frames into upright RGB arrays: colours, pixel aspect, resize, crop.
+
+    Colour conversion and resize are one swscale call, which honours the range (limited or full)
+    and the matrix (BT.601, BT.709, BT.2020) that the frame declares; undeclared means limited
+    BT.601, as in FFmpeg. Without a crop all pictures have the size of the first one, even when
+    the resolution changes within the video.
+    """
+
+    def __init__(
+        self,
+        orientation: Orientation,
+        pixel_aspect: Fraction | None,
+        short_side: int | None,
+        crop: int | None,
+    ) -> None:
+        if crop is not None and short_side is not None and crop > short_side:
+            raise ValueError(f"crop {crop} is larger than the short side {short_side}")
+        self._orientation = orientation
+        self._pixel_aspect = pixel_aspect
+        self._short_side = short_side
+        self._crop = crop
+        self._size: tuple[int, int] | None = None
+        # One reformatter for all frames keeps swscale's tables.
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """Convert one frame to uint8 RGB `[H, W, 3]` or `[crop, crop, 3]`, C-contiguous."""
+        width, height = self._target_size(frame)
+        if self._orientation.swaps_sides:
+            width, height = height, width
+        rgb = self._reformatter.reformat(
+            frame,
+            width,
+            height,
+            "rgb24",
+            interpolation=SCALING,
+            dst_color_range=ColorRange.JPEG,
+            threads=1,
+        )
+        picture = upright(_pixels(rgb), self._orientation.rotation, self._orientation.mirrored)
+        if self._crop is not None:
+            picture = centre_crop(picture, self._crop)
+        return np.array(picture, order="C")  # always a copy: the frame's memory is recycled
+
+    def _target_size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        if self._crop is None and self._size is not None:
+            return self._size
+        upright_size = display_size(
+            frame.width, frame.height, self._pixel_aspect, self._orientation
+        )
+        self._size = resized(*upright_size, self._short_side)
+        return self._size
+
+
+def centre_crop(picture: np.ndarray, size: int) -> np.ndarray:
+    """Cut the central `size` x `size` pixels out of `[H, W, 3]`; a view.
+
+    Raises:
+        VideoError: the picture is smaller than that.
+    """
+    height, width = picture.shape[:2]
+    if min(height, width) < size:
+        raise VideoError(
+            f"the picture ({width}x{height}) is smaller than the {size}x{size} crop; "
+            "resize it with a short side"
+        )
+    top, left = (height - size) // 2, (width - size) // 2
+    return picture[top : top + size, left : left + size]
+
+
+def _pixels(rgb: av.VideoFrame) -> np.ndarray:
+    """View the pixels of an rgb24 frame as `[H, W, 3]`; its lines are padded in memory."""
+    plane = rgb.planes[0]
+    lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return lines[: rgb.height, : rgb.width * 3].reshape(rgb.height, rgb.width, 3)

@@ -1,0 +1,101 @@
+"""Presentation times: clean them up, and resample frames to a fixed rate by them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# Containers round presentation times to their tick; Matroska's and FLV's, the coarsest in common
+# use for camera rates, is 1 ms. Without this allowance every other frame of a video at exactly
+# the target rate would be a hair late, and its predecessor shown twice.
+ROUNDING_S = Fraction(1, 1000)
+# A still may be held for minutes (slide shows, screen recordings). A longer jump is a damaged
+# timestamp or a clock that was set, and would fill the output with copies.
+MAX_GAP_S = Fraction(600)
+
+
+class Timeline:
+    """Turns the presentation times of a stream into strictly increasing ones that start at 0.
+
+    Time 0 is the first displayed frame, whatever the start time of the file (edit lists, captures
+    that began mid-broadcast). A frame without a time follows its predecessor at the nominal rate.
+    When the clock of the file steps back or leaps by more than `MAX_GAP_S`, the frame follows its
+    predecessor at the nominal rate too; if the next frame fits the old clock again it was a
+    single bad value, otherwise the new clock is followed from there.
+    """
+
+    def __init__(self, frame_s: Fraction) -> None:
+        self.missing = 0  # frames without a time
+        self.jumps = 0  # frames whose time did not fit
+        self._frame_s = frame_s
+        self._last: Fraction | None = None
+        # What to add to a file time; the clock in force first, then the one before it.
+        self._clocks: list[Fraction] = []
+
+    def place(self, file_time_s: Fraction | None) -> Fraction:
+        """Return the time of the next frame in seconds from the first displayed frame."""
+        if file_time_s is None:
+            self.missing += 1
+            start = Fraction(0) if self._last is None else self._last + self._frame_s
+        elif not self._clocks:
+            start = Fraction(0) if self._last is None else self._last + self._frame_s
+            self._clocks = [start - file_time_s]
+        else:
+            start = self._by_clock(file_time_s)
+        self._last = start
+        return start
+
+    def _by_clock(self, file_time_s: Fraction) -> Fraction:
+        assert self._last is not None
+        fitting = [
+            (file_time_s + clock, clock)
+            for clock in self._clocks
+            if self._last < file_time_s + clock <= self._last + MAX_GAP_S
+        ]
+        if fitting:
+            start, clock = min(fitting)
+            if clock != self._clocks[0]:
+                self._clocks.reverse()
+            return start
+        self.jumps += 1
+        start = self._last + self._frame_s
+        self._clocks = [start - file_time_s, self._clocks[0]]
+        return start
+
+
+def resample(frames: Iterable[tuple[Fraction, Fraction, T]], fps: Fraction) -> Iterator[T]:
+    """Yield, for k = 0, 1, 2, ..., the frame on display at time k / fps.
+
+    That is the last frame with `start_s <= k / fps`, up to the rounding of timestamps; the output
+    ends with the last frame's `end_s`. A frame is shown late by less than one of its own periods
+    and never early, so that what happens at a time on the screen (a click, a label) and the
+    output at that time are the same picture. FFmpeg's `fps=FPS:round=up` picks the same frames;
+    its default, `round=near`, may show a frame up to half an output period before its time.
+
+    Args:
+        frames: `(start_s, end_s, frame)` with increasing starts, the first at 0.
+        fps: output rate in frames per second.
+    """
+    index = 0
+    shown: T | None = None
+    end = Fraction(0)
+    for start, frame_end, frame in frames:
+        until = _first_index(start, fps)
+        for _ in range(index, until):
+            yield shown  # type: ignore[misc]
+        index = max(index, until)
+        shown, end = frame, frame_end
+    if shown is None:
+        return
+    # However short, a video shows its only frame once.
+    for _ in range(index, max(_first_index(end, fps), 1)):
+        yield shown
+
+
+def _first_index(time_s: Fraction, fps: Fraction) -> int:
+    """Return the first k >= 0 with k / fps >= time_s, up to the rounding of timestamps."""
+    return max(0, math.ceil((time_s - ROUNDING_S) * fps))
