@@ -1,0 +1,1 @@
+"""Packaged presets (YAML) and the loader that merges, overrides and validates them."""

@@ -1,0 +1,180 @@
+"""A dataset folder, ready to train on or to evaluate with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from hrpro.annotations import Action, VideoAnnotation
+from hrpro.features import Fingerprint
+from hrpro.localize.ambiguous import read_ambiguous
+from hrpro.localize.dataset_config import DatasetConfig, read_dataset_config
+from hrpro.localize.dataset_scan import DatasetScan, PlacedPoint, scan_dataset
+from hrpro.localize.feature_store import FeatureStore
+from hrpro.localize.grid import SnippetGrid
+from hrpro.problems import Problem, Problems
+
+Subset = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point label of a training video."""
+
+    class_index: int
+    time_s: float
+    snippet: int
+    """Index of the snippet that holds it, in ``[0, T - 1]``."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video of a split."""
+
+    video_id: str
+    subset: Subset
+    feature_path: Path
+    num_snippets: int
+    grid: SnippetGrid
+    duration_s: float
+    """By the ground truth, else by the sidecar, else what the snippets cover."""
+    points: tuple[Point, ...] = ()
+    """In order of time; empty for test videos."""
+    actions: tuple[Action, ...] | None = None
+    """Ground truth; None if there is none for this video."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test videos with their features, point labels and ground truth."""
+
+    name: str
+    folder: Path
+    config: DatasetConfig
+    classes: tuple[str, ...]
+    """Alphabetical; a class index is a position in it."""
+    train: tuple[Video, ...]
+    test: tuple[Video, ...]
+    dim: int
+    """Feature channels D."""
+    fingerprint: Fingerprint | None
+    """How the features were made; None for features made elsewhere."""
+    ambiguous: dict[str, np.ndarray]
+    """Test video -> segments ``[K, 2]`` in seconds in which detections do not count."""
+    warnings: tuple[Problem, ...]
+    _store: FeatureStore = field(repr=False)
+
+    def features(self, video: Video) -> np.ndarray:
+        """Return the features of a video, ``[T, D]`` float32, not to be written to.
+
+        Raises:
+            DataError: the file is damaged, or holds NaN or infinity.
+        """
+        return self._store.read(video.feature_path)
+
+    def point_labels(self, video: Video) -> np.ndarray:
+        """Return ``[T, C]`` float32: 1 where a point of class c lies in snippet t."""
+        labels = np.zeros((video.num_snippets, len(self.classes)), dtype=np.float32)
+        for point in video.points:
+            labels[point.snippet, point.class_index] = 1
+        return labels
+
+    def video_label(self, video: Video) -> np.ndarray:
+        """Return ``[C]`` float32: 1 for the classes the video has points of."""
+        label = np.zeros(len(self.classes), dtype=np.float32)
+        label[[point.class_index for point in video.points]] = 1
+        return label
+
+    def ground_truth(self, subset: Subset = "test") -> dict[str, VideoAnnotation]:
+        """Return the ground truth of the videos of a split that have one."""
+        videos = self.train if subset == "train" else self.test
+        return {
+            v.video_id: VideoAnnotation(v.video_id, subset, v.duration_s, actions=v.actions)
+            for v in videos
+            if v.actions is not None
+        }
+
+    @property
+    def can_evaluate(self) -> bool:
+        """Whether there is a test action to measure against."""
+        return any(video.actions for video in self.test)
+
+
+def load_dataset(
+    folder: str | Path,
+    config: DatasetConfig | None = None,
+    *,
+    subsets: Sequence[Subset] = ("train", "test"),
+    allow_mixed: bool = False,
+    check_values: bool = True,
+) -> Dataset:
+    """Load a dataset folder.
+
+    Args:
+        folder: in the layout of `hrpro.localize.layout.Layout`; HR-Pro's published one included.
+        config: settings; None takes the folder's own (``dataset.yaml`` and the preset it names).
+        subsets: the splits whose features are needed. Without ``train``, no points are needed.
+        allow_mixed: accept features of different fingerprints.
+        check_values: read every feature once, so that NaN shows now and not in the middle of
+            training; this also fills the cache.
+
+    Raises:
+        DataError: the first problem, as one line that names file, line and remedy, and how many
+            more there are.
+        UsageError: ``dataset.yaml`` is wrong.
+    """
+    folder = Path(folder)
+    config = config if config is not None else read_dataset_config(folder)
+    problems = Problems()
+    scan = scan_dataset(folder, config, problems, subsets=subsets, allow_mixed=allow_mixed)
+    problems.raise_first(f": hrpro dataset check {folder}")
+    dataset = _build(scan, config, problems)
+    if check_values:
+        for video in (*dataset.train, *dataset.test):
+            dataset.features(video)
+    return dataset
+
+
+def _build(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> Dataset:
+    index = {label: position for position, label in enumerate(scan.classes)}
+    default_grid = config.features.grid()
+
+    def video(video_id: str, subset: Subset) -> Video:
+        file = scan.files[video_id]
+        truth = scan.ground_truth.get(video_id)
+        return Video(
+            video_id,
+            subset,
+            file.path,
+            file.num_snippets,
+            file.grid(default_grid),
+            (truth and truth.duration_s) or file.duration_s(default_grid),
+            _points(scan.points.get(video_id, []), index) if subset == "train" else (),
+            truth.actions if truth else None,
+        )
+
+    files = list(scan.files.values())
+    sidecar = next((file.sidecar for file in files if file.sidecar), None)
+    ambiguous = scan.layout.ambiguous
+    return Dataset(
+        name=config.name or scan.layout.folder.resolve().name,
+        folder=scan.layout.folder,
+        config=config,
+        classes=scan.classes,
+        train=tuple(video(v, "train") for v in scan.train if v in scan.files),
+        test=tuple(video(v, "test") for v in scan.test if v in scan.files),
+        dim=files[0].dim,
+        fingerprint=sidecar.fingerprint if sidecar else None,
+        ambiguous=read_ambiguous(ambiguous) if ambiguous else {},
+        warnings=problems.warnings,
+        _store=FeatureStore(files, config.cache_gb),
+    )
+
+
+def _points(placed: list[PlacedPoint], index: dict[str, int]) -> tuple[Point, ...]:
+    points = [Point(index[p.label], p.time_s, p.snippet) for p in placed]
+    return tuple(sorted(points, key=lambda point: (point.time_s, point.class_index)))

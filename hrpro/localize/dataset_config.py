@@ -1,0 +1,92 @@
+"""Settings of a dataset: what a preset or a folder's ``dataset.yaml`` may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hrpro.configs.loader import Layer, build_config, read_layer, read_layers
+from hrpro.localize.grid import SnippetGrid
+
+DATASET_YAML = "dataset.yaml"
+TIOU_01_TO_07 = tuple(round(0.1 * step, 1) for step in range(1, 8))
+
+
+class GridConfig(BaseModel):
+    """How features that carry no fingerprint were cut: the published sets are 25 / 16 / 16."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fps: float = Field(25.0, gt=0)
+    """Frames per second after resampling."""
+    snippet: int = Field(16, ge=1)
+    """Frames per snippet."""
+    stride: int = Field(16, ge=1)
+    """Frames from one snippet to the next."""
+
+    def grid(self) -> SnippetGrid:
+        """Return the grid these settings describe."""
+        return SnippetGrid(self.fps, self.snippet, self.stride)
+
+
+class DatasetConfig(BaseModel):
+    """Settings of one dataset; section ``dataset`` of a run config."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = ""
+    """Empty: the name of the folder."""
+    classes: tuple[str, ...] | None = None
+    """None: every class of the ground truth and of the points. Kept in alphabetical order."""
+    fps: float | None = Field(None, gt=0)
+    """Frames per second of the videos, for points in frames where the ground truth has no fps."""
+    features: GridConfig = GridConfig()
+    excluded_videos: tuple[str, ...] = ()
+    """Videos left out of training and evaluation."""
+    ground_truth: tuple[str, ...] = ("gt_full.json", "annotations.json")
+    """File names; the first that exists is read."""
+    ground_truth_prefix: str = ""
+    """Put before the video names of the ground truth (ActivityNet: ``v_``)."""
+    ambiguous: str | None = None
+    """File of test segments whose detections do not count (THUMOS14: Ambiguous_test.txt)."""
+    tiou: tuple[float, ...] = Field(TIOU_01_TO_07, min_length=1)
+    """Overlaps at which mAP is measured."""
+    cache_gb: float = Field(4.0, ge=0)
+    """Features are kept in memory if all of them fit into this; else they stay mapped files."""
+
+
+def dataset_layers(folder: str | Path) -> tuple[str | None, list[Layer]]:
+    """Read a folder's ``dataset.yaml``, if it is there.
+
+    Returns:
+        The preset it names (or None), and its settings as layers of section ``dataset``.
+
+    Raises:
+        UsageError: the file is not YAML.
+    """
+    path = Path(folder) / DATASET_YAML
+    if not path.is_file():
+        return None, []
+    layer = read_layer(path)
+    preset = layer.values.pop("preset", None)
+    return preset, [layer.under("dataset")]
+
+
+def read_dataset_config(folder: str | Path) -> DatasetConfig:
+    """Settings of a dataset folder: those of the preset it names, then its ``dataset.yaml``.
+
+    Raises:
+        UsageError: an unknown preset or key, or a wrong value; names file and line.
+    """
+    preset, layers = dataset_layers(folder)
+    presets = read_layers(preset) if preset else []
+    for layer in presets:  # a preset is a whole run config; only its dataset section counts here
+        layer.values.pop("localize", None)
+    return build_config(_DatasetSection, [*presets, *layers]).dataset
+
+
+class _DatasetSection(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: DatasetConfig = DatasetConfig()

@@ -1,0 +1,304 @@
+"""Read everything a dataset folder holds and note every problem, without stopping at the first."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hrpro.annotations import VideoAnnotation, read_ground_truth
+from hrpro.errors import DataError
+from hrpro.localize.dataset_config import DatasetConfig
+from hrpro.localize.feature_store import (
+    FeatureFile,
+    FeatureFolder,
+    check_alike,
+    inspect_features,
+)
+from hrpro.localize.layout import Layout, check_disjoint, find_layout, read_split
+from hrpro.localize.points import PointLabel, read_points
+from hrpro.problems import Problems
+
+
+@dataclass(frozen=True)
+class PlacedPoint:
+    """A point label with its place in time and among the snippets of its video."""
+
+    label: str
+    time_s: float
+    snippet: int
+
+
+@dataclass
+class DatasetScan:
+    """What was found. Complete only if no blocking problem was noted."""
+
+    layout: Layout
+    ground_truth: dict[str, VideoAnnotation] = field(default_factory=dict)
+    rows: list[PointLabel] = field(default_factory=list)
+    """Point labels of the training videos as the file has them."""
+    train: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    files: dict[str, FeatureFile] = field(default_factory=dict)
+    """Feature file of each video that has one."""
+    points: dict[str, list[PlacedPoint]] = field(default_factory=dict)
+    """Point labels of each training video that has features."""
+
+
+def scan_dataset(
+    folder: str | Path,
+    config: DatasetConfig,
+    problems: Problems,
+    *,
+    subsets: Sequence[str] = ("train", "test"),
+    allow_mixed: bool = False,
+) -> DatasetScan:
+    """Read a dataset folder step by step: ground truth, points, splits, classes, features.
+
+    Raises:
+        DataError: the folder does not exist. Everything else goes into `problems`.
+    """
+    scan = DatasetScan(find_layout(folder, config))
+    _read_ground_truth(scan, config, problems)
+    _read_points(scan, problems, needed="train" in subsets)
+    _read_splits(scan, config, problems)
+    _find_classes(scan, config, problems)
+    _find_features(scan, problems, subsets, allow_mixed)
+    _place_points(scan, config, problems)
+    if config.ambiguous and not scan.layout.ambiguous and "test" in subsets:
+        problems.warning(
+            scan.layout.folder / config.ambiguous,
+            "not there, so detections in ambiguous segments count as wrong",
+            "copy it there to get the published protocol",
+        )
+    return scan
+
+
+def _read_ground_truth(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> None:
+    if scan.layout.ground_truth is None:
+        return
+    prefix = config.ground_truth_prefix
+    try:
+        videos = read_ground_truth(scan.layout.ground_truth, problems)
+    except DataError as error:
+        problems.add_exception(error)
+        return
+    for name, annotation in videos.items():
+        scan.ground_truth[name if name.startswith(prefix) else prefix + name] = annotation
+
+
+def _read_points(scan: DatasetScan, problems: Problems, needed: bool) -> None:
+    if scan.layout.points is not None:
+        try:
+            scan.rows = read_points(scan.layout.points, problems)
+        except DataError as error:
+            problems.add_exception(error)
+    elif needed:
+        folder = scan.layout.folder
+        problems.missing(
+            folder / "points.csv", "no point labels", f"click them: hrpro label {folder}"
+        )
+
+
+def _read_splits(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> None:
+    layout = scan.layout
+    lines: dict[str, dict[str, int]] = {"train": {}, "test": {}}
+    for subset, path in (("train", layout.split_train), ("test", layout.split_test)):
+        if path is not None:
+            try:
+                lines[subset] = read_split(path, problems)
+            except DataError as error:
+                problems.add_exception(error)
+    check_disjoint(lines["train"], lines["test"], layout, problems)
+    train, test = list(lines["train"]), list(lines["test"])
+    if layout.split_train is None:  # without splits: what has points is for training
+        train = sorted({row.video_id for row in scan.rows} - set(test))
+    if layout.split_test is None:  # and what else has ground truth is for testing
+        test = sorted(scan.ground_truth.keys() - set(train))
+    excluded = set(config.excluded_videos)
+    scan.train = tuple(v for v in train if v not in excluded)
+    scan.test = tuple(v for v in test if v not in excluded)
+
+    known = {*train, *test, *excluded, *scan.ground_truth}
+    _report_unknown(
+        layout.points, ((row.video_id, row.line) for row in scan.rows), known, "video", problems,
+        "add it to split_train.txt or delete its points",
+    )  # fmt: skip
+    used = set(scan.train)
+    scan.rows = [row for row in scan.rows if row.video_id in used]
+    if layout.points is not None and (idle := used - {row.video_id for row in scan.rows}):
+        problems.warning(
+            layout.points,
+            f"{len(idle)} of {len(used)} training videos have no point ({_some(idle)})",
+            "they are left out of the training",
+        )
+        scan.train = tuple(v for v in scan.train if v not in idle)
+    if scan.test and scan.ground_truth and (bare := set(scan.test) - scan.ground_truth.keys()):
+        problems.warning(
+            layout.ground_truth or "",
+            f"no ground truth for {len(bare)} of {len(scan.test)} test videos ({_some(bare)})",
+            "they are left out of the evaluation",
+        )
+
+
+def _find_classes(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> None:
+    used = [v for v in (*scan.train, *scan.test) if v in scan.ground_truth]
+    in_truth = {label for v in used for label in scan.ground_truth[v].labels}
+    in_points = {row.label for row in scan.rows}
+    if config.classes is None:
+        scan.classes = tuple(sorted(in_truth | in_points))
+    else:
+        scan.classes = tuple(sorted(set(config.classes)))
+        remedy = "correct it, or add it to 'classes' in the dataset's config"
+        rows = ((row.label, row.line) for row in scan.rows)
+        _report_unknown(scan.layout.points, rows, set(scan.classes), "class", problems, remedy)
+        for label in sorted(in_truth - set(scan.classes)):
+            problems.error(scan.layout.ground_truth or "", f"unknown class {label!r}", remedy)
+    spellings = Counter(label.casefold() for label in scan.classes)
+    for label in scan.classes:
+        if spellings[label.casefold()] > 1:
+            problems.warning(
+                scan.layout.points or scan.layout.folder,
+                f"class {label!r} differs from another one only in upper and lower case",
+                "use one spelling if they are meant to be one class",
+            )
+    if in_points and (unseen := set(scan.classes) - in_points):
+        problems.warning(
+            scan.layout.points or "",
+            f"{len(unseen)} of {len(scan.classes)} classes have no point ({_some(unseen)})",
+            "they cannot be learned",
+        )
+
+
+def _find_features(
+    scan: DatasetScan, problems: Problems, subsets: Sequence[str], allow_mixed: bool
+) -> None:
+    folder = FeatureFolder(scan.layout.features)
+    for subset, videos in (("train", scan.train), ("test", scan.test)):
+        if subset not in subsets:
+            continue
+        if not videos:
+            problems.missing(
+                scan.layout.folder / f"split_{subset}.txt",
+                f"no {'training' if subset == 'train' else subset} videos",
+                "list them there, one name a line",
+            )
+        missing = []
+        for video_id in videos:
+            try:
+                path = folder.find(video_id, subset)
+                if path is None:
+                    missing.append(video_id)
+                else:
+                    scan.files[video_id] = inspect_features(path)
+            except DataError as error:
+                problems.add_exception(error)
+        if missing:
+            remedy = f"put {subset}/NAME.npy there"
+            if scan.layout.videos.is_dir():
+                remedy = f"run: hrpro extract {scan.layout.folder}"
+            problems.missing(
+                folder.folder,
+                f"features of {len(missing)} of {len(videos)} {subset} videos are missing "
+                f"({_some(missing)})",
+                remedy,
+            )
+    check_alike(list(scan.files.values()), problems, allow_mixed)
+
+
+def _place_points(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> None:
+    """Convert frames and seconds to snippets; points outside their video are errors."""
+    by_video: dict[str, list[PointLabel]] = {}
+    for row in scan.rows:
+        by_video.setdefault(row.video_id, []).append(row)
+    unknown_fps: list[str] = []
+    moved = 0
+    for video_id, rows in by_video.items():
+        truth = scan.ground_truth.get(video_id)
+        fps = video_fps(truth, rows) or config.fps
+        if fps is None and any(row.time_s is None for row in rows):
+            unknown_fps.append(video_id)
+            continue
+        file = scan.files.get(video_id)
+        if file is None:
+            continue
+        grid = file.grid(config.features.grid())
+        duration_s = (truth and truth.duration_s) or file.duration_s(config.features.grid())
+        placed = scan.points.setdefault(video_id, [])
+        for row in rows:
+            if row.frame is not None:
+                time_s, snippet = row.frame / fps, grid.index_at_frame(row.frame, fps)
+            else:
+                time_s, snippet = row.time_s, grid.index_at(row.time_s)
+            if time_s > duration_s + grid.stride_s:
+                problems.error(
+                    f"{scan.layout.points}:{row.line}",
+                    f"the point at {time_s:.2f} s lies after the end of {video_id!r} "
+                    f"({duration_s:.2f} s)",
+                    "correct or delete it" if row.frame is None
+                    else f"correct it, or the frame rate of the video ({fps:g} fps)",
+                )  # fmt: skip
+            moved += snippet > file.num_snippets
+            placed.append(PlacedPoint(row.label, time_s, _clamp(snippet, file.num_snippets)))
+    if unknown_fps:
+        problems.error(
+            scan.layout.points or "",
+            f"the points count frames, but the frame rate of {len(unknown_fps)} videos is not "
+            f"known ({_some(unknown_fps)})",
+            "give 'fps' in the ground truth or in dataset.yaml, or a column 'time' in seconds",
+        )
+    if moved:
+        problems.warning(
+            scan.layout.points or "",
+            f"{moved} points lie after the last snippet of their video's features",
+            "moved onto it",
+        )
+
+
+def video_fps(truth: VideoAnnotation | None, rows: Sequence[PointLabel]) -> float | None:
+    """Frame rate of a video: what the ground truth says, else what it implies, else None.
+
+    ActivityNet's public ground truth has times but no frame rates, and the published points carry
+    the last frame of each action: their ratio is the frame rate.
+    """
+    if truth is None or truth.fps is not None:
+        return truth.fps if truth else None
+    frames = sum(row.stop_frame or 0 for row in rows)
+    seconds = sum(action.end_s for action in truth.actions)
+    if len(rows) != len(truth.actions) or not frames or not seconds:
+        return None
+    return frames / seconds
+
+
+def _clamp(snippet: int, num_snippets: int) -> int:
+    return min(max(snippet, 0), num_snippets - 1)
+
+
+def _report_unknown(
+    path: Path | None,
+    names: Iterable[tuple[str, int]],
+    known: set[str],
+    kind: str,
+    problems: Problems,
+    remedy: str,
+) -> None:
+    """Report each unknown name once, with its first line and the name it is close to."""
+    first_line: dict[str, int] = {}
+    count: Counter[str] = Counter()
+    for name, line in names:
+        if name not in known:
+            first_line.setdefault(name, line)
+            count[name] += 1
+    for name, line in first_line.items():
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        meant = f", did you mean {close[0]!r}?" if close else ""
+        times = f" ({count[name]} points)" if count[name] > 1 else ""
+        problems.error(f"{path}:{line}", f"unknown {kind} {name!r}{meant}{times}", remedy)
+
+
+def _some(names: Iterable[str], limit: int = 3) -> str:
+    ordered = sorted(names)
+    return ", ".join(ordered[:limit]) + (", ..." if len(ordered) > limit else "")

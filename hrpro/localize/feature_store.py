@@ -1,0 +1,200 @@
+"""Find, check and read the feature files of a dataset."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from hrpro.errors import DataError
+from hrpro.features import Sidecar, read_features, read_sidecar
+from hrpro.localize.grid import SnippetGrid
+from hrpro.problems import Problems
+
+SUBSETS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """One feature file: what its header and its sidecar say."""
+
+    path: Path
+    num_snippets: int
+    dim: int
+    num_bytes: int
+    sidecar: Sidecar | None
+
+    def grid(self, otherwise: SnippetGrid) -> SnippetGrid:
+        """Where its snippets lie in time; `otherwise` is for files without a sidecar."""
+        if self.sidecar is None:
+            return otherwise
+        print_ = self.sidecar.fingerprint
+        return SnippetGrid(float(Fraction(self.sidecar.video.fps)), print_.snippet, print_.stride)
+
+    def duration_s(self, otherwise: SnippetGrid) -> float:
+        """Seconds of the video by the sidecar, else what the snippets cover."""
+        if self.sidecar is not None and self.sidecar.video.duration_s > 0:
+            return self.sidecar.video.duration_s
+        return self.grid(otherwise).covered_s(self.num_snippets)
+
+
+class FeatureFolder:
+    """The ``features/`` folder: ``{train,test}/NAME.npy`` or ``NAME.npy``, nested or not."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Look through the folder once; it need not exist."""
+        self.folder = Path(folder)
+        self._by_name: dict[str, Path] = {}
+        self._by_stem: defaultdict[str, list[Path]] = defaultdict(list)
+        for parent, folders, files in os.walk(self.folder):
+            folders.sort()
+            for file in sorted(files):
+                if file.endswith(".npy") and not file.startswith("."):
+                    path = Path(parent, file)
+                    name = path.relative_to(self.folder).as_posix().removesuffix(".npy")
+                    self._by_name[name] = path
+                    self._by_stem[path.name.removesuffix(".npy")].append(path)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def find(self, video_id: str, subset: str) -> Path | None:
+        """Return the feature file of a video, or None.
+
+        First where the layout says it is, then anywhere below ``features/`` by its name.
+
+        Raises:
+            DataError: several files could be meant.
+        """
+        for name in (f"{subset}/{video_id}", video_id):
+            if name in self._by_name:
+                return self._by_name[name]
+        matches = self._by_stem.get(video_id, [])
+        if len(matches) > 1:
+            raise DataError(
+                f"{matches[0]}: {len(matches)} feature files are named {video_id!r} (another is "
+                f"{matches[1]}); keep one, or give the videos different names"
+            )
+        return matches[0] if matches else None
+
+
+def inspect_features(path: str | Path) -> FeatureFile:
+    """Read the header and the sidecar of a feature file.
+
+    Raises:
+        DataError: the file or its sidecar is missing or damaged, or they do not belong together.
+    """
+    path = Path(path)
+    features = read_features(path)
+    sidecar = read_sidecar(path)
+    if sidecar and sidecar.dim is not None and sidecar.dim != features.shape[1]:
+        raise DataError(
+            f"{path}: {features.shape[1]} channels, but its sidecar says {sidecar.dim}; "
+            "extract it again"
+        )
+    return FeatureFile(path, *features.shape, features.nbytes, sidecar)
+
+
+def check_finite(path: Path, features: np.ndarray) -> None:
+    """Refuse NaN and infinity, which would spread through the whole model.
+
+    Raises:
+        DataError: names the file and the first bad snippet.
+    """
+    good = np.isfinite(features).all(axis=1)
+    if not good.all():
+        bad = np.flatnonzero(~good)
+        raise DataError(
+            f"{path}: NaN or infinity in {len(bad)} of {len(good)} snippets (first: {bad[0]}); "
+            "extract it again"
+        )
+
+
+def check_alike(
+    files: Sequence[FeatureFile], problems: Problems, allow_mixed: bool = False
+) -> None:
+    """Refuse features that do not live in one space: other widths, other fingerprints.
+
+    The most frequent kind counts as right; every other kind is one problem, with its difference.
+
+    Args:
+        files: the files that would be used together.
+        problems: where to put what is wrong.
+        allow_mixed: make different fingerprints a warning. Different widths stay an error.
+    """
+    for usual, odd in _odd_groups(files, lambda one, other: one.dim == other.dim):
+        problems.error(
+            _and_more(odd),
+            f"{odd[0].dim} channels, where {len(usual)} files such as {usual[0].path.name} have "
+            f"{usual[0].dim}",
+            "extract them again with the same settings",
+        )
+    report, remedy = problems.error, "extract again with one setting, or pass --allow-mixed"
+    if allow_mixed:
+        report, remedy = problems.warning, "mixed on request"
+    for usual, odd in _odd_groups(files, lambda one, other: not _difference(one, other)):
+        difference = _difference(odd[0], usual[0])
+        report(_and_more(odd), f"not made as {usual[0].path.name} was: {difference}", remedy)
+
+
+def _odd_groups(
+    files: Sequence[FeatureFile], same: Callable[[FeatureFile, FeatureFile], bool]
+) -> list[tuple[list[FeatureFile], list[FeatureFile]]]:
+    """Pairs of the largest group of like files and each other group."""
+    groups: list[list[FeatureFile]] = []
+    for file in files:
+        group = next((group for group in groups if same(file, group[0])), None)
+        if group is None:
+            groups.append(group := [])
+        group.append(file)
+    groups.sort(key=len, reverse=True)
+    return [(groups[0], odd) for odd in groups[1:]]
+
+
+def _difference(odd: FeatureFile, usual: FeatureFile) -> str:
+    if odd.sidecar is None and usual.sidecar is None:
+        return ""
+    if odd.sidecar is None:
+        return "it has no sidecar (.json) that says how it was made"
+    if usual.sidecar is None:
+        return "those have no sidecar (.json) that says how they were made"
+    return ", ".join(odd.sidecar.fingerprint.difference(usual.sidecar.fingerprint))
+
+
+def _and_more(files: list[FeatureFile]) -> str:
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"{files[0].path}{more}"
+
+
+class FeatureStore:
+    """Reads features: from memory if all of them fit, else mapped from disk."""
+
+    def __init__(self, files: Sequence[FeatureFile], cache_gb: float) -> None:
+        """Decide whether to cache; nothing is read yet."""
+        self._keep = sum(file.num_bytes for file in files) <= cache_gb * 2**30
+        self._arrays: dict[Path, np.ndarray] = {}
+        self._checked: set[Path] = set()
+
+    def read(self, path: Path) -> np.ndarray:
+        """Return float32 features ``[T, D]``; not to be written to.
+
+        Raises:
+            DataError: the file is damaged, or holds NaN or infinity.
+        """
+        if path in self._arrays:
+            return self._arrays[path]
+        features = read_features(path)
+        if path not in self._checked:
+            check_finite(path, features)
+            self._checked.add(path)
+        if self._keep or features.dtype != np.float32:
+            features = np.array(features, dtype=np.float32)
+            features.setflags(write=False)
+        if self._keep:
+            self._arrays[path] = features
+        return features

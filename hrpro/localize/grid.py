@@ -1,0 +1,57 @@
+"""Where snippets lie in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SnippetGrid:
+    """The grid of a feature sequence; the published features are 25 fps, 16 frames, stride 16.
+
+    Snippet t covers ``[t * stride, t * stride + snippet)`` frames. With ``stride == snippet`` the
+    snippets tile the video. With a smaller stride they overlap, and each answers for the `stride`
+    frames in its middle, so everything is shifted by `offset_s`.
+    """
+
+    fps: float = 25.0
+    """Frames per second after resampling."""
+    snippet: int = 16
+    """Frames a snippet covers."""
+    stride: int = 16
+    """Frames from one snippet to the next."""
+
+    @property
+    def stride_s(self) -> float:
+        """Seconds from one snippet to the next."""
+        return self.stride / self.fps
+
+    @property
+    def offset_s(self) -> float:
+        """Time at which snippet 0 begins to answer for the video; 0 for tiling snippets."""
+        return (self.snippet - self.stride) / (2 * self.fps)
+
+    def covered_s(self, num_snippets: int) -> float:
+        """Seconds of video that so many snippets cover."""
+        return ((num_snippets - 1) * self.stride + self.snippet) / self.fps
+
+    def index_at(self, time_s: float) -> int:
+        """Snippet at a time, not clamped to the video (HR-Pro release, point labels)."""
+        frame = time_s * self.fps - (self.snippet - self.stride) / 2
+        return int(np.floor(frame / self.stride))
+
+    def index_at_frame(self, frame: float, video_fps: float) -> int:
+        """Snippet at a frame counted at the video's own rate, not clamped.
+
+        One division, ``int(frame * 25 / (fps * 16))``: going through seconds rounds some points
+        that lie on the edge of a snippet to the other side.
+        """
+        if self.snippet != self.stride:
+            return self.index_at(frame / video_fps)
+        return int(frame * self.fps / (video_fps * self.stride))
+
+    def start_s(self, snippet: float | np.ndarray) -> float | np.ndarray:
+        """Time at which a snippet (or a fraction of one) begins to answer for the video."""
+        return snippet * self.stride_s + self.offset_s

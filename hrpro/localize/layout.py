@@ -1,0 +1,101 @@
+"""Files of a dataset folder: which one is which, and the splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hrpro.errors import DataError
+from hrpro.files import inside
+from hrpro.localize.dataset_config import DatasetConfig
+from hrpro.problems import Problems
+
+POINT_FILES = ("point_labels/point_gaussian.csv", "points.csv", "point_labels/points.csv")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths inside a dataset folder; None where the file is not there.
+
+    ``gt_full.json`` or ``annotations.json``, ``point_labels/point_gaussian.csv`` or
+    ``points.csv``, ``split_train.txt``, ``split_test.txt``, ``features/``, ``videos/``.
+    """
+
+    folder: Path
+    ground_truth: Path | None
+    points: Path | None
+    split_train: Path | None
+    split_test: Path | None
+    ambiguous: Path | None
+    features: Path
+    videos: Path
+
+
+def find_layout(folder: str | Path, config: DatasetConfig) -> Layout:
+    """Look which files are there.
+
+    Raises:
+        DataError: the folder does not exist, or a configured file name leads out of it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: no such dataset folder; make one with 'hrpro init', or see "
+            "'hrpro dataset list'"
+        )
+
+    def first(names: Iterable[str]) -> Path | None:
+        return next((path for name in names if (path := inside(folder, name)).is_file()), None)
+
+    return Layout(
+        folder,
+        ground_truth=first(config.ground_truth),
+        points=first(POINT_FILES),
+        split_train=first(["split_train.txt"]),
+        split_test=first(["split_test.txt"]),
+        ambiguous=first([config.ambiguous] if config.ambiguous else []),
+        features=folder / "features",
+        videos=folder / "videos",
+    )
+
+
+def read_split(path: Path, problems: Problems) -> dict[str, int]:
+    """Read a split file, one video name a line.
+
+    Returns:
+        Video name -> line, in the order of the file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a UTF-8 text file") from error
+    videos: dict[str, int] = {}
+    for line, name in enumerate(map(str.strip, lines), start=1):
+        if not name:
+            continue
+        if name in videos:
+            problems.error(
+                f"{path}:{line}",
+                f"{name!r} is already in line {videos[name]}",
+                "delete one of the two lines",
+            )
+        videos.setdefault(name, line)
+    return videos
+
+
+def check_disjoint(
+    train: dict[str, int], test: dict[str, int], layout: Layout, problems: Problems
+) -> None:
+    """Refuse a video that is both in training and in test: its mAP would mean nothing."""
+    for name in train.keys() & test.keys():
+        problems.error(
+            f"{layout.split_test}:{test[name]}",
+            f"{name!r} is also in {layout.split_train}:{train[name]}",
+            "a test video must not be trained on: delete one of the two lines",
+        )

@@ -1,0 +1,127 @@
+"""Point labels: one click per action, read from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hrpro.errors import DataError
+from hrpro.problems import Problems
+
+COLUMNS_REMEDY = (
+    "the first line must name the columns video_id, class and point (frame) or time (seconds)"
+)
+
+
+@dataclass(frozen=True)
+class PointLabel:
+    """One row of the CSV file: this class happens in this video here."""
+
+    video_id: str
+    label: str
+    line: int
+    """Line of the file, counted from 1."""
+    frame: float | None = None
+    """Frame index at the video's own frame rate, if the file counts in frames."""
+    time_s: float | None = None
+    """Time in seconds, if the file counts in seconds."""
+    stop_frame: float | None = None
+    """Last frame of the action, which the published files carry; never used for training."""
+
+
+def read_points(path: str | Path, problems: Problems | None = None) -> list[PointLabel]:
+    """Read point labels.
+
+    Columns: ``video_id``, ``class``, and ``time`` (seconds) or ``point`` (frame at the video's own
+    rate); a row's ``time`` goes before its ``point``. Other columns are ignored.
+
+    Args:
+        path: the CSV file.
+        problems: where to put what is wrong. With it, nothing is raised and the good rows are
+            returned; without it, the first problem is raised.
+
+    Raises:
+        DataError: unreadable, a column is missing, or a row is wrong; names file and line.
+    """
+    path = Path(path)
+    found = problems if problems is not None else Problems()
+    points: dict[tuple[object, ...], PointLabel] = {}
+    for line, row in _rows(path, found):
+        point = _point(path, line, row, found)
+        if point is None:
+            continue
+        key = (point.video_id, point.label, point.frame, point.time_s)
+        if key in points:
+            found.warning(
+                f"{path}:{line}", f"the same point as in line {points[key].line}", "used once"
+            )
+        points.setdefault(key, point)
+    if problems is None:
+        found.raise_first()
+    return list(points.values())
+
+
+def _rows(path: Path, problems: Problems) -> Iterable[tuple[int, dict[str, str]]]:
+    try:
+        # utf-8-sig: spreadsheet programs put a byte order mark in front
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a UTF-8 text file; save it as CSV UTF-8") from error
+    reader = csv.DictReader(text.splitlines(keepends=True), skipinitialspace=True, strict=True)
+    try:
+        columns = [name.strip() for name in reader.fieldnames or []]
+        reader.fieldnames = columns
+        missing = [name for name in ("video_id", "class") if name not in columns]
+        if not {"point", "time"} & set(columns):
+            missing.append("point or time")
+        if missing:
+            found = ", ".join(columns) or "none"
+            problems.error(
+                f"{path}:1", f"no column {', '.join(missing)} (found: {found})", COLUMNS_REMEDY
+            )
+            return
+        for row in reader:
+            if None in row or None in row.values():
+                problems.error(
+                    f"{path}:{reader.line_num}",
+                    f"{len(columns)} values are expected, as in line 1",
+                    "put names that hold a comma in double quotes",
+                )
+                continue
+            yield reader.line_num, row
+    except csv.Error as error:
+        problems.error(f"{path}:{reader.line_num}", f"not valid CSV: {error}", "save it again")
+
+
+def _point(path: Path, line: int, row: dict[str, str], problems: Problems) -> PointLabel | None:
+    where = f"{path}:{line}"
+    video_id, label = row["video_id"].strip(), row["class"].strip()
+    if not video_id or not label:
+        problems.error(where, "video_id or class is empty", "fill it in or delete the line")
+        return None
+    column = "time" if row.get("time", "").strip() else "point"
+    value = _number(row.get(column, ""))
+    if value is None:
+        problems.error(
+            where,
+            f"column {column!r}: {row.get(column, '')!r} is not a number from 0 up",
+            "give the frame (point) or the seconds (time)",
+        )
+        return None
+    stop_frame = _number(row.get("stop_frame", ""))
+    if column == "time":
+        return PointLabel(video_id, label, line, time_s=value, stop_frame=stop_frame)
+    return PointLabel(video_id, label, line, frame=value, stop_frame=stop_frame)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
