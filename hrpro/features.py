@@ -1,9 +1,10 @@
 """Feature files and their fingerprints: what `extract` writes and `localize` reads.
 
 A feature file is a ``.npy`` of shape ``[T, D]``: one row per snippet, the streams side by side
-(``[rgb | flow]``). Beside it lies a sidecar with the same name and the suffix ``.json``. It says how
-the features were made (the fingerprint) and what the video was (the facts). Features of different
-fingerprints do not live in the same space, so training or detecting across them is refused.
+(``[rgb | flow]``). Beside it lies a sidecar with the same name and the suffix ``.json``. It says
+how the features were made (the fingerprint) and what the video was (the facts). Features of
+different fingerprints do not live in the same space, so mixing them in training or detection is
+refused.
 """
 
 from __future__ import annotations
@@ -128,9 +129,9 @@ def write_features(path: str | Path, features: np.ndarray, sidecar: Sidecar) -> 
         sidecar: how they were made.
     """
     path = Path(path)
-    sidecar_path(path).unlink(missing_ok=True)
     with atomic_path(path) as temporary:
         np.save(temporary, features, allow_pickle=False)
+        sidecar_path(path).unlink(missing_ok=True)  # an old one would describe other features
     write_json(sidecar_path(path), sidecar.model_dump(mode="json"))
 
 

@@ -1,0 +1,108 @@
+"""Cut a stream of frames into snippets, with constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from hrpro.extract.flow import FlowAlgorithm, scale_flow, to_grey
+
+Sample = tuple[np.ndarray, ...]
+"""What one moment of the video gives to each stream: ``(frame,)`` or ``(frame, flow field)``."""
+
+FLOW_CHUNK = 16
+"""Frames whose flow is computed in one call."""
+
+
+class SnippetBlock(NamedTuple):
+    """Neighbouring snippets, still as one run of samples, so that overlaps are stored once."""
+
+    first: int
+    """Index of the first snippet in the video."""
+    num_snippets: int
+    arrays: tuple[np.ndarray, ...]
+    """Per stream ``[(num_snippets - 1) * stride + length, H, W, channels]``."""
+    num_frames: int
+    """Frames of the video seen so far."""
+    padded: bool
+    """The video is shorter than one snippet; its last sample was repeated."""
+
+
+def cut_snippets(
+    samples: Iterable[Sample], length: int, stride: int, per_block: int
+) -> Iterator[SnippetBlock]:
+    """Cut samples into snippets of `length` frames, `stride` frames apart.
+
+    A tail shorter than a snippet is dropped, as in the published feature sets; a video shorter
+    than one snippet is padded with its last sample. The last block says how many frames there
+    were, even if it holds no snippet.
+
+    Args:
+        samples: the video in time order.
+        length: frames per snippet.
+        stride: frames from start to start; may be smaller or larger than `length`.
+        per_block: most snippets in one block.
+    """
+    block_frames = (per_block - 1) * stride + length
+    pending: list[Sample] = []
+    pending_start = first = num_frames = 0
+    for num_frames, sample in enumerate(samples, start=1):
+        if num_frames > pending_start:  # with stride > length some samples belong to no snippet
+            pending.append(sample)
+        if len(pending) == block_frames:
+            yield SnippetBlock(first, per_block, _stack(pending), num_frames, False)
+            first += per_block
+            del pending[: per_block * stride]
+            pending_start = first * stride
+    if not num_frames:
+        return
+    padded = num_frames < length
+    if padded:
+        pending += [pending[-1]] * (length - num_frames)
+    rest = max(0, (len(pending) - length) // stride + 1)
+    kept = pending[: (rest - 1) * stride + length] if rest else []
+    yield SnippetBlock(first, rest, _stack(kept), num_frames, padded)
+
+
+def _stack(samples: list[Sample]) -> tuple[np.ndarray, ...]:
+    return tuple(np.stack(stream) for stream in zip(*samples, strict=True))
+
+
+def with_flow(
+    frames: Iterable[np.ndarray], algorithm: FlowAlgorithm, *, keep_rgb: bool
+) -> Iterator[Sample]:
+    """Add to each frame its flow to the next one; the last frame repeats the field before it.
+
+    Args:
+        frames: ``[H, W, 3]`` uint8 RGB, already resized: flow is computed after the resize, as
+            in kinetics-i3d.
+        algorithm: which flow.
+        keep_rgb: yield ``(frame, field)`` rather than ``(field,)``.
+
+    Yields:
+        Samples whose field is ``[H, W, 2]`` float32, clamped and scaled to [-1, 1].
+    """
+    chunk: list[np.ndarray] = []
+    field = None
+
+    def samples(fields: np.ndarray) -> Iterator[Sample]:
+        for frame, each in zip(chunk, fields, strict=False):
+            yield (frame, each) if keep_rgb else (each,)
+
+    for frame in frames:
+        chunk.append(frame)
+        if len(chunk) > FLOW_CHUNK:
+            fields = scale_flow(algorithm(to_grey(np.stack(chunk))))
+            yield from samples(fields)
+            field = fields[-1]
+            del chunk[:-1]
+    if not chunk:
+        return
+    fields = scale_flow(algorithm(to_grey(np.stack(chunk))))
+    if len(fields):
+        field = fields[-1]
+    if field is None:  # a single frame does not move
+        field = np.zeros((*chunk[0].shape[:2], 2), np.float32)
+    yield from samples(np.concatenate([fields, field[None]]))
