@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -124,13 +124,15 @@ def write_results(results: Results, path: str | Path) -> list[Path]:
     """
     path = Path(path)
     chosen = format_of(path)
-    if not chosen.one_video or len(results.videos) <= 1:
+    if not chosen.one_video:
         parts = {path: results}
     else:
-        names = _file_names(video.video_id for video in results.videos)
+        names = [video.video_id for video in results.videos]
+        targets = per_video_paths(path, names) or [path]
+        videos = [(video,) for video in results.videos] or [()]
         parts = {
-            path.with_name(f"{path.stem}.{name}{path.suffix}"): replace(results, videos=(video,))
-            for name, video in zip(names, results.videos, strict=True)
+            target: replace(results, videos=video)
+            for target, video in zip(targets, videos, strict=True)
         }
     for target, part in parts.items():
         with atomic_path(target) as temporary:
@@ -184,6 +186,14 @@ def check_outputs(
         folder = next(parent for parent in resolved.parents if parent.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             raise UsageError(f"{path}: cannot write into {folder}; choose another folder")
+
+
+def per_video_paths(path: str | Path, video_ids: Sequence[str]) -> list[Path]:
+    """Give each video a file of its own: ``NAME.VIDEO.suffix``, or just `path` for one video."""
+    path = Path(path)
+    if len(video_ids) == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}.{name}{path.suffix}") for name in _file_names(video_ids)]
 
 
 def _file_names(video_ids: Iterable[str]) -> Iterator[str]:
