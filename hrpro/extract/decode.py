@@ -19,7 +19,7 @@ import av
 import numpy as np
 
 from hrpro.errors import VideoError
-from hrpro.extract.frames import DecodeReport, decode_frames
+from hrpro.extract.frames import DecodeReport, decode_frames, presentation_time_s
 from hrpro.extract.geometry import FrameConverter, Orientation, upright
 from hrpro.extract.prefetch import prefetch
 from hrpro.extract.probe import VideoInfo, describe, naming, open_video, probe
@@ -154,27 +154,27 @@ class FrameReader(Iterator[np.ndarray]):
         self, frames: Iterator[av.VideoFrame]
     ) -> Iterator[tuple[Fraction, Fraction, av.VideoFrame]]:
         """Yield each frame with its start and end in seconds; complete the report at the end."""
-        frame_s = _frame_duration(self._stream)
+        period_s = _nominal_period(self._stream)
         tick = self._stream.time_base
-        timeline = Timeline(frame_s)
+        timeline = Timeline(period_s)
         for frame in frames:
-            start = timeline.place(None if frame.pts is None else frame.pts * tick)
-            own = frame.duration * tick if frame.duration else frame_s
-            end = start + (own if own <= MAX_GAP_S else frame_s)
+            start = timeline.place(presentation_time_s(frame, self._stream))
+            own = frame.duration * tick if frame.duration else period_s
+            end = start + (own if own <= MAX_GAP_S else period_s)
             self.report.duration_s = float(end)
             yield start, end, frame
-        self._complete_report(timeline, frame_s)
+        self._complete_report(timeline, period_s)
 
-    def _complete_report(self, timeline: Timeline, frame_s: Fraction) -> None:
+    def _complete_report(self, timeline: Timeline, period_s: Fraction) -> None:
         report = self.report
-        if timeline.missing:
+        if timeline.missing and self._stream.container.format.name != "avi":  # AVI never states any
             report.warnings.append(
                 f"{timeline.missing} frames without a presentation time, "
-                f"placed at {float(1 / frame_s):g} frames per second"
+                f"placed at {float(1 / period_s):g} frames per second"
             )
-        if timeline.jumps:
-            report.warnings.append(f"{timeline.jumps} presentation times jump; bridged")
-        if self._ends_early(frame_s):
+        if timeline.disordered:
+            report.warnings.append(f"{timeline.disordered} presentation times out of order; mended")
+        if self._ends_early(period_s):
             report.truncated = True
             report.warnings.append(
                 f"decoded {report.duration_s:.2f} s of {self.info.duration_s or 0:.2f} s"
@@ -184,7 +184,7 @@ class FrameReader(Iterator[np.ndarray]):
         if report.truncated and self._strict:
             raise VideoError("truncated: " + "; ".join(report.warnings))
 
-    def _ends_early(self, frame_s: Fraction) -> bool:
+    def _ends_early(self, period_s: Fraction) -> bool:
         """Whether the index points behind the end of the file, or the header promises more."""
         index = self._stream.index_entries
         if len(index) and index[-1].pos + index[-1].size > self._path.stat().st_size:
@@ -193,10 +193,10 @@ class FrameReader(Iterator[np.ndarray]):
         if promised is None or (self.info.has_audio and not self._stream.duration):
             return False  # no promise about the picture
         reached = self.report.duration_s + max(0.0, self.info.start_s)
-        return reached < promised - max(3 * frame_s, 0.05 * promised)
+        return reached < promised - max(3 * period_s, 0.05 * promised)
 
 
-def _frame_duration(stream: av.video.stream.VideoStream) -> Fraction:
+def _nominal_period(stream: av.video.stream.VideoStream) -> Fraction:
     """Return the nominal seconds per frame, for frames that state no time of their own."""
     for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
         if rate and _POSSIBLE_FPS[0] <= rate <= _POSSIBLE_FPS[1]:

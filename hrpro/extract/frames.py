@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import av
 
@@ -84,6 +85,18 @@ def decode_frames(
         report.truncated = True
     if report.frames_decoded == 0:
         raise VideoError("no frame can be decoded; the file is damaged, fetch it again")
+
+
+def presentation_time_s(
+    frame: av.VideoFrame, stream: av.video.stream.VideoStream
+) -> Fraction | None:
+    """Return when a frame is to be shown, by the file's own clock; `None` if it does not say."""
+    ticks = frame.pts
+    if stream.container.format.name == "avi":
+        # AVI stores no presentation times. FFmpeg's guesses are out of order when there are
+        # B-frames, but frames leave the decoder in display order, one per decoding time.
+        ticks = frame.dts
+    return None if ticks is None else ticks * stream.time_base
 
 
 def _packets(

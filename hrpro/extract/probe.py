@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 
 from hrpro.errors import VideoError
-from hrpro.extract.frames import DecodeReport, decode_frames
+from hrpro.extract.frames import DecodeReport, decode_frames, presentation_time_s
 from hrpro.extract.geometry import MAX_PIXELS, Orientation, display_size
 
 # Demuxers that read the one file they are given. Playlists (hls, dash, concat, sdp, rtsp, image
@@ -137,7 +137,7 @@ def describe(
         average_fps=stream.average_rate or stream.guessed_rate or None,
         duration_s=_header_duration(container, stream),
         has_audio=bool(container.streams.audio),
-        start_s=float((first.pts or 0) * stream.time_base),
+        start_s=float(presentation_time_s(first, stream) or 0),
     )
 
 

@@ -18,53 +18,58 @@ ROUNDING_S = Fraction(1, 1000)
 MAX_GAP_S = Fraction(600)
 
 
+# A smaller step back is a muxer's slip; a larger one means that the clock was set.
+MAX_SLIP_S = Fraction(1)
+
+
 class Timeline:
     """Turns the presentation times of a stream into strictly increasing ones that start at 0.
 
     Time 0 is the first displayed frame, whatever the start time of the file (edit lists, captures
-    that began mid-broadcast). A frame without a time follows its predecessor at the nominal rate.
-    When the clock of the file steps back or leaps by more than `MAX_GAP_S`, the frame follows its
-    predecessor at the nominal rate too; if the next frame fits the old clock again it was a
-    single bad value, otherwise the new clock is followed from there.
+    that began mid-broadcast). Frames that do not fit are placed so that none is lost and the
+    others keep their time:
+
+    - without a time: one nominal period after the predecessor;
+    - a time that repeats or steps back a little: just after the predecessor;
+    - a longer step back, or a leap of more than `MAX_GAP_S`: one nominal period after the
+      predecessor. If the next frame fits the old clock again it was a single bad value, otherwise
+      the new clock is followed from there.
     """
 
-    def __init__(self, frame_s: Fraction) -> None:
+    def __init__(self, period_s: Fraction) -> None:
         self.missing = 0  # frames without a time
-        self.jumps = 0  # frames whose time did not fit
-        self._frame_s = frame_s
+        self.disordered = 0  # frames whose time steps back or leaps
+        self._period_s = period_s
         self._last: Fraction | None = None
         # What to add to a file time; the clock in force first, then the one before it.
         self._clocks: list[Fraction] = []
 
     def place(self, file_time_s: Fraction | None) -> Fraction:
         """Return the time of the next frame in seconds from the first displayed frame."""
+        following = Fraction(0) if self._last is None else self._last + self._period_s
         if file_time_s is None:
             self.missing += 1
-            start = Fraction(0) if self._last is None else self._last + self._frame_s
-        elif not self._clocks:
-            start = Fraction(0) if self._last is None else self._last + self._frame_s
-            self._clocks = [start - file_time_s]
+            self._last = following
+        elif self._last is None or not self._clocks:
+            self._clocks = [following - file_time_s]
+            self._last = following
         else:
-            start = self._by_clock(file_time_s)
-        self._last = start
-        return start
+            self._last = self._by_clock(file_time_s, self._last, following)
+        return self._last
 
-    def _by_clock(self, file_time_s: Fraction) -> Fraction:
-        assert self._last is not None
-        fitting = [
-            (file_time_s + clock, clock)
-            for clock in self._clocks
-            if self._last < file_time_s + clock <= self._last + MAX_GAP_S
-        ]
+    def _by_clock(self, file_time_s: Fraction, last: Fraction, following: Fraction) -> Fraction:
+        times = [file_time_s + clock for clock in self._clocks]
+        fitting = [time_s for time_s in times if last < time_s <= last + MAX_GAP_S]
         if fitting:
-            start, clock = min(fitting)
-            if clock != self._clocks[0]:
+            time_s = min(fitting)
+            if time_s != times[0]:
                 self._clocks.reverse()
-            return start
-        self.jumps += 1
-        start = self._last + self._frame_s
-        self._clocks = [start - file_time_s, self._clocks[0]]
-        return start
+            return time_s
+        self.disordered += times[0] != last
+        if last - MAX_SLIP_S <= times[0] <= last:
+            return last + self._period_s / 4
+        self._clocks = [following - file_time_s, self._clocks[0]]
+        return following
 
 
 def resample(frames: Iterable[tuple[Fraction, Fraction, T]], fps: Fraction) -> Iterator[T]:
