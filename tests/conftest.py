@@ -10,9 +10,38 @@ import pytest
 SHARED = Path(os.environ.get("HRPRO_SHARED", Path(__file__).parents[2] / "shared"))
 
 
+IN_CI = os.environ.get("CI", "").lower() in {"true", "1"}
+
+
+def missing(what: str) -> None:
+    """Skip where something cannot be had; in CI, where it must be had, fail."""
+    pytest.fail(what) if IN_CI else pytest.skip(what)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data that the golden and real-video tests read."""
     if not (SHARED / "data").is_dir():
-        pytest.skip(f"needs the shared data folder {SHARED} (set HRPRO_SHARED)")
+        missing(f"needs the shared data folder {SHARED} (set HRPRO_SHARED)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of golden values, computed with the published method."""
+    folder = Path(os.environ.get("HRPRO_GOLDEN", SHARED / "data" / "golden"))
+    if not folder.is_dir():
+        missing(f"needs the folder of golden values {folder} (set HRPRO_GOLDEN)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rgb_weights():
+    """The real RGB weights, out of the normal cache, fetched first if they are not there."""
+    from hrpro.extract.download import UnreachableError
+    from hrpro.extract.weights import load_weights
+
+    try:
+        return load_weights("rgb", progress=False)
+    except UnreachableError as error:
+        missing(f"needs the network once: {error}")

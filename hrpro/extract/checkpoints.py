@@ -238,7 +238,6 @@ def _read_entries(path: Path) -> dict[str, Tensor]:
     return {
         name.removeprefix("module."): tensor  # the prefix that DataParallel adds
         for name, tensor in _flatten(path, tree)
-        if not name.endswith("num_batches_tracked")
     }
 
 
@@ -253,7 +252,7 @@ def _flatten(
         yield prefix, torch.from_numpy(tree.astype(np.float32))  # also to native byte order
     elif isinstance(tree, Tensor) and _is_plain(tree):
         yield prefix, tree
-    else:
+    elif not prefix.endswith("num_batches_tracked"):  # BatchNorm's counter, needed by no one
         found = f"{prefix} is a {type(tree).__name__}" if prefix else type(tree).__name__
         raise WeightsError(f"{path}: not a weight file: {found}, not an array of numbers")
 
