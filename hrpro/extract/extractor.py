@@ -16,7 +16,7 @@ from torch import Tensor
 from hrpro import __version__
 from hrpro.errors import UsageError, VideoError
 from hrpro.extract.config import ExtractConfig
-from hrpro.extract.decode import DecodeReport, FrameReader
+from hrpro.extract.decode import DecodeReport, FrameReader, VideoInfo
 from hrpro.extract.flow import make_flow
 from hrpro.extract.i3d import InceptionI3D, best_dtype, load_i3d
 from hrpro.extract.prefetch import prefetch
@@ -55,6 +55,7 @@ class VideoFeatures:
     logits: np.ndarray
     """``[T, 400]`` float32 Kinetics logits."""
     sidecar: Sidecar
+    info: VideoInfo
     report: DecodeReport
 
 
@@ -153,7 +154,7 @@ class Extractor:
         *,
         root: str | Path | None = None,
         strict: bool = False,
-        on_progress: Callable[[float], None] | None = None,
+        on_share: Callable[[float], None] | None = None,
     ) -> VideoFeatures:
         """Features of a whole video.
 
@@ -161,7 +162,7 @@ class Extractor:
             path: a local video file.
             root: folder that the path in the sidecar is relative to; the video's own by default.
             strict: fail on a truncated video instead of keeping what could be decoded.
-            on_progress: called with the seconds of video done so far.
+            on_share: called with the share of the video that is done, 0 to 1, by its header.
 
         Raises:
             VideoError: the file is not a video that can be used; one line with the reason.
@@ -180,8 +181,8 @@ class Extractor:
             for output in self.stream(reader):
                 features.append(output.features)
                 logits.append(output.logits)
-                if on_progress:
-                    on_progress(float(output.num_frames / rate))
+                if on_share and reader.info.duration_s:
+                    on_share(min(1.0, float(output.num_frames / rate) / reader.info.duration_s))
         if output is None:
             raise VideoError(f"{path}: no frame could be decoded")
         report = reader.report
@@ -190,7 +191,7 @@ class Extractor:
         sidecar = Sidecar(
             fingerprint=self.fingerprint, video=facts, dim=self.dim, hrpro=__version__
         )
-        return VideoFeatures(joined, np.concatenate(logits), sidecar, report)
+        return VideoFeatures(joined, np.concatenate(logits), sidecar, reader.info, report)
 
     @staticmethod
     def _facts(

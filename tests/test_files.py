@@ -1,0 +1,63 @@
+"""Atomic writes and paths that stay inside."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from hrpro.errors import DataError, HrproError
+from hrpro.files import atomic_path, inside, read_json, write_json
+
+
+def test_atomic_path_keeps_the_old_file_on_failure(tmp_path):
+    target = tmp_path / "a.json"
+    write_json(target, {"a": 1})
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        assert temporary.suffix == ".json"
+        raise KeyboardInterrupt
+    assert read_json(target) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_written_files_follow_the_umask(tmp_path):
+    old = os.umask(0o022)
+    try:
+        write_json(tmp_path / "a.json", {})
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_unwritable_folder_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HrproError, match="cannot write"):
+        write_json(tmp_path / "file" / "a.json", {})
+
+
+def test_nan_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", float("nan"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["{", "", "[1,]", "\x00", "[" * 100_000])
+def test_bad_json_names_file_and_place(tmp_path, text):
+    (tmp_path / "bad.json").write_text(text)
+    with pytest.raises(DataError, match=r"bad\.json"):
+        read_json(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/passwd", "", "a/../../b", "a\0b"])
+def test_names_that_leave_the_folder_are_refused(tmp_path, name):
+    with pytest.raises(DataError):
+        inside(tmp_path, name)
+
+
+def test_links_that_leave_the_folder_are_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path)
+    with pytest.raises(DataError, match="outside"):
+        inside(tmp_path / "in", "link/x")
+    assert inside(tmp_path, "a/b.npy") == tmp_path / "a" / "b.npy"

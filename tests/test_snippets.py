@@ -1,0 +1,84 @@
+"""Cutting frames into snippets, and flow between them."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hrpro.extract.flow import make_flow, scale_flow, to_grey
+from hrpro.extract.snippets import cut_snippets, with_flow
+
+
+def numbered(count: int):
+    return ((np.full((1, 1, 1), k),) for k in range(count))
+
+
+@given(
+    count=st.integers(1, 90),
+    length=st.integers(1, 20),
+    stride=st.integers(1, 25),
+    per_block=st.integers(1, 5),
+)
+def test_snippets_hold_the_right_frames(count, length, stride, per_block):
+    blocks = list(cut_snippets(numbered(count), length, stride, per_block))
+    found = {}
+    for block in blocks:
+        assert block.num_snippets <= per_block
+        for index in range(block.num_snippets):
+            start = index * stride
+            found[block.first + index] = block.arrays[0][start : start + length, 0, 0, 0].tolist()
+    if count < length:
+        expected = {0: list(range(count)) + [count - 1] * (length - count)}
+    else:
+        starts = range(0, count - length + 1, stride)
+        expected = {k: list(range(s, s + length)) for k, s in enumerate(starts)}
+    assert found == expected
+    assert blocks[-1].num_frames == count
+    assert blocks[-1].padded == (count < length)
+
+
+def test_no_frames_no_blocks():
+    assert list(cut_snippets(numbered(0), 16, 16, 4)) == []
+
+
+def moving_square(count: int, speed: int = 2) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    texture = rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)
+    frames = []
+    for k in range(count):
+        frame = np.full((64, 64, 3), 90, np.uint8)
+        frame[20:44, 5 + speed * k : 29 + speed * k] = texture
+        frames.append(frame)
+    return frames
+
+
+def test_flow_of_chunks_equals_flow_of_pairs_and_last_field_repeats():
+    frames = moving_square(18, speed=1)
+    samples = list(with_flow(iter(frames), make_flow("dis"), keep_rgb=True))
+    assert len(samples) == len(frames)
+    algorithm = make_flow("dis")
+    for k in (0, 15, 16):
+        pair = to_grey(np.stack(frames[k : k + 2]))
+        np.testing.assert_allclose(samples[k][1], scale_flow(algorithm(pair))[0], atol=1e-6)
+        assert samples[k][0] is frames[k]
+    np.testing.assert_array_equal(samples[17][1], samples[16][1])
+
+
+def test_flow_points_the_way_the_square_moves():
+    for name in ("dis", "farneback"):
+        frames = moving_square(2)
+        field = next(with_flow(iter(frames), make_flow(name), keep_rgb=False))[0]
+        u, v = (field[26:38, 12:24] * 20).mean(axis=(0, 1))
+        assert abs(u - 2) < 0.5, name
+        assert abs(v) < 0.3, name
+
+
+def test_single_frame_has_zero_flow():
+    samples = list(with_flow(iter(moving_square(1)), make_flow("dis"), keep_rgb=False))
+    assert len(samples) == 1
+    assert not samples[0][0].any()
+
+
+def test_flow_is_clamped_to_twenty_pixels():
+    assert scale_flow(np.array([-50.0, 10.0, 50.0])).tolist() == [-1, 0.5, 1]
