@@ -1,0 +1,250 @@
+"""Non-maximum suppression within each class of each video, over a whole batch at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from hrpro.localize.proposals import Array, Proposals, spans, temporal_iou
+
+IouKind = Literal["legacy", "exact"]
+"""``legacy`` adds 1 to every length, as the HR-Pro release does although the unit is seconds."""
+
+_EXTRA_LENGTH = {"legacy": 1.0, "exact": 0.0}
+_DENSE_DEGREE = 24
+"""Overlapping pairs per proposal from which taking one by one is the faster way."""
+_MAX_PAIRS = 1 << 20
+"""Overlapping pairs, or cells of a padded table, held in memory at once."""
+
+
+def soft_nms(
+    proposals: Proposals,
+    sigma: float = 0.3,
+    iou: IouKind = "legacy",
+    min_score: float | None = None,
+) -> Proposals:
+    """Lower the scores of proposals that overlap better ones: Gaussian soft-NMS.
+
+    Within each (video, class), the proposal of highest score is taken and the others are
+    multiplied by ``exp(-iou**2 / sigma)``, until none is left (Bodla et al., "Soft-NMS", 2017).
+    Nothing is dropped unless `min_score` is given.
+
+    Args:
+        proposals: the candidates, in any order; ties are resolved as in the HR-Pro release.
+        sigma: width of the Gaussian.
+        iou: how the overlap of two proposals is computed.
+        min_score: drop what ends below this score, which also saves the time to compute it.
+
+    Returns:
+        The proposals in order of falling final score.
+
+    Raises:
+        ValueError: `sigma` is not positive.
+    """
+    if not sigma > 0:
+        raise ValueError(f"sigma must be positive, not {sigma}")
+    suppression = _Suppression(proposals, sigma, _EXTRA_LENGTH[iou], min_score)
+    suppression.run()
+    result = suppression.table.replace(score=suppression.score)
+    if min_score is not None:
+        result = result[result.score >= min_score]
+    return result.by_score()
+
+
+def hard_nms(proposals: Proposals, threshold: float, iou: IouKind = "legacy") -> Proposals:
+    """Drop proposals that overlap a better one of their class and video by more than `threshold`.
+
+    Returns:
+        The survivors in order of falling score.
+    """
+    import torch
+    from torchvision.ops import batched_nms
+
+    zero = np.zeros(len(proposals))
+    end_s = proposals.end_s + _EXTRA_LENGTH[iou]
+    boxes = np.stack([proposals.start_s, zero, end_s, zero + 1], axis=1)
+    group = proposals.video * (proposals.label.max(initial=0) + 1) + proposals.label
+    kept = batched_nms(
+        torch.from_numpy(boxes),
+        torch.from_numpy(proposals.score),
+        torch.from_numpy(group),
+        threshold,
+    )
+    return proposals[kept.numpy()]
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """Distinct proposals in order of group and start, `[N]` each."""
+
+    first_row: Array
+    copies: Array
+    start: Array
+    end: Array
+    score: Array
+    group: Array
+
+
+class _Suppression:
+    """Soft-NMS of a batch; a group is one class of one video.
+
+    A proposal of positive score may be taken as soon as it beats all those it overlaps: scores
+    only fall, and the others never touch it. So many are taken at the same time, in all groups,
+    and work is spent on overlapping pairs only. Equal proposals, which neighbouring thresholds
+    often give, are one node with several copies. Left to the one-by-one way are groups where
+    nearly everything overlaps, exact ties (whose order counts), and scores of 0 and below, which
+    suppression raises.
+    """
+
+    def __init__(
+        self, proposals: Proposals, sigma: float, extra: float, min_score: float | None
+    ) -> None:
+        self.sigma, self.extra = sigma, extra
+        self.floor = -np.inf if min_score is None else min_score
+        # In time order, the partners that a proposal overlaps follow it directly.
+        columns = [getattr(proposals, n) for n in ("score", "end_s", "start_s", "label", "video")]
+        self.order = np.lexsort(columns)
+        self.table = proposals[self.order]
+        self.score = self.table.score.copy()
+        changes = np.array([np.diff(values[self.order]) != 0 for values in columns])
+        self.group = np.append(False, changes[3:].any(axis=0)).cumsum()
+        self.node = np.append(False, changes.any(axis=0)).cumsum()
+
+    def run(self) -> None:
+        """Bring `score` to its final values."""
+        if not len(self.table):
+            return
+        first = np.flatnonzero(np.diff(self.node, prepend=-1))
+        nodes = _Nodes(
+            first_row=first,
+            copies=np.bincount(self.node),
+            start=self.table.start_s[first],
+            end=self.table.end_s[first],
+            score=self.score[first],
+            group=self.group[first],
+        )
+        partners = self._count_partners(nodes)
+        dense = np.bincount(nodes.group, partners) > _DENSE_DEGREE * np.bincount(nodes.group)
+        in_turn = dense[nodes.group]
+        for some in _batches(np.where(in_turn, 0, partners), nodes.group):
+            some = some[~in_turn[some]]
+            in_turn |= self._take_at_once(nodes, some, partners[some])
+        in_turn = in_turn[self.node] & (self.score >= self.floor)
+        self._take_in_turn(np.flatnonzero(in_turn))
+
+    def _weight(self, start_a: Array, end_a: Array, start_b: Array, end_b: Array) -> Array:
+        iou = temporal_iou(start_a, end_a, start_b, end_b, self.extra)
+        return np.exp(iou * iou / -self.sigma)
+
+    def _count_partners(self, nodes: _Nodes) -> Array:
+        """Count, for every node, the nodes of its group that start later, before it ends."""
+        # Each group gets a stretch of one common time axis; the slack covers the rounding.
+        origin = nodes.start.min()
+        stretch = max(nodes.end.max(), nodes.start.max()) - origin + self.extra + 1.0
+        shift = nodes.group * stretch - origin
+        slack = 1e-15 * stretch * (nodes.group[-1] + 2)
+        reach = np.searchsorted(nodes.start + shift, nodes.end + shift + self.extra + slack)
+        return np.maximum(reach - 1 - np.arange(len(reach)), 0)
+
+    def _take_at_once(self, nodes: _Nodes, some: Array, partners: Array) -> Array:
+        """Suppress whole sparse groups; return which nodes are still to be taken in turn."""
+        start, end, score = nodes.start, nodes.end, nodes.score
+        index, place = spans(partners)
+        one = some[index]
+        two = one + 1 + place
+
+        tied = (score[one] == score[two]) & (score[one] > 0)
+        has_tie = np.zeros(nodes.group[-1] + 1, dtype=bool)
+        has_tie[nodes.group[one[tied]]] = True
+        low = (score[one] <= 0) & (score[two] <= 0)
+        repeated = some[(score[some] <= 0) & (nodes.copies[some] > 1)]
+        in_turn = np.zeros(len(score), dtype=bool)
+        for found in (some[has_tie[nodes.group[some]]], one[low], two[low], repeated):
+            in_turn[found] = True
+        open_pair = ~low & ~has_tie[nodes.group[one]]
+        one, two = one[open_pair].astype(np.int32), two[open_pair].astype(np.int32)
+        weight = self._weight(start[one], end[one], start[two], end[two])
+        own_weight = self._weight(start, end, start, end)
+        used = np.zeros_like(nodes.copies)
+
+        while len(one):
+            one_wins = score[one] > score[two]
+            winner, loser = np.where(one_wins, one, two), np.where(one_wins, two, one)
+            unbeaten = np.ones(len(score), dtype=bool)
+            unbeaten[loser] = False
+            hit = unbeaten[winner]
+            np.multiply.at(score, loser[hit], weight[hit])
+            taken = np.zeros(len(score), dtype=bool)
+            taken[winner[hit]] = True
+            taken = np.flatnonzero(taken)
+            self.score[nodes.first_row[taken] + used[taken]] = score[taken]
+            used[taken] += 1
+            score[taken] *= own_weight[taken]
+            keep = (used < nodes.copies)[winner]
+            if self.floor > 0:
+                keep &= score[loser] >= self.floor
+            one, two, weight = one[keep], two[keep], weight[keep]
+
+        index, place = spans(nodes.copies[some] - used[some])
+        node = some[index]
+        rows = nodes.first_row[node] + used[node] + place
+        self.score[rows] = score[node] * own_weight[node] ** np.where(in_turn[node], 0, place)
+        return in_turn
+
+    def _take_in_turn(self, rows: Array) -> None:
+        """Suppress groups the plain way, in lock-step: every group takes its best at once."""
+        rows = rows[np.lexsort((self.order[rows], self.group[rows]))]
+        size = np.bincount(self.group[rows])
+        size = size[size > 0]
+        begin = np.cumsum(size) - size
+        largest_first = np.argsort(-size, kind="stable")
+        while len(largest_first):
+            width = size[largest_first[0]]
+            count = np.searchsorted(-size[largest_first], -width / 2, side="right")
+            count = max(1, min(count, _MAX_PAIRS // width))
+            part, largest_first = largest_first[:count], largest_first[count:]
+            group, place = spans(size[part])
+            self._take_table(rows[begin[part][group] + place], group, place)
+
+    def _take_table(self, rows: Array, group: Array, place: Array) -> None:
+        """Suppress groups laid out in one padded table `[group, place]`, largest first."""
+        shape = (4, group[-1] + 1, place.max() + 1)
+        cells = np.zeros(shape)
+        score, start, end, row = cells
+        score[:] = -np.inf
+        start[:] = end[:] = -1e12  # padding overlaps nothing
+        for column, values in zip(
+            cells,
+            (self.score[rows], self.table.start_s[rows], self.table.end_s[rows], rows),
+            strict=True,
+        ):
+            column[group, place] = values
+        size = np.bincount(group)
+        lines = np.arange(len(size))
+        for turn in range(shape[2]):
+            active = lines[: np.searchsorted(-size, -turn)]
+            # As in the release, the best changes places with the first that is left.
+            best = turn + np.argmax(score[: len(active), turn:], axis=1)
+            taken = cells[:, active, best]
+            cells[:, active, best] = cells[:, active, turn]
+            cells[:, active, turn] = taken
+            if taken[0].max() < self.floor:
+                break
+            rest = np.s_[: len(active), turn + 1 :]
+            score[rest] *= self._weight(
+                start[rest], end[rest], taken[1][:, None], taken[2][:, None]
+            )
+        filled = score > -np.inf
+        self.score[row[filled].astype(np.int64)] = score[filled]
+
+
+def _batches(weights: Array, group: Array) -> Iterator[Array]:
+    """Cut rows into consecutive batches of whole groups, about `_MAX_PAIRS` of weight each."""
+    total = np.cumsum(np.bincount(group, weights=weights))
+    batch = np.maximum(total - 1, 0) // _MAX_PAIRS
+    bounds = np.flatnonzero(np.diff(batch[group], prepend=-1, append=-1))
+    return (np.arange(first, stop) for first, stop in itertools.pairwise(bounds))
