@@ -43,6 +43,12 @@ class VideoAnnotation:
         """The classes that occur in the video."""
         return frozenset(action.label for action in self.actions)
 
+    @property
+    def ends_late(self) -> bool:
+        """Whether an action ends after the video does, by more than rounding."""
+        latest = max((action.end_s for action in self.actions), default=0.0)
+        return self.duration_s is not None and latest > self.duration_s + 0.1
+
 
 def read_ground_truth(
     path: str | Path, problems: Problems | None = None
@@ -68,6 +74,12 @@ def read_ground_truth(
         for video_id, entry in database.items()
         if (annotation := _video(path, video_id, entry, found)) is not None
     }
+    if late := sorted(v.video_id for v in videos.values() if v.ends_late):
+        found.warning(
+            path,
+            f"{len(late)} videos have actions that end after the video does ({late[0]}, ...)",
+            "kept as they are",
+        )
     if problems is None:
         found.raise_first()
     return videos
@@ -128,13 +140,6 @@ def _video(path: Path, video_id: str, entry: Any, problems: Problems) -> VideoAn
         for number, annotation in enumerate(annotations, start=1)
         if (action := _action(f"{where}, annotation {number}", annotation, problems)) is not None
     )
-    if duration_s is not None and (late := [a for a in actions if a.end_s > duration_s + 0.1]):
-        problems.warning(
-            where,
-            f"{len(late)} of {len(actions)} actions end after the video does "
-            f"({late[-1].end_s:g} s of {duration_s:g} s)",
-            "kept as they are",
-        )
     return VideoAnnotation(video_id, subset, duration_s, fps, actions)
 
 

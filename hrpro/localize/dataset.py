@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from hrpro.annotations import Action, VideoAnnotation
 from hrpro.features import Fingerprint
-from hrpro.localize.ambiguous import read_ambiguous
 from hrpro.localize.dataset_config import DatasetConfig, read_dataset_config
 from hrpro.localize.dataset_scan import DatasetScan, PlacedPoint, scan_dataset
+from hrpro.localize.evaluation import read_ambiguous
 from hrpro.localize.feature_store import FeatureStore
 from hrpro.localize.grid import SnippetGrid
 from hrpro.problems import Problem, Problems
@@ -63,8 +64,8 @@ class Dataset:
     """Feature channels D."""
     fingerprint: Fingerprint | None
     """How the features were made; None for features made elsewhere."""
-    ambiguous: dict[str, np.ndarray]
-    """Test video -> segments ``[K, 2]`` in seconds in which detections do not count."""
+    ambiguous: pd.DataFrame | None
+    """Test segments in which detections do not count: see `evaluation.drop_ambiguous`."""
     warnings: tuple[Problem, ...]
     _store: FeatureStore = field(repr=False)
 
@@ -97,6 +98,15 @@ class Dataset:
             for v in videos
             if v.actions is not None
         }
+
+    def ground_truth_table(self, subset: Subset = "test") -> pd.DataFrame:
+        """Return the ground truth of a split as `evaluation.mean_average_precision` takes it.
+
+        Columns: video, label, start_s, end_s; one row per action.
+        """
+        videos = self.train if subset == "train" else self.test
+        rows = [(v.video_id, a.label, a.start_s, a.end_s) for v in videos for a in v.actions or ()]
+        return pd.DataFrame(rows, columns=["video", "label", "start_s", "end_s"])
 
     @property
     def can_evaluate(self) -> bool:
@@ -169,7 +179,7 @@ def _build(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> Data
         test=tuple(video(v, "test") for v in scan.test if v in scan.files),
         dim=files[0].dim,
         fingerprint=sidecar.fingerprint if sidecar else None,
-        ambiguous=read_ambiguous(ambiguous) if ambiguous else {},
+        ambiguous=read_ambiguous(ambiguous) if ambiguous else None,
         warnings=problems.warnings,
         _store=FeatureStore(files, config.cache_gb),
     )

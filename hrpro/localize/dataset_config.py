@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from hrpro.configs.loader import Layer, build_config, read_layer, read_layers
+from hrpro.localize.evaluation import THUMOS_TIOUS
 from hrpro.localize.grid import SnippetGrid
 
 DATASET_YAML = "dataset.yaml"
-TIOU_01_TO_07 = tuple(round(0.1 * step, 1) for step in range(1, 8))
 
 
 class GridConfig(BaseModel):
@@ -50,7 +50,7 @@ class DatasetConfig(BaseModel):
     """Put before the video names of the ground truth (ActivityNet: ``v_``)."""
     ambiguous: str | None = None
     """File of test segments whose detections do not count (THUMOS14: Ambiguous_test.txt)."""
-    tiou: tuple[float, ...] = Field(TIOU_01_TO_07, min_length=1)
+    tiou: tuple[float, ...] = Field(THUMOS_TIOUS, min_length=1)
     """Overlaps at which mAP is measured."""
     cache_gb: float = Field(4.0, ge=0)
     """Features are kept in memory if all of them fit into this; else they stay mapped files."""

@@ -180,11 +180,17 @@ def _find_features(
     for subset, videos in (("train", scan.train), ("test", scan.test)):
         if subset not in subsets:
             continue
-        if not videos:
+        if not videos and subset == "train":
             problems.missing(
-                scan.layout.folder / f"split_{subset}.txt",
-                f"no {'training' if subset == 'train' else subset} videos",
-                "list them there, one name a line",
+                scan.layout.folder / "split_train.txt",
+                "no training videos",
+                "list them there, one name a line, or give points",
+            )
+        if not videos and subset == "test":
+            problems.warning(
+                scan.layout.folder / "split_test.txt",
+                "no test videos",
+                "nothing can be measured; list them there to change that",
             )
         missing = []
         for video_id in videos:

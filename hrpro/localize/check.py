@@ -1,0 +1,114 @@
+"""``hrpro dataset check``: what a folder holds, what is wrong or missing, what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hrpro.errors import DataError
+from hrpro.features import read_features
+from hrpro.localize.catalogue import find_known
+from hrpro.localize.dataset_config import DatasetConfig, read_dataset_config
+from hrpro.localize.dataset_scan import DatasetScan, scan_dataset
+from hrpro.localize.feature_store import check_finite
+from hrpro.problems import Problem, Problems
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """Everything that was found, in the order in which it should be put right."""
+
+    folder: Path
+    counts: dict[str, int]
+    """What is there: classes, points, videos and features by split, videos with ground truth."""
+    problems: tuple[Problem, ...]
+    next_command: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether training can start."""
+        return all(problem.severity == "warning" for problem in self.problems)
+
+    def lines(self) -> Iterator[str]:
+        """Return the report as text, line by line."""
+        yield f"{self.folder}"
+        for what, count in self.counts.items():
+            yield f"  {what}: {count}"
+        for problem in self.problems:
+            yield f"{problem.severity}: {problem}"
+        yield f"next: {self.next_command}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as values that JSON can hold."""
+        return {
+            "folder": str(self.folder),
+            "ok": self.ok,
+            "counts": self.counts,
+            "problems": [vars(problem) for problem in self.problems],
+            "next": self.next_command,
+        }
+
+
+def check_dataset(
+    folder: str | Path,
+    config: DatasetConfig | None = None,
+    *,
+    allow_mixed: bool = False,
+    check_values: bool = True,
+) -> DatasetReport:
+    """Check a dataset folder without stopping at the first problem.
+
+    Args:
+        folder: the dataset folder.
+        config: settings; None takes the folder's own.
+        allow_mixed: accept features of different fingerprints.
+        check_values: read all features to find NaN and infinity.
+
+    Raises:
+        DataError: the folder does not exist.
+        UsageError: ``dataset.yaml`` is wrong.
+    """
+    folder = Path(folder)
+    config = config if config is not None else read_dataset_config(folder)
+    problems = Problems()
+    scan = scan_dataset(folder, config, problems, allow_mixed=allow_mixed)
+    if check_values:
+        for file in scan.files.values():
+            try:
+                check_finite(file.path, read_features(file.path))
+            except DataError as error:
+                problems.add_exception(error)
+    return DatasetReport(
+        folder, _counts(scan), tuple(problems), _next_command(scan, config, problems)
+    )
+
+
+def _counts(scan: DatasetScan) -> dict[str, int]:
+    return {
+        "classes": len(scan.classes),
+        "points": len(scan.rows),
+        "training videos": len(scan.train),
+        "training videos with features": sum(v in scan.files for v in scan.train),
+        "test videos": len(scan.test),
+        "test videos with features": sum(v in scan.files for v in scan.test),
+        "test videos with ground truth": sum(v in scan.ground_truth for v in scan.test),
+    }
+
+
+def _next_command(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> str:
+    folder = shlex.quote(str(scan.layout.folder))
+    known = find_known(config.name) or find_known(scan.layout.folder.resolve().name)
+    if any(problem.severity == "error" for problem in problems):
+        return f"put the errors right, then: hrpro dataset check {folder}"
+    if not problems.blocking:
+        return f"hrpro train --dataset {folder}"
+    if scan.layout.points is None and scan.layout.videos.is_dir():
+        return f"hrpro label {folder}"
+    if scan.layout.videos.is_dir():
+        return f"hrpro extract {folder}"
+    if known is not None:
+        return f"hrpro dataset fetch {known.name}"
+    return f"put the videos into {folder}/videos, then: hrpro extract {folder}"
