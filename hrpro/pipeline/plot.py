@@ -1,0 +1,180 @@
+"""A picture of what was found in one video: a timeline with a row for each class."""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from hrpro.errors import UsageError
+from hrpro.files import atomic_path
+from hrpro.pipeline.fonts import font_for
+from hrpro.pipeline.overlay import Span, clock, ranked_classes
+from hrpro.pipeline.results import VideoResult
+
+PLOT_SUFFIXES = (".png", ".pdf", ".svg")
+MAX_ROWS = 40
+TRUTH_COLOUR = "#d55e00"
+CURVE_COLOUR = "#222222"
+HALO = [withStroke(linewidth=2.2, foreground="white")]  # the line must show on dark bars too
+# The pale third of the map would vanish on white paper.
+SCORES: Colormap = ListedColormap(colormaps["GnBu"](np.linspace(0.3, 1.0, 256)))
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Class activations over time.
+
+    `times_s` `[T]` are seconds; `values` `[T, C]` has a column for each of the `labels` `[C]`.
+    """
+
+    times_s: np.ndarray
+    labels: Sequence[str]
+    values: np.ndarray
+
+
+def plot_timeline(
+    result: VideoResult,
+    out_path: str | Path,
+    ground_truth: Iterable[Span] | None = None,
+    curves: Curves | None = None,
+) -> None:
+    """Draw the detections of one video over time, darker for a higher score.
+
+    There is a row for each class, those of the ground truth first, then by best score; at most 40.
+
+    Args:
+        result: what was found in the video.
+        out_path: the picture; .png, .pdf or .svg.
+        ground_truth: the true actions, drawn beneath the detections of their class.
+        curves: class activations, drawn as a line across the row of their class.
+
+    Raises:
+        UsageError: `out_path` has another suffix.
+        HrproError: the picture cannot be written.
+    """
+    out_path = Path(out_path)
+    check_plot_path(out_path)
+    truth = None if ground_truth is None else list(ground_truth)
+    classes = ranked_classes(result.detections, truth or ())
+    hidden = max(0, len(classes) - MAX_ROWS)
+    classes = classes[:MAX_ROWS]
+    rows = max(1, len(classes))
+    figure = Figure(
+        figsize=(12, 1.7 + (0.5 if truth is None else 0.62) * rows), layout="constrained"
+    )
+    axes = figure.add_subplot()
+    top_score = max([1.0, *(found.score for found in result.detections)])
+    shades = ScalarMappable(Normalize(0, top_score), SCORES)
+    _draw_spans(axes, classes, result, truth, shades)
+    if curves is not None:
+        _draw_curves(axes, classes, curves)
+    _label_axes(axes, classes, hidden, result, truth)
+    if classes:
+        figure.colorbar(shades, ax=axes, label="score", pad=0.01, fraction=0.02)
+    with atomic_path(out_path) as temporary, warnings.catch_warnings():
+        # A character that no font of this machine has becomes a box; the plot is of use still.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(temporary, dpi=120)
+
+
+def check_plot_path(path: str | Path) -> None:
+    """Refuse a plot name of an unknown kind, before hours of work are spent.
+
+    Raises:
+        UsageError: the suffix is none that can be drawn.
+    """
+    if Path(path).suffix.lower() not in PLOT_SUFFIXES:
+        raise UsageError(f"{path}: a plot must be one of {', '.join(PLOT_SUFFIXES)}")
+
+
+def _draw_spans(
+    axes: Axes,
+    classes: Sequence[str],
+    result: VideoResult,
+    truth: Sequence[Span] | None,
+    shades: ScalarMappable,
+) -> None:
+    """Fill row k, which reaches from k - 0.5 to k + 0.5: detections, the truth beneath them."""
+    below = 0.4 if truth is None else 0.12
+    for row, label in enumerate(classes):
+        found = sorted(
+            (found for found in result.detections if found.label == label),
+            key=lambda found: found.score,  # the best last, so that it is on top
+        )
+        colours = shades.to_rgba([detection.score for detection in found])
+        # The outline keeps a second visible in an hour.
+        _bars(axes, found, row - 0.4, row + below, facecolors=colours, edgecolors=colours)
+        actions = [action for action in truth or () if action.label == label]
+        _bars(axes, actions, row + 0.18, row + 0.4, color=TRUTH_COLOUR)
+
+
+def _bars(axes: Axes, spans: Sequence[Span], top: float, bottom: float, **style: object) -> None:
+    ranges = [(span.start_s, span.end_s - span.start_s) for span in spans]
+    axes.broken_barh(ranges, (top, bottom - top), linewidth=0.8, **style)
+
+
+def _draw_curves(axes: Axes, classes: Sequence[str], curves: Curves) -> None:
+    """Draw each curve from the bottom (0) to the top (the largest value of all) of its row."""
+    largest = max(float(np.max(curves.values, initial=0.0)), 1e-6)
+    for label, values in zip(curves.labels, np.asarray(curves.values).T, strict=True):
+        if label in classes:
+            heights = classes.index(label) + 0.4 - 0.8 * np.clip(values / largest, 0, 1)
+            axes.plot(curves.times_s, heights, color=CURVE_COLOUR, linewidth=0.9, path_effects=HALO)
+
+
+def _label_axes(
+    axes: Axes,
+    classes: Sequence[str],
+    hidden: int,
+    result: VideoResult,
+    truth: Sequence[Span] | None,
+) -> None:
+    # parse_math=False: a dollar sign in a label is a dollar sign.
+    font = FontProperties(fname=font_for([*classes, result.video_id]), size=9)
+    ends_s = [span.end_s for span in (*result.detections, *(truth or ()))]
+    axes.set_xlim(0, result.duration_s or max(ends_s, default=1.0) or 1.0)
+    axes.set_ylim(max(1, len(classes)) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=12, steps=[1, 2, 3, 6, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda time_s, _: _tick(time_s)))
+    names = ["\n".join(textwrap.wrap(c, 32, max_lines=2, placeholder=" …")) for c in classes]
+    axes.set_yticks(range(len(classes)), names, fontproperties=font, parse_math=False)
+    axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
+    axes.grid(axis="y", which="minor", color="0.85", linewidth=0.6)
+    axes.grid(axis="x", color="0.9", linewidth=0.6)
+    axes.tick_params(axis="y", which="both", length=0)
+    axes.set_axisbelow(True)
+    title = textwrap.shorten(result.video_id, 90, placeholder=" …")
+    if hidden:
+        title += f"   (the best {len(classes)} of {len(classes) + hidden} classes)"
+    axes.set_title(title, fontproperties=font, fontsize=10, loc="left", parse_math=False)
+    if not classes:
+        axes.text(0.5, 0.5, "nothing found", transform=axes.transAxes, ha="center", va="center")
+    if truth is not None:
+        kinds = [Patch(color=SCORES(0.7), label="found"), Patch(color=TRUTH_COLOUR, label="truth")]
+        axes.legend(
+            handles=kinds,
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            ncols=2,
+            frameon=False,
+            fontsize=9,
+        )
+
+
+def _tick(time_s: float) -> str:
+    fraction = f"{time_s % 1:.2f}"[1:].rstrip("0").rstrip(".")
+    return clock(time_s) + fraction
