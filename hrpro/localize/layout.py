@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hrpro.errors import DataError
-from hrpro.files import inside
 from hrpro.localize.dataset_config import DatasetConfig
 from hrpro.problems import Problems
 
@@ -46,7 +45,7 @@ def find_layout(folder: str | Path, config: DatasetConfig) -> Layout:
         )
 
     def first(names: Iterable[str]) -> Path | None:
-        return next((path for name in names if (path := inside(folder, name)).is_file()), None)
+        return next((path for name in names if (path := _below(folder, name)).is_file()), None)
 
     return Layout(
         folder,
@@ -58,6 +57,13 @@ def find_layout(folder: str | Path, config: DatasetConfig) -> Layout:
         features=folder / "features",
         videos=folder / "videos",
     )
+
+
+def _below(folder: Path, name: str) -> Path:
+    # Unlike `hrpro.files.inside`, links may lead out: people link the files of large data sets.
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise DataError(f"{name!r}: not a name inside {folder}; correct it in the dataset's config")
+    return folder / name
 
 
 def read_split(path: Path, problems: Problems) -> dict[str, int]:

@@ -1,0 +1,543 @@
+"""Dataset folders: points, splits, features, and what is said when something is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hrpro.annotations import Action, VideoAnnotation, read_ground_truth, write_ground_truth
+from hrpro.errors import DataError, UsageError
+from hrpro.features import Fingerprint, Sidecar, VideoFacts, write_features
+from hrpro.localize.check import check_dataset
+from hrpro.localize.dataset import load_dataset
+from hrpro.localize.dataset_config import DatasetConfig
+from hrpro.localize.dataset_scan import video_fps
+from hrpro.localize.grid import SnippetGrid
+from hrpro.localize.points import PointLabel, read_points
+
+DIM = 6
+SNIPPETS = 20  # 12.8 s
+THUMOS = DatasetConfig(
+    excluded_videos=("video_test_0000270", "video_test_0001292", "video_test_0001496"),
+    ambiguous="Ambiguous_test.txt",
+)
+
+
+def save(path: Path, features: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, features)
+    return path
+
+
+def features(seed: int = 0, snippets: int = SNIPPETS, dim: int = DIM) -> np.ndarray:
+    return np.random.default_rng(seed).random((snippets, dim), dtype=np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two training and two test videos of 12.8 s at 30 fps, classes jump and run."""
+    root = tmp_path / "data"
+    root.mkdir()
+    write_ground_truth(
+        root / "gt_full.json",
+        [
+            VideoAnnotation("a", "training", 12.8, 30, (Action("run", 1, 4),)),
+            VideoAnnotation("b", "training", 12.8, 30, (Action("jump", 2, 3),)),
+            VideoAnnotation("c", "validation", 12.8, 30, (Action("run", 5, 6),)),
+            VideoAnnotation("d", "validation", 12.8, 30, (Action("run", 7, 9),)),
+        ],
+    )
+    (root / "split_train.txt").write_text("a\nb\n")
+    (root / "split_test.txt").write_text("c\nd\n")
+    write_points(root, "video_id,class,point\na,run,60\nb,jump,72\nb,run,300\n")
+    for number, name in enumerate(["train/a", "train/b", "test/c", "test/d"]):
+        save(root / f"features/{name}.npy", features(number))
+    return root
+
+
+def write_points(root: Path, text: str) -> Path:
+    path = root / "point_labels" / "point_gaussian.csv"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, **options: object) -> str:
+    """The one line that loading ends with."""
+    with pytest.raises(DataError) as caught:
+        load_dataset(folder, **options)  # type: ignore[arg-type]
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+# The layout HR-Pro published
+
+
+def test_dataset_holds_splits_points_features_and_ground_truth(folder: Path) -> None:
+    data = load_dataset(folder)
+    assert data.name == "data"
+    assert data.classes == ("jump", "run")
+    assert [v.video_id for v in data.train + data.test] == ["a", "b", "c", "d"]
+    assert data.dim == DIM
+    a, b = data.train
+    np.testing.assert_array_equal(data.features(b), features(1))
+    assert [(p.class_index, p.snippet) for p in b.points] == [(0, 3), (1, 15)]
+    labels = data.point_labels(b)
+    assert labels.shape == (SNIPPETS, 2)
+    assert labels.sum() == labels[3, 0] + labels[15, 1] == 2
+    assert data.video_label(a).tolist() == [0, 1]
+    assert data.video_label(b).tolist() == [1, 1]
+    assert data.test[0].points == ()
+    assert data.ground_truth("test")["c"].actions == (Action("run", 5, 6),)
+    assert data.ground_truth_table("test").values.tolist() == [
+        ["c", "run", 5, 6],
+        ["d", "run", 7, 9],
+    ]
+    assert data.can_evaluate
+    assert data.fingerprint is None
+    assert not data.warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "train", "test", "points", "classes"),
+    [
+        ("thumos14", THUMOS, 200, 210, 3003, 20),
+        ("gtea", DatasetConfig(), 21, 7, 367, 7),
+        ("beoid", DatasetConfig(), 46, 12, 594, 34),
+        ("composed", DatasetConfig(), 60, 24, 263, 14),
+        # 8 of its 9032 training videos have no point, and one point is there twice
+        ("activitynet13", DatasetConfig(fps=30), 9024, 4427, 13903, 200),
+    ],
+)
+def test_published_sets_are_complete_but_for_features(
+    shared: Path, name: str, config: DatasetConfig, train: int, test: int, points: int, classes: int
+) -> None:
+    report = check_dataset(shared / "data" / name, config)
+    assert report.counts["training videos"] == train
+    assert report.counts["test videos"] == test
+    assert report.counts["points"] == points
+    assert report.counts["classes"] == classes
+    blocking = [p for p in report.problems if p.severity != "warning"]
+    assert [p.what.split("(")[0] for p in blocking] == [
+        f"features of {train} of {train} train videos are missing ",
+        f"features of {test} of {test} test videos are missing ",
+    ]
+    if name == "thumos14":
+        assert report.next_command == "hrpro dataset fetch thumos14"
+
+
+def test_published_points_land_on_the_snippets_the_release_uses(
+    shared: Path, tmp_path: Path
+) -> None:
+    for name in ("split_train.txt", "split_test.txt", "gt_full.json", "point_labels"):
+        (tmp_path / name).symlink_to(shared / "data/thumos14" / name)
+    truth = read_ground_truth(tmp_path / "gt_full.json")
+    for video_id in (tmp_path / "split_train.txt").read_text().split():
+        snippets = int(truth[video_id].duration_s * 25 / 16)
+        save(tmp_path / f"features/train/{video_id}.npy", np.zeros((snippets, 1), np.float32))
+    data = load_dataset(tmp_path, subsets=["train"])
+    expected: dict[str, set[tuple[int, str]]] = {}
+    with (tmp_path / "point_labels/point_gaussian.csv").open() as file:
+        for row in csv.DictReader(file):
+            index = int(int(row["point"]) * (25 / (truth[row["video_id"]].fps * 16)))
+            expected.setdefault(row["video_id"], set()).add((index, row["class"]))
+    assert len(data.train) == 200
+    for video in data.train:
+        found = {(p.snippet, data.classes[p.class_index]) for p in video.points}
+        last = video.num_snippets - 1
+        assert found == {(min(index, last), label) for index, label in expected[video.video_id]}
+
+
+def test_test_split_alone_needs_no_points(folder: Path) -> None:
+    (folder / "point_labels/point_gaussian.csv").unlink()
+    data = load_dataset(folder, subsets=["test"])
+    assert data.train == ()
+    assert [v.video_id for v in data.test] == ["c", "d"]
+
+
+# Layouts of one's own
+
+
+def test_points_are_enough(tmp_path: Path) -> None:
+    """No ground truth, no splits, flat and nested features, times in seconds."""
+    (tmp_path / "points.csv").write_text("video_id,class,time\na,run,2.0\nsub/b,jump,12.79\n")
+    save(tmp_path / "features/a.npy", features())
+    save(tmp_path / "features/sub/b.npy", features())
+    data = load_dataset(tmp_path)
+    assert [v.video_id for v in data.train] == ["a", "sub/b"]
+    assert [v.points[0].snippet for v in data.train] == [3, 19]
+    assert data.train[0].duration_s == pytest.approx(12.8)
+    assert not data.can_evaluate
+    assert data.ground_truth("train") == {}
+
+
+def test_nested_feature_is_found_by_its_name(folder: Path) -> None:
+    (folder / "features/train/deep").mkdir()
+    (folder / "features/train/a.npy").rename(folder / "features/train/deep/a.npy")
+    assert load_dataset(folder).train[0].feature_path.parts[-2:] == ("deep", "a.npy")
+
+
+def test_without_test_split_the_rest_of_the_ground_truth_is_the_test(folder: Path) -> None:
+    (folder / "split_test.txt").unlink()
+    (folder / "split_train.txt").unlink()
+    data = load_dataset(folder)
+    assert [v.video_id for v in data.train] == ["a", "b"]
+    assert [v.video_id for v in data.test] == ["c", "d"]
+
+
+def test_class_without_test_ground_truth_and_video_without_any(folder: Path) -> None:
+    truth = read_ground_truth(folder / "gt_full.json")
+    del truth["d"]
+    write_ground_truth(folder / "gt_full.json", truth.values())
+    data = load_dataset(folder)
+    assert data.classes == ("jump", "run")
+    assert data.test[1].actions is None
+    assert set(data.ground_truth()) == {"c"}
+    assert "no ground truth for 1 of 2 test videos (d)" in str(data.warnings[0])
+
+
+def test_training_video_without_points_is_left_out(folder: Path) -> None:
+    write_points(folder, "video_id,class,point\na,run,60\n")
+    data = load_dataset(folder)
+    assert [v.video_id for v in data.train] == ["a"]
+    assert [w.what for w in data.warnings] == ["1 of 2 training videos have no point (b)"]
+
+
+def test_class_without_points_is_warned_about(folder: Path) -> None:
+    write_points(folder, "video_id,class,point\na,run,60\nb,run,300\n")
+    (warning,) = load_dataset(folder).warnings
+    assert str(warning).endswith("1 of 2 classes have no point (jump); they cannot be learned")
+
+
+def test_excluded_videos_are_gone(folder: Path) -> None:
+    data = load_dataset(folder, DatasetConfig(excluded_videos=("b", "c")))
+    assert [v.video_id for v in data.train + data.test] == ["a", "d"]
+    assert data.classes == ("run",)
+
+
+def test_dataset_yaml_speaks_for_the_folder(folder: Path) -> None:
+    (folder / "dataset.yaml").write_text("name: mine\nexcluded_videos: [b]\ntiou: [0.5]\n")
+    data = load_dataset(folder)
+    assert (data.name, data.config.tiou, len(data.train)) == ("mine", (0.5,), 1)
+    (folder / "dataset.yaml").write_text("preset: thumos\nfps: 24\n")
+    (folder / "Ambiguous_test.txt").write_text("c  0.5 2.4\n")
+    data = load_dataset(folder)
+    assert (data.name, data.config.fps) == ("thumos14", 24)
+    assert data.ambiguous is not None
+    assert data.ambiguous.values.tolist() == [["c", 0.5, 2.4]]
+
+
+def test_typo_in_dataset_yaml_names_the_line(folder: Path) -> None:
+    (folder / "dataset.yaml").write_text("name: mine\nexcluded_video: [b]\n")
+    with pytest.raises(UsageError) as caught:
+        load_dataset(folder)
+    assert str(caught.value) == (
+        f"{folder}/dataset.yaml:2: unknown key 'dataset.excluded_video'; "
+        "did you mean 'dataset.excluded_videos'?"
+    )
+
+
+# Time
+
+
+def test_points_in_the_dropped_tail_go_to_the_last_snippet(folder: Path) -> None:
+    write_points(folder, "video_id,class,point\na,run,384\nb,jump,383\n")
+    a, b = load_dataset(folder).train
+    assert a.points[0].snippet == b.points[0].snippet == SNIPPETS - 1
+
+
+def test_index_of_a_frame_is_one_division() -> None:
+    grid = SnippetGrid()
+    for fps in (15, 24, 25, 29.97, 30):
+        for frame in range(0, 5000, 7):
+            assert grid.index_at_frame(frame, fps) == int(frame * 25 / (fps * 16))
+    assert grid.index_at(1.9) == 2
+    assert grid.offset_s == 0
+
+
+def test_overlapping_snippets_answer_for_their_middle() -> None:
+    grid = SnippetGrid(fps=25, snippet=16, stride=4)
+    assert grid.offset_s == pytest.approx(6 / 25)
+    assert grid.covered_s(3) == pytest.approx(24 / 25)
+    for snippet in range(50):
+        middle_s = (snippet * 4 + 8) / 25
+        assert grid.index_at(middle_s) == snippet
+        assert grid.index_at_frame(middle_s * 30, 30) == snippet
+        assert grid.start_s(snippet) <= middle_s < grid.start_s(snippet + 1)
+
+
+def test_grid_comes_from_the_sidecar(folder: Path) -> None:
+    for path in (folder / "features").rglob("*.npy"):
+        facts = VideoFacts(duration_s=13, fps="30000/1001")
+        print_ = Fingerprint(fps="native", snippet=8, stride=8)
+        write_features(path, np.load(path), Sidecar(fingerprint=print_, video=facts, dim=DIM))
+    data = load_dataset(folder, DatasetConfig(cache_gb=0))
+    assert data.train[0].grid == SnippetGrid(30000 / 1001, 8, 8)
+    assert data.train[0].points[0].snippet == int(60 / 30 * 30000 / 1001 / 8)
+    assert data.fingerprint == print_
+
+
+def test_frame_rate_follows_from_last_frames(shared: Path) -> None:
+    """As ActivityNet needs it; GTEA is known to run at 15 frames per second."""
+    rows: dict[str, list[PointLabel]] = {}
+    for row in read_points(shared / "data/gtea/point_labels/point_gaussian.csv"):
+        rows.setdefault(row.video_id, []).append(row)
+    truth = read_ground_truth(shared / "data/gtea/gt_full.json")
+    for video_id, points in rows.items():
+        without = VideoAnnotation(video_id, actions=truth[video_id].actions)
+        assert video_fps(without, points) == pytest.approx(15, rel=1e-9)
+        assert video_fps(without, points[1:]) is None
+
+
+def test_ground_truth_names_get_their_prefix(folder: Path) -> None:
+    text = (folder / "gt_full.json").read_text().replace('"c"', '"v_c"')
+    (folder / "gt_full.json").write_text(text)
+    for name in ("a", "b", "c", "d"):
+        for path in (folder / "features").rglob(f"{name}.npy"):
+            path.rename(path.with_name(f"v_{name}.npy"))
+    (folder / "split_train.txt").write_text("v_a\n")
+    (folder / "split_test.txt").write_text("v_c\nv_d\n")
+    write_points(folder, "video_id,class,point\nv_a,run,60\n")
+    data = load_dataset(folder, DatasetConfig(ground_truth_prefix="v_"))
+    assert set(data.ground_truth()) == {"v_c", "v_d"}
+
+
+# What is said when something is wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("video_id,point\na,1\n", ":1: no column class (found: video_id, point); the first line"),
+        ("video_id,class\na,x\n", ":1: no column point or time (found: video_id, class)"),
+        ("", ":1: no column video_id, class, point or time (found: none)"),
+        ("video_id;class;point\na;x;1\n", "(found: video_id;class;point)"),
+        ("video_id,class,point\na,run,60\na,run\n", ":3: 3 values are expected, as in line 1"),
+        ("video_id,class,point\na,run,x\n", ":2: column 'point': 'x' is not a number from 0 up"),
+        ("video_id,class,point\na,run,-1\n", ":2: column 'point': '-1' is not a number"),
+        ("video_id,class,time\na,run,nan\n", ":2: column 'point': '' is not a number"),
+        ("video_id,class,point\n,run,1\n", ":2: video_id or class is empty"),
+        ('video_id,class,point\n"a,run,1\n', "not valid CSV"),
+        ("video_id,class,point\na,run,60\nz,run,1\n", ":3: unknown video 'z'; add it to split_tr"),
+        ("video_id,class,point\na,run,60\nb,jump,500\n", ":3: the point at 16.67 s lies after the"),
+        ("video_id,class,time\na,run,2\nb,jump,99\n", ":3: the point at 99.00 s lies after the"),
+    ],
+)
+def test_bad_points_are_named_by_line(folder: Path, text: str, message: str) -> None:
+    path = write_points(folder, text)
+    if "nan" in text:
+        message = message.replace("'point': ''", "'time': 'nan'")
+    line = refusal(folder)
+    assert line.startswith(str(path))
+    assert message in line
+
+
+def test_byte_order_mark_and_blanks_are_accepted(folder: Path) -> None:
+    path = folder / "point_labels/point_gaussian.csv"
+    path.write_bytes(b"\xef\xbb\xbfvideo_id, class, point\r\na, run, 60\r\n\r\nb, jump, 72\r\n")
+    assert [(p.video_id, p.label, p.frame, p.line) for p in read_points(path)] == [
+        ("a", "run", 60, 2),
+        ("b", "jump", 72, 4),
+    ]
+
+
+def test_class_names_that_look_like_missing_values_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("video_id,class,time\n001,NA,1\n001,nan,2\n")
+    assert [(p.video_id, p.label) for p in read_points(path)] == [("001", "NA"), ("001", "nan")]
+
+
+def test_repeated_point_is_used_once(folder: Path) -> None:
+    write_points(folder, "video_id,class,point\na,run,60\nb,jump,72\na,run,60\nb,run,90\n")
+    data = load_dataset(folder)
+    assert len(data.train[0].points) == 1
+    assert "point_gaussian.csv:4: the same point as in line 2" in str(data.warnings[0])
+
+
+def test_unknown_names_come_with_the_one_that_was_meant(folder: Path) -> None:
+    config = DatasetConfig(classes=("jump", "running"))
+    write_ground_truth(folder / "gt_full.json", [])
+    write_points(folder, "video_id,class,time\na,runing,1\nb,jump,2\nb,runing,3\n")
+    assert ":2: unknown class 'runing', did you mean 'running'? (2 points)" in refusal(
+        folder, config=config
+    )
+
+
+def test_frame_rate_has_to_be_known_for_frames(folder: Path) -> None:
+    (folder / "gt_full.json").unlink()
+    assert "the frame rate of 2 videos is not known (a, b); give 'fps'" in refusal(folder)
+    assert load_dataset(folder, DatasetConfig(fps=30)).train[0].points[0].snippet == 3
+
+
+def test_missing_features_are_counted(folder: Path) -> None:
+    (folder / "features/test/c.npy").unlink()
+    assert refusal(folder) == (
+        f"{folder}/features: features of 1 of 2 test videos are missing (c); "
+        "put test/NAME.npy there"
+    )
+    (folder / "videos").mkdir()
+    assert refusal(folder).endswith(f"; run: hrpro extract {folder}")
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("a\nb\na\n", "split_train.txt:3: 'a' is already in line 1; delete one"),
+        ("a\nb\nc\n", "split_test.txt:1: 'c' is also in "),
+    ],
+)
+def test_duplicate_ids_are_refused(folder: Path, split: str, message: str) -> None:
+    (folder / "split_train.txt").write_text(split)
+    assert message in refusal(folder)
+
+
+def test_two_files_for_one_video_are_refused(folder: Path) -> None:
+    (folder / "features/train/a.npy").unlink()
+    save(folder / "features/rgb/a.npy", features())
+    save(folder / "features/flow/a.npy", features())
+    assert "2 feature files are named 'a'" in refusal(folder)
+
+
+def damage_width(path: Path) -> None:
+    save(path, features(dim=DIM + 1))
+
+
+def damage_nan(path: Path) -> None:
+    bad = features()
+    bad[7, 2] = np.nan
+    save(path, bad)
+
+
+def damage_truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def damage_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps([1, 2]))
+
+
+def damage_object_array(path: Path) -> None:
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+
+def damage_shape(path: Path) -> None:
+    save(path, np.zeros((2, 3, 4), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_width, "7 channels, where 3 files such as b.npy have 6; extract them again"),
+        (damage_nan, "NaN or infinity in 1 of 20 snippets (first: 7); extract it again"),
+        (damage_truncate, "truncated or not a .npy file"),
+        (damage_pickle, "pickle"),
+        (damage_object_array, "holds pickled objects"),
+        (damage_shape, "expected floats of shape [snippets, channels]"),
+    ],
+)
+def test_bad_feature_file_is_named(folder: Path, damage, message: str) -> None:
+    path = folder / "features/train/a.npy"
+    damage(path)
+    line = refusal(folder)
+    assert line.startswith(str(path))
+    assert message in line
+    report = check_dataset(folder)
+    assert [p.where for p in report.problems] == [str(path)]
+
+
+def fingerprint(folder: Path, name: str, **settings: object) -> None:
+    path = folder / f"features/{name}.npy"
+    write_features(path, np.load(path), Sidecar(fingerprint=Fingerprint(**settings), dim=DIM))
+
+
+def test_different_fingerprints_are_refused_with_the_difference(folder: Path) -> None:
+    for name in ("train/a", "train/b", "test/c"):
+        fingerprint(folder, name, stride=16)
+    fingerprint(folder, "test/d", stride=8)
+    line = refusal(folder)
+    assert line.startswith(str(folder / "features/test/d.npy"))
+    assert "not made as a.npy was: stride: 8 != 16; extract again with one setting" in line
+    data = load_dataset(folder, allow_mixed=True)
+    assert data.warnings[0].remedy == "mixed on request"
+    assert data.fingerprint == Fingerprint()
+
+
+def test_file_of_unknown_origin_among_known_ones_is_refused(folder: Path) -> None:
+    for name in ("train/a", "train/b", "test/c"):
+        fingerprint(folder, name)
+    assert "not made as a.npy was: it has no sidecar" in refusal(folder)
+
+
+def test_sidecar_of_another_width_is_refused(folder: Path) -> None:
+    path = folder / "features/train/a.npy"
+    write_features(path, features(), Sidecar(fingerprint=Fingerprint(), dim=3))
+    assert "6 channels, but its sidecar says 3" in refusal(folder)
+
+
+def test_check_finds_everything_at_once(folder: Path) -> None:
+    write_points(folder, "video_id,class,point\na,run,60\na,run,x\nq,run,1\nb,jump,999\n")
+    damage_nan(folder / "features/test/d.npy")
+    (folder / "features/test/c.npy").unlink()
+    (folder / "split_test.txt").write_text("c\nd\na\n")
+    report = check_dataset(folder)
+    assert not report.ok
+    text = "\n".join(report.lines())
+    for expected in (
+        r"csv:3: column 'point': 'x'",
+        r"csv:4: unknown video 'q'",
+        r"csv:5: the point at 33.30 s",
+        r"split_test.txt:3: 'a' is also in",
+        r"features of 1 of 3 test videos are missing",
+        r"d.npy: NaN or infinity",
+        r"next: put the errors right, then: hrpro dataset check",
+    ):
+        assert re.search(expected, text), text
+    json.dumps(report.to_json())
+
+
+def test_next_command_follows_what_is_missing(tmp_path: Path, folder: Path) -> None:
+    assert check_dataset(folder).next_command == f"hrpro train --dataset {folder}"
+    own = tmp_path / "own"
+    (own / "videos").mkdir(parents=True)
+    assert check_dataset(own).next_command == f"hrpro label {own}"
+    (own / "points.csv").write_text("video_id,class,time\na,run,1\n")
+    assert check_dataset(own).next_command == f"hrpro extract {own}"
+
+
+def test_missing_folder_is_refused(tmp_path: Path) -> None:
+    assert "no such dataset folder; make one with 'hrpro init'" in refusal(tmp_path / "nothing")
+
+
+def test_configured_names_cannot_leave_the_folder(folder: Path) -> None:
+    config = DatasetConfig(ambiguous="../../etc/passwd")
+    assert "not a name inside" in refusal(folder, config=config)
+
+
+# Reading
+
+
+@pytest.mark.parametrize("cache_gb", [0.0, 1.0])
+def test_features_are_float32_whether_cached_or_mapped(folder: Path, cache_gb: float) -> None:
+    save(folder / "features/train/a.npy", features().astype(np.float16))
+    data = load_dataset(folder, DatasetConfig(cache_gb=cache_gb))
+    a, b = (data.features(video) for video in data.train)
+    assert a.dtype == b.dtype == np.float32
+    assert isinstance(b, np.memmap) == (cache_gb == 0)
+    assert (data.features(data.train[1]) is b) == (cache_gb > 0)
+    np.testing.assert_array_equal(b, features(1))
+    with pytest.raises(ValueError, match="read-only"):
+        b[0, 0] = 1
+
+
+def test_nan_shows_on_reading_if_it_was_not_looked_for(folder: Path) -> None:
+    damage_nan(folder / "features/train/a.npy")
+    data = load_dataset(folder, check_values=False)
+    with pytest.raises(DataError, match="NaN or infinity"):
+        data.features(data.train[0])
