@@ -1,0 +1,419 @@
+"""The command line: parse, call, print. All work is done in ``hrpro.pipeline``.
+
+Nothing heavy is imported here before a command runs, so that ``hrpro -h`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hrpro import __version__
+from hrpro.errors import HrproError
+
+if TYPE_CHECKING:
+    from hrpro.pipeline.progress import Reporter, Summary
+
+EXIT_FAILED = 1
+"""Some inputs failed, the others are done."""
+EXIT_USAGE = 2
+"""Nothing could be done: wrong options or unusable input."""
+EXIT_INTERRUPTED = 130
+
+
+class Command(click.Command):
+    """A command with the options that every command has, and errors of one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.params += [
+            click.Option(["-v", "--verbose"], is_flag=True, help="Say more."),
+            click.Option(["-q", "--quiet"], is_flag=True, help="Only errors and results."),
+            click.Option(["--debug"], is_flag=True, help="Show the stack trace of an error."),
+        ]
+        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn what a user can put right into one line and an exit code."""
+        debug = ctx.params.pop("debug")
+        ctx.obj = {name: ctx.params.pop(name) for name in ("verbose", "quiet")}
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted; run the same command again to go on", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            ctx.exit(0)  # the reader of our output, head for example, has seen enough
+        except HrproError as error:
+            if debug:
+                raise
+            click.echo(f"error: {_one_line(error)}", err=True)
+            ctx.exit(EXIT_USAGE)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            text = f"internal error: {type(error).__name__}: {_one_line(error)}"
+            click.echo(f"{text} (--debug shows where)", err=True)
+            ctx.exit(EXIT_FAILED)
+
+
+class Group(click.Group):
+    """A group whose commands are `Command`s."""
+
+    command_class = Command
+    group_class = type
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _reporter(ctx: click.Context) -> Reporter:
+    from hrpro.pipeline.progress import Reporter
+
+    return Reporter(quiet=ctx.obj["quiet"], verbose=ctx.obj["verbose"])
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _finish(ctx: click.Context, summary: Summary, as_json: bool) -> None:
+    """Print what a batch did and leave with the exit code that says whether all went well."""
+    if as_json:
+        _print_json(summary.as_dict())
+    elif not ctx.obj["quiet"]:
+        click.echo(summary.line())
+        for failure in summary.failed:
+            click.echo(f"  failed: {failure.path}: {failure.reason}")
+    if summary.failed:
+        ctx.exit(EXIT_FAILED)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine.")
+
+
+def extractor_options(function: Callable) -> Callable:
+    """Options of every command that runs the networks."""
+    options = [
+        click.option("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if there is one."),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+            default="auto",
+            show_default=True,
+            help="Arithmetic of the networks; auto is the fastest that keeps the features.",
+        ),
+        click.option(
+            "--batch-size", type=click.IntRange(1), help="Snippets per forward pass of a network."
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def recipe_options(function: Callable) -> Callable:
+    """Options that change the features themselves."""
+    options = [
+        click.option("--streams", help="rgb, flow or rgb,flow.", metavar="LIST"),
+        click.option("--flow", help="Optical flow: dis or farneback.", metavar="NAME"),
+        click.option(
+            "--flow-weights",
+            type=click.Choice(["kinetics400", "cross-modal"]),
+            help="cross-modal makes a flow stream out of the RGB weights where none can be had.",
+        ),
+        click.option("--fps", help="Frames per second, as 25 or 30000/1001, or native."),
+        click.option("--snippet", type=int, help="Frames per snippet (16)."),
+        click.option("--stride", type=int, help="Frames between the starts of snippets."),
+        click.option("--short-side", type=int, help="Pixels of the short side (256)."),
+        click.option("--crop", type=int, help="Pixels of the centre crop (224)."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+RECIPE_KEYS = (
+    "streams", "flow", "flow_weights", "fps", "snippet", "stride", "short_side", "crop",
+)  # fmt: skip
+
+
+def _take_recipe(options: dict[str, Any]) -> dict[str, Any]:
+    """Move the recipe options that were given out of a command's options."""
+    taken = {key: options.pop(key) for key in RECIPE_KEYS}
+    return {key: value for key, value in taken.items() if value is not None}
+
+
+@click.group(cls=Group)
+@click.version_option(__version__, "-V", "--version", prog_name="hrpro")
+def main() -> None:
+    """Find what happens when in untrimmed video; learn new actions from one click per action.
+
+    \b
+    hrpro detect my_video.mp4 --out result.json     400 everyday actions, no training
+    hrpro demo                                      the whole loop on a small example
+    hrpro doctor                                    what is missing, and how to get it
+    """
+
+
+@main.command(epilog="Example: hrpro extract videos/ -o features/ --streams rgb,flow")
+@click.argument("inputs", nargs=-1, required=True, metavar="VIDEO|FOLDER|GLOB...")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Target folder (features/).")
+@recipe_options
+@extractor_options
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True
+)
+@click.option("--overwrite", is_flag=True, help="Extract again what is there.")
+@click.option("--strict", is_flag=True, help="Fail on truncated videos instead of keeping a part.")
+@json_option
+@click.pass_context
+def extract(ctx: click.Context, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Compute I3D features of videos: one .npy and one sidecar .json each.
+
+    What is done already is skipped, so an interrupted run is resumed by the same command.
+    """
+    from hrpro.pipeline.extract import extract_features
+
+    recipe = _take_recipe(options)
+    summary = extract_features(inputs, recipe=recipe, reporter=_reporter(ctx), **options)
+    _finish(ctx, summary, as_json)
+
+
+@main.group(cls=Group)
+def features() -> None:
+    """Look into feature files."""
+
+
+@features.command("info", epilog="Example: hrpro features info features/my_video.npy")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@json_option
+def features_info(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Show shape, value range and fingerprint of feature files."""
+    from hrpro.pipeline.inspect import describe_features, features_info_lines
+
+    infos = [describe_features(path) for path in paths]
+    if as_json:
+        _print_json(infos)
+        return
+    for info in infos:
+        click.echo("\n".join(features_info_lines(info)))
+
+
+@features.command("compare", epilog="Example: hrpro features compare mine.npy published.npy")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@json_option
+def features_compare(first: Path, second: Path, as_json: bool) -> None:
+    """Compare two feature files of one video: length, cosine and scale per stream."""
+    from hrpro.pipeline.inspect import compare_features, features_compare_lines
+
+    comparison = compare_features(first, second)
+    if as_json:
+        _print_json(comparison)
+    else:
+        click.echo("\n".join(features_compare_lines(comparison)))
+
+
+@main.command(epilog="Example: hrpro detect my_video.mp4 --out result.json --render preview.mp4")
+@click.argument("inputs", nargs=-1, required=True, metavar="VIDEO|FOLDER|GLOB...")
+@click.option(
+    "-o",
+    "--out",
+    "outs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Result file; repeat it for several formats: .json .csv .vtt .srt.",
+)
+@click.option("--model", help="A model folder; the built-in kinetics400 without it.")
+@click.option("--render", type=click.Path(path_type=Path), help="Annotated preview (.mp4).")
+@click.option("--plot", type=click.Path(path_type=Path), help="Timeline picture (.png).")
+@click.option(
+    "--ground-truth",
+    type=click.Path(path_type=Path),
+    help="ActivityNet JSON, shown beside the detections.",
+)
+@click.option("--classes", help="Look for these only, separated by commas.", metavar="A,B,...")
+@click.option("--min-score", type=float, help="Report nothing that scores lower.")
+@click.option("--top-k", type=click.IntRange(1), help="Report at most this many per video.")
+@recipe_options
+@extractor_options
+@click.option("--strict", is_flag=True, help="Fail on truncated videos instead of using a part.")
+@json_option
+@click.pass_context
+def detect(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    outs: tuple[Path, ...],
+    render: Path | None,
+    plot: Path | None,
+    ground_truth: Path | None,
+    classes: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Find actions in videos and write them with their times.
+
+    Without --model this looks for the 400 everyday actions of Kinetics; no training is needed.
+    """
+    from hrpro.annotations import read_ground_truth
+    from hrpro.pipeline.detect import detect_videos, result_lines
+    from hrpro.pipeline.outputs import OutputPlan
+    from hrpro.pipeline.results import to_json
+
+    truth = read_ground_truth(ground_truth) if ground_truth else None
+    results, summary = detect_videos(
+        inputs,
+        OutputPlan(outs, render, plot, truth),
+        recipe=_take_recipe(options),
+        classes=_split(classes),
+        reporter=_reporter(ctx),
+        **options,
+    )
+    if as_json:
+        _print_json(to_json(results))
+    else:
+        click.echo("\n".join(result_lines(results)))
+    if summary.failed:
+        ctx.exit(EXIT_FAILED)
+
+
+def _split(text: str | None) -> list[str] | None:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+
+
+@main.command(epilog="Example: hrpro render match.mp4 result.json -o preview.mp4")
+@click.argument("video", type=click.Path(path_type=Path))
+@click.argument("result", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Preview.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Timeline picture (.png) too.")
+@click.option(
+    "--ground-truth", type=click.Path(path_type=Path), help="ActivityNet JSON, shown beside."
+)
+@click.option("--classes", help="Show these only, separated by commas.", metavar="A,B,...")
+@click.option("--min-score", type=float, help="Show nothing that scores lower.")
+@click.option("--top-k", type=click.IntRange(1), help="Show at most this many.")
+@click.option("--max-height", type=click.IntRange(64), help="Scale down to this many lines.")
+@click.pass_context
+def render(
+    ctx: click.Context,
+    video: Path,
+    result: Path,
+    out: Path,
+    plot: Path | None,
+    ground_truth: Path | None,
+    classes: str | None,
+    max_height: int | None,
+    **limits: Any,
+) -> None:
+    """Draw the detections of a result file over their video."""
+    from hrpro.annotations import read_ground_truth
+    from hrpro.pipeline.outputs import OutputPlan, result_of_video
+
+    truth = read_ground_truth(ground_truth) if ground_truth else None
+    plan = OutputPlan(render=out, plot=plot, ground_truth=truth, max_height=max_height)
+    plan.check([video, result])
+    results = result_of_video(result, video).filter(classes=_split(classes), **limits)
+    plan.write_pictures(results, _reporter(ctx))
+
+
+@main.command(epilog="Example: hrpro doctor")
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Show versions, devices and weights, what is missing and the command that fixes it."""
+    from dataclasses import asdict
+
+    from hrpro.pipeline.doctor import diagnose
+
+    checks = diagnose()
+    if as_json:
+        _print_json([asdict(check) for check in checks])
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            click.echo(f"{check.status:8}{check.name:{width + 2}}{check.detail}")
+            if check.remedy:
+                click.echo(f"{'':{width + 10}}-> {check.remedy}")
+    if any(check.status == "missing" for check in checks):
+        ctx.exit(EXIT_FAILED)
+
+
+@main.group(cls=Group)
+def weights() -> None:
+    """Network weights in the cache: list, fetch, add, verify."""
+
+
+@weights.command("list", epilog="Example: hrpro weights list")
+@json_option
+def weights_list(as_json: bool) -> None:
+    """Show every known weight file and whether it is in the cache."""
+    from dataclasses import asdict
+
+    from hrpro.extract.weights import cache_dir, list_weights
+
+    rows = list_weights()
+    if as_json:
+        _print_json([asdict(row) for row in rows])
+        return
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        state = "in use" if row.in_use else "cached" if row.cached else "not here"
+        size = f"{row.size_bytes / 1e6:.0f} MB" if row.size_bytes else ""
+        click.echo(f"{state:10}{row.name:{width + 2}}{row.stream:6}{size:>8}  {row.source}")
+    click.echo(f"cache: {cache_dir()} (set HRPRO_CACHE to move it)")
+
+
+@weights.command("fetch", epilog="Example: hrpro weights fetch rgb")
+@click.argument("names", nargs=-1, required=True, metavar="rgb|flow|NAME...")
+@click.pass_context
+def weights_fetch(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Download weights, check them and convert them into the cache."""
+    from hrpro.extract.weights import fetch_weights
+
+    for name in names:
+        cached = fetch_weights(name, progress=not ctx.obj["quiet"])
+        click.echo(f"{cached.name}: {cached.path} ({cached.size_bytes / 1e6:.0f} MB)")
+
+
+@weights.command("add", epilog="Example: hrpro weights add flow_imagenet.pt")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--stream", type=click.Choice(["rgb", "flow"]), help="Refuse another stream.")
+def weights_add(file: Path, stream: Any) -> None:
+    """Take a weight file that you downloaded yourself into the cache."""
+    from hrpro.extract.weights import add_weights
+
+    cached = add_weights(file, stream)
+    click.echo(f"{cached.name}: {cached.path} ({cached.stream} stream)")
+
+
+@weights.command("verify", epilog="Example: hrpro weights verify")
+@json_option
+@click.pass_context
+def weights_verify(ctx: click.Context, as_json: bool) -> None:
+    """Compare every weight file in the cache with its recorded checksum."""
+    from dataclasses import asdict
+
+    from hrpro.extract.weights import verify_weights
+
+    rows = verify_weights()
+    if as_json:
+        _print_json([asdict(row) for row in rows])
+    else:
+        for row in rows:
+            click.echo(f"{'ok' if row.ok else 'DAMAGED':9}{row.name}  {row.detail}")
+        if not rows:
+            click.echo("no weights in the cache; get them with: hrpro weights fetch rgb")
+    if not all(row.ok for row in rows):
+        ctx.exit(EXIT_FAILED)

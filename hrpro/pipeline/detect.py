@@ -1,0 +1,142 @@
+"""``hrpro detect``: videos in, labelled and timed actions out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from hrpro.errors import UsageError
+from hrpro.extract.extractor import Extractor, VideoFeatures
+from hrpro.extract.sources import VideoSource, find_videos
+from hrpro.pipeline.batch import run_batch, video_ids
+from hrpro.pipeline.detector import Detector
+from hrpro.pipeline.extract import make_recipe
+from hrpro.pipeline.kinetics import KineticsDetector, class_index
+from hrpro.pipeline.outputs import OutputPlan
+from hrpro.pipeline.progress import Reporter, Summary
+from hrpro.pipeline.results import Results, VideoResult
+
+
+def load_detector(model: str | Path | None, recipe: dict[str, Any]) -> tuple[Detector, dict]:
+    """The built-in model for None or ``kinetics400``.
+
+    Returns:
+        The detector, and the recipe options that remain for its features.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    if model is None or str(model) == "kinetics400":
+        return KineticsDetector(), recipe
+    raise UsageError(f"--model {model}: no such model; leave it out for the built-in kinetics400")
+
+
+def detect_videos(
+    inputs: Sequence[str],
+    plan: OutputPlan,
+    *,
+    model: str | Path | None = None,
+    recipe: dict[str, Any] | None = None,
+    classes: Collection[str] | None = None,
+    min_score: float | None = None,
+    top_k: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    batch_size: int | None = None,
+    strict: bool = False,
+    reporter: Reporter | None = None,
+) -> tuple[Results, Summary]:
+    """Detect actions in everything `inputs` name and write the outputs of `plan`.
+
+    One bad video costs that video. On Ctrl-C the results so far are written before it goes on up.
+
+    Args:
+        inputs: video files, folders, globs or dataset folders.
+        plan: what to write where.
+        model: a model folder; None for the built-in kinetics400.
+        recipe: options that change the features (see `make_recipe`).
+        classes: names to look for; all by default.
+        min_score: report nothing that scores lower.
+        top_k: report at most this many per video.
+        device: see `Extractor`; so are `precision` and `batch_size`.
+        strict: a truncated video fails.
+        reporter: where progress goes; silent by default.
+
+    Raises:
+        UsageError: wrong options, no videos, outputs that cannot be written.
+    """
+    reporter = reporter or Reporter(quiet=True)
+    sources = find_videos(inputs)
+    plan.check([source.path for source in sources])
+    detector, options = load_detector(model, recipe or {})
+    if classes is not None:
+        classes = [detector.classes[class_index(detector.classes, name)] for name in classes]
+    config = make_recipe(options, detector.extract_config)
+    extractor = Extractor(
+        config,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        progress=not reporter.quiet,
+    )
+    names = video_ids(sources)
+    found: list[VideoResult] = []
+
+    def work(source: VideoSource, on_share: Callable[[float], None]) -> float:
+        video = extractor.extract(source.path, root=source.root, strict=strict, on_share=on_share)
+        for warning in video.report.warnings:
+            reporter.line(f"warning: {source.path}: {warning}")
+        result = to_result(names[source.key], source.path, video, detector, classes)
+        found.append(result.filter(min_score, top_k))
+        return video.sidecar.video.duration_s
+
+    def results() -> Results:
+        return Results(tuple(found), {**detector.describe(), "features": features_note})
+
+    features_note = extractor.fingerprint.model_dump(mode="json")
+    summary = Summary()
+    try:
+        run_batch("detect", sources, work, reporter, summary)
+    except KeyboardInterrupt:
+        if found:
+            plan.write_results(results(), reporter)
+        raise
+    if found:
+        plan.write_results(results(), reporter)
+        plan.write_pictures(results(), reporter)
+    return results(), summary
+
+
+def to_result(
+    video_id: str,
+    path: Path,
+    video: VideoFeatures,
+    detector: Detector,
+    classes: Collection[str] | None = None,
+) -> VideoResult:
+    """Run a detector over the features of one video."""
+    facts = video.sidecar.video
+    return VideoResult(
+        video_id=video_id,
+        path=str(path),
+        duration_s=facts.duration_s,
+        fps=None if video.info.average_fps is None else float(video.info.average_fps),
+        detections=tuple(detector.detect(video, classes)),
+    )
+
+
+def result_lines(results: Results, most: int = 10) -> list[str]:
+    """The best detections of every video, for people."""
+    lines = []
+    for video in results.videos:
+        lines.append(f"{video.video_id} ({video.duration_s or 0:.1f} s)")
+        if not video.detections:
+            lines.append("  nothing found above the score limit (--min-score lowers it)")
+        for each in video.detections[:most]:
+            lines.append(
+                f"  {each.score:6.3f}  {each.start_s:8.2f} - {each.end_s:8.2f} s  {each.label}"
+            )
+        if len(video.detections) > most:
+            lines.append(f"  ... and {len(video.detections) - most} more")
+    return lines

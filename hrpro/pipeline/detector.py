@@ -1,0 +1,30 @@
+"""What a detector is to the rest of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Protocol
+
+from hrpro.extract.config import ExtractConfig
+from hrpro.extract.extractor import VideoFeatures
+from hrpro.features import Fingerprint
+from hrpro.pipeline.results import Detection
+
+
+class Detector(Protocol):
+    """Turns the features of a video into labelled, timed actions."""
+
+    classes: tuple[str, ...]
+    """Everything it can find."""
+    extract_config: ExtractConfig
+    """The features it needs."""
+    fingerprint: Fingerprint | None
+    """The features it was trained on; None if any that follow `extract_config` will do."""
+
+    def describe(self) -> dict[str, Any]:
+        """What made the detections, for the result file."""
+
+    def detect(
+        self, video: VideoFeatures, classes: Collection[str] | None = None
+    ) -> list[Detection]:
+        """All detections of one video, of `classes` only if given, in no particular order."""

@@ -1,0 +1,95 @@
+"""Which files a detection run writes: results by suffix, previews and timeline plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hrpro.annotations import VideoAnnotation
+from hrpro.errors import DataError, UsageError
+from hrpro.pipeline.formats import check_outputs, per_video_paths, read_results, write_results
+from hrpro.pipeline.plot import PLOT_SUFFIXES, plot_timeline
+from hrpro.pipeline.progress import Reporter
+from hrpro.pipeline.render import PREVIEW_SUFFIXES, render_preview
+from hrpro.pipeline.results import Results, VideoResult
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """Everything that was asked for with ``--out``, ``--render`` and ``--plot``."""
+
+    results: tuple[Path, ...] = ()
+    render: Path | None = None
+    plot: Path | None = None
+    ground_truth: Mapping[str, VideoAnnotation] | None = None
+    """Drawn beside the detections, by video id."""
+    max_height: int | None = None
+    """Scale previews down to this many lines."""
+
+    def check(self, inputs: Sequence[Path]) -> None:
+        """Refuse outputs that could not be written, before the work begins.
+
+        Raises:
+            UsageError: unknown suffix, unwritable folder, an output that is also an input.
+        """
+        pictures = {
+            "--render": (self.render, PREVIEW_SUFFIXES),
+            "--plot": (self.plot, PLOT_SUFFIXES),
+        }
+        for option, (path, suffixes) in pictures.items():
+            if path is not None and path.suffix.lower() not in suffixes:
+                raise UsageError(f"{option} {path}: the name must end in {' or '.join(suffixes)}")
+        others = [path for path in (self.render, self.plot) if path is not None]
+        check_outputs(self.results, others, inputs)
+
+    def write_results(self, results: Results, reporter: Reporter) -> None:
+        """Write the result files."""
+        for path in self.results:
+            for written in write_results(results, path):
+                reporter.line(f"wrote {written}")
+
+    def write_pictures(self, results: Results, reporter: Reporter) -> None:
+        """Render plots and previews; of several videos each gets files of its own."""
+        names = [video.video_id for video in results.videos]
+        truth = self.ground_truth or {}
+
+        def of(target: Path) -> zip[tuple[VideoResult, Path]]:
+            return zip(results.videos, per_video_paths(target, names), strict=True)
+
+        if self.plot is not None:
+            for video, path in of(self.plot):
+                annotation = truth.get(video.video_id)
+                plot_timeline(video, path, annotation.actions if annotation else None)
+                reporter.line(f"wrote {path}")
+        if self.render is not None:
+            for video, path in of(self.render):
+                annotation = truth.get(video.video_id)
+                render_preview(
+                    video.path or video.video_id,
+                    video.detections,
+                    path,
+                    ground_truth=annotation.actions if annotation else None,
+                    max_height=self.max_height,
+                )
+                reporter.line(f"wrote {path}")
+
+
+def result_of_video(result: Path, video: Path) -> Results:
+    """The part of a result file that belongs to a video, found by its name.
+
+    A file with one video is taken to be about this one, whatever its name.
+
+    Raises:
+        DataError: the file has several videos and none of this name.
+        HrproError: the file cannot be read.
+    """
+    results = read_results(result)
+    names = {video.stem, video.name, str(video)}
+    matching = [each for each in results.videos if each.video_id in names or each.path in names]
+    if not matching and len(results.videos) == 1:
+        matching = list(results.videos)
+    if len(matching) != 1:
+        known = ", ".join(each.video_id for each in results.videos[:5])
+        raise DataError(f"{result}: has no single result for {video.stem}; it has {known}")
+    return Results((replace(matching[0], path=str(video)),), results.model)

@@ -1,0 +1,123 @@
+"""What a long run tells the person in front of it: progress on stderr, a summary at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that could not be used, with one line that says why."""
+
+    path: str
+    reason: str
+
+
+@dataclass
+class Summary:
+    """What a batch did with its videos."""
+
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    video_s: float = 0.0
+    """Seconds of video worked through."""
+    elapsed_s: float = 0.0
+
+    def line(self) -> str:
+        """The summary in one line."""
+        text = f"{len(self.done)} done, {len(self.skipped)} skipped, {len(self.failed)} failed"
+        if self.video_s and self.elapsed_s:
+            text += (
+                f"; {self.video_s:.1f} s of video in {self.elapsed_s:.1f} s "
+                f"({self.video_s / self.elapsed_s:.1f}x real time)"
+            )
+        return text
+
+    def as_dict(self) -> dict:
+        """The summary for ``--json``."""
+        return {
+            "done": self.done,
+            "skipped": self.skipped,
+            "failed": [{"path": each.path, "reason": each.reason} for each in self.failed],
+            "warnings": self.warnings,
+            "video_s": round(self.video_s, 3),
+            "elapsed_s": round(self.elapsed_s, 3),
+        }
+
+
+class Reporter:
+    """Shows the progress of a batch of videos; silent if `quiet`.
+
+    On a terminal it draws a bar with rate and remaining time, elsewhere it prints a line a video,
+    which is what a log file wants. The remaining time is estimated from file sizes, because the
+    durations in video headers lie and are slow to ask for.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False):
+        self.quiet, self.verbose = quiet, verbose
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._started = time.monotonic()
+        self._num_videos = 0
+
+    @contextmanager
+    def batch(self, title: str, total_bytes: int, num_videos: int) -> Iterator[None]:
+        """Show progress for the length of the block."""
+        self._started = time.monotonic()
+        self._num_videos = num_videos
+        if self.quiet or not self.console.is_terminal:
+            yield
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True) as self._progress:
+            self._task = self._progress.add_task(title, total=max(total_bytes, 1), counts="")
+            try:
+                yield
+            finally:
+                self._progress = None
+
+    def advance(self, num_videos: int, done_bytes: float, video_s: float) -> None:
+        """Note what is done since the start: whole videos, bytes of input, seconds of video."""
+        if self._progress is None or self._task is None:
+            return
+        elapsed_s = time.monotonic() - self._started
+        rate = f" {video_s / elapsed_s:.1f}x real time" if elapsed_s > 0 else ""
+        counts = f"{num_videos}/{self._num_videos}{rate}"
+        self._progress.update(self._task, completed=done_bytes, counts=counts)
+
+    def line(self, text: str) -> None:
+        """Print a line that belongs to the normal output of a run."""
+        if not self.quiet:
+            self.console.print(text, markup=False)
+
+    def detail(self, text: str) -> None:
+        """Print a line only with ``-v``."""
+        if self.verbose and not self.quiet:
+            self.console.print(text, markup=False)
+
+    def problem(self, text: str) -> None:
+        """Print a line that must be seen even with ``-q``."""
+        self.console.print(text, markup=False)
