@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 
 from hrpro.errors import VideoError
+from hrpro.extract.geometry import MAX_PIXELS
 
 # PySceneDetect gives up at the same number; damage that long rarely ends before the file does.
 MAX_FAILURES_IN_A_ROW = 8
@@ -84,7 +85,10 @@ def decode_frames(
     if last_packet_damaged:
         report.truncated = True
     if report.frames_decoded == 0:
-        raise VideoError("no frame can be decoded; the file is damaged, fetch it again")
+        cause = "the file is damaged"
+        if not stream.codec_context.width:  # what FFmpeg leaves of a size that it refuses
+            cause += f" or its picture larger than {MAX_PIXELS // 10**6} megapixels"
+        raise VideoError(f"no frame can be decoded; {cause}")
 
 
 def presentation_time_s(

@@ -205,7 +205,4 @@ def _choose_stream(
     stream = next((s for s in videos if s.disposition & disposition.default), videos[0])
     if stream.codec_context is None:
         raise VideoError("this FFmpeg has no decoder for its codec; convert it to MP4 (H.264)")
-    if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
-        size = f"{stream.codec_context.width}x{stream.codec_context.height}"
-        raise VideoError(f"the picture is too large ({size} pixels); scale it down")
     return stream
