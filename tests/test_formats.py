@@ -16,7 +16,7 @@ from test_results import results
 
 from hrpro.errors import DataError, HrproError, UsageError
 from hrpro.pipeline import formats
-from hrpro.pipeline.formats import check_outputs, read_results, write_results
+from hrpro.pipeline.formats import check_outputs, per_video_paths, read_results, write_results
 from hrpro.pipeline.results import Detection, Results, VideoResult
 
 TWO = [Detection("walk", 0.25, 1.5, 3601.0004), Detection("R&B <i>--> x", 0.5, 0.0, 0.9996)]
@@ -146,6 +146,14 @@ def test_several_videos_get_a_subtitle_file_each(tmp_path):
     ]  # fmt: skip
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert "größe 1 1.00" in paths[-1].read_text(encoding="utf-8")
+
+
+def test_paths_per_video(tmp_path):
+    assert per_video_paths(tmp_path / "p.mp4", ["a/b"]) == [tmp_path / "p.mp4"]
+    assert per_video_paths(tmp_path / "p.mp4", []) == []
+    paths = per_video_paths(tmp_path / "p.mp4", ["x" * 300, "x" * 300, ".", "a\0b"])
+    assert [path.parent for path in paths] == [tmp_path] * 4
+    assert [path.name[2:-4] for path in paths] == ["x" * 100, "x" * 100 + "-2", "video", "a_b"]
 
 
 def test_nothing_found_is_a_valid_file(tmp_path):

@@ -79,9 +79,10 @@ class Overlay:
         rows = min(MAX_ROWS, max(1, int(0.42 * height / self._row_px)))
         hidden = len(classes) - rows if len(classes) > rows else 0
         self._classes = classes[:rows]
+        self._names = [_one_line(label) for label in self._classes]
         self._more = f"+{hidden} more" if hidden else ""
         self._font = ImageFont.truetype(
-            str(font_for([*self._classes, "+0123456789 .:/"], bold=True)), self._text_px
+            str(font_for([*self._names, "+0123456789 .:/"], bold=True)), self._text_px
         )
         self._scale = max([1.0, *(detection.score for detection in detections)])
         self._edges, self._scores = _score_steps(detections, self._classes)
@@ -107,7 +108,7 @@ class Overlay:
         return self._panel[1]
 
     def _measure_panel(self) -> int:
-        labels = [self._font.getlength(label) for label in (*self._classes, self._more)]
+        labels = [self._font.getlength(label) for label in (*self._names, self._more)]
         wide = max(labels, default=0) + self._font.getlength(" -0.00") + 5 * self._margin
         share = 0.6 if self._width > self._height else 0.8
         return round(min(max(wide, 0.22 * self._width), share * self._width))
@@ -117,7 +118,7 @@ class Overlay:
         rows = len(self._classes) + bool(self._more)
         image = Image.new("RGBA", (width, rows * row_px))
         draw = ImageDraw.Draw(image)
-        for row, (label, score) in enumerate(zip(self._classes, scores, strict=True)):
+        for row, (label, score) in enumerate(zip(self._names, scores, strict=True)):
             top, bottom = row * row_px, (row + 1) * row_px - max(1, margin // 3) - 1
             colour, active = COLOURS[row], score > -np.inf
             draw.rectangle((0, top, width, bottom), (*BLACK, 170 if active else 100))
@@ -149,7 +150,7 @@ class Overlay:
         lane_px = block_px / lanes
         height = len(names) * (block_px + margin) + margin
         gutter = 2 * margin + round(max(map(self._font.getlength, names)))
-        left, right = gutter, self._width - 2 * margin
+        left, right = gutter, max(gutter + 1, self._width - 2 * margin)
         image = Image.new("RGBA", (self._width, height), (*BLACK, 170))
         draw = ImageDraw.Draw(image)
         for block, name in enumerate(names):
@@ -211,7 +212,6 @@ class Overlay:
         draw.text(at, text, ink, self._font, anchor, stroke_width=rim, stroke_fill=(*BLACK, ink[3]))
 
     def _fitted(self, label: str, room: float) -> str:
-        label = " ".join(label.split())
         if self._font.getlength(label) <= room:
             return label
         while label and self._font.getlength(label + "…") > room:
@@ -224,6 +224,11 @@ def clock(time_s: float) -> str:
     minutes, seconds = divmod(int(time_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def _one_line(label: str) -> str:
+    """Return a label as it can be drawn: no line ends or control characters, not endless."""
+    return "".join(char for char in " ".join(label.split())[:120] if char.isprintable())
 
 
 def _score_steps(

@@ -26,7 +26,9 @@ from hrpro.pipeline.results import Detection
 from hrpro.pipeline.sound import Sound
 
 PREVIEW_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
-CLOCK = Fraction(1, 90_000)  # seconds per tick; the usual camera rates are whole ticks in it
+# Seconds per tick. Nearly all camera rates, 29.97 and 59.94 among them, and milliseconds are whole
+# ticks in it, and it is as fine as MPEG-4 (at most 65535 ticks a second) allows.
+CLOCK = Fraction(1, 60_000)
 MIN_SHORT_SIDE = 160  # smaller videos are enlarged: no text could be read on them
 PREFETCH_BYTES = 128 << 20
 
