@@ -176,7 +176,7 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], layers: Sequence[Laye
         known = list(known_keys(model))
         section = ".".join(keys[:-1])
         siblings = [k for k in known if k.rpartition(".")[0] == section]
-        guess = _did_you_mean(dotted, known)
+        guess = _did_you_mean(dotted, [k for k in known if not dotted.startswith(f"{k}.")])
         return f"{where}unknown key {dotted!r}{guess or '; known: ' + ', '.join(siblings)}"
     if detail["type"] == "missing":
         return f"{where}{dotted!r} is required"
@@ -188,14 +188,18 @@ def _explain(detail: ErrorDetails, model: type[BaseModel], layers: Sequence[Laye
 
 
 def _did_you_mean(wrong: str, known: Sequence[str]) -> str:
-    """Find the key that was meant: right name in the wrong section first, then spelling."""
-    leaf = wrong.rpartition(".")[2]
-    same_name = [k for k in known if k.rpartition(".")[2] == leaf]
-    close = same_name or difflib.get_close_matches(wrong, known, n=1, cutoff=0.75)
-    if not close:
-        leaves = {k.rpartition(".")[2]: k for k in reversed(known)}
-        close = [leaves[k] for k in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.7)]
-    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    """Find the key that was meant: right name in the wrong section, then spelling, nearest first.
+
+    Only last names are compared: long common sections would make any two keys look alike.
+    """
+    section, _, name = wrong.rpartition(".")
+    meant = [k for k in known if k.rpartition(".")[2] == name]
+    siblings = [k for k in known if k.rpartition(".")[0] == section]
+    for candidates in (siblings, known):
+        by_name = {k.rpartition(".")[2]: k for k in reversed(candidates)}
+        close = difflib.get_close_matches(name, by_name, n=1, cutoff=0.7)
+        meant = meant or [by_name[match] for match in close]
+    return f"; did you mean {' or '.join(map(repr, meant))}?" if meant else ""
 
 
 def _where(keys: list[str], layers: Sequence[Layer]) -> str:

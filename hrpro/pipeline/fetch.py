@@ -82,15 +82,17 @@ def _fetch_file(file: RemoteFile, folder: Path) -> bool:
 def _fetch_features(
     archive: DriveArchive, folder: Path, result: FetchResult, report: Callable[[str], None]
 ) -> None:
-    interrupted = (folder / DOWNLOADS / archive.file_name).exists()
+    interrupted = (folder / DOWNLOADS / archive.file_name).exists()  # killed while unpacking
     if len(FeatureFolder(folder / "features")) and not interrupted:
         result.kept.append("features")
         return
     report(f"features ({archive.what}) from {archive.page}")
     try:
         path = download_from_drive(archive, folder / DOWNLOADS)
-        count = _install(path, folder)
-        path.unlink()
+        try:
+            count = _install(path, folder)
+        finally:
+            path.unlink()  # used up, or not what it should be: the next fetch starts anew
         result.fetched.append(f"features ({count} files)")
     except HrproError as error:
         result.failed.append(str(error))
