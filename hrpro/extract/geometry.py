@@ -19,12 +19,9 @@ MAX_PIXELS = 1 << 26
 MAX_ASPECT = 32
 # Bilinear as in kinetics-i3d. The other flags keep full chroma resolution and give the same
 # pixels on every CPU, which plain SIMD code paths of swscale do not.
-SCALING = (
-    Interpolation.BILINEAR
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.ACCURATE_RND
-    | Interpolation.BITEXACT
-)
+# Numbers of libswscale/swscale.h, because PyAV names the flags only since version 18.
+_FULL_CHR_H_INT, _ACCURATE_RND, _BITEXACT = 0x2000, 0x40000, 0x80000
+SCALING = int(Interpolation.BILINEAR) | _FULL_CHR_H_INT | _ACCURATE_RND | _BITEXACT
 
 
 @dataclass(frozen=True)
