@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 import threading
@@ -140,6 +141,31 @@ def test_seven_failures_in_a_row_are_bridged_and_eight_end_the_video(tmp_path):
     assert report.corrupt_packets == 8
     assert report.truncated
     assert any("gave up after 8" in warning for warning in report.warnings)
+
+
+def test_giving_up_keeps_the_frames_that_the_decoder_holds_back(tmp_path):
+    path = make_video(tmp_path / "a.mp4", 40, b_frames=3, gop=20)
+    pictures, report = whole(damage_packets(path, range(20, 40)))
+    assert [number_of(p) for p in pictures] == list(range(20))
+    assert report.truncated
+
+
+def test_empty_packets_do_not_end_the_video(tmp_path):
+    """AVI marks frames that the camera dropped by chunks of no bytes."""
+    path = make_video(tmp_path / "a.avi", 20, codec="mpeg4", gop=1)
+    data = bytearray(path.read_bytes())
+    movie = bytes(data[: data.index(b"idx1")])
+    chunks = [m.start() for m in re.finditer(b"00dc", movie) if m.start() > movie.index(b"movi")]
+    assert len(chunks) == 20
+    # The tenth frame becomes an empty chunk, and a filler takes the room of its bytes.
+    (size,) = struct.unpack_from("<I", data, chunks[9] + 4)
+    struct.pack_into("<I4sI", data, chunks[9] + 4, 0, b"JUNK", size - 8)
+    index = data.index(b"idx1") + 8
+    struct.pack_into("<I", data, index + 16 * 9 + 12, 0)
+    path.write_bytes(data)
+    pictures, report = whole(path, 25)
+    assert [number_of(p) for p in pictures] == [*range(9), 8, *range(10, 20)]
+    assert report.warnings == []
 
 
 def test_scattered_damage_never_ends_the_video(tmp_path):

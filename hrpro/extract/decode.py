@@ -70,7 +70,8 @@ class FrameReader(Iterator[np.ndarray]):
             crop: side of the central square to cut out; `None` for whole pictures, which all have
                 the size of the first.
             strict: raise at damage or an early end instead of going on.
-            threads: decoder threads; 1 leaves the other cores to the network, 0 takes all.
+            threads: decoder threads; 1 leaves the other cores to the network, 0 takes all. With
+                more than one, that many frames may be lost where a file becomes unreadable.
 
         Raises:
             VideoError: not a usable video; one line that names the file and the remedy.

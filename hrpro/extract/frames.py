@@ -47,43 +47,41 @@ def decode_frames(
     Raises:
         VideoError: no frame at all could be decoded, or `strict` and there is damage.
     """
+    packets = _packets(container, stream, report)
     failures = 0
     last_packet_damaged = False
-    packets = _packets(container, stream, report)
-    for packet in packets:
-        is_flush = packet.size == 0
-        if not is_flush:
-            last_packet_damaged = packet.is_corrupt
+    while True:
+        # None, after the last packet, makes the decoder hand out the frames that it holds back.
+        packet = next(packets, None) if failures < MAX_FAILURES_IN_A_ROW else None
+        damage = ""
+        frames: list[av.VideoFrame] = []
         try:
-            frames = packet.decode()
-        except EOFError:
-            break
+            frames = stream.decode(packet)
         except av.FFmpegError as error:
-            frames = []
             failures += 1
-            damaged = True
-            reason = error.strerror or str(error)
-        else:
-            damaged = packet.is_corrupt or any(frame.is_corrupt for frame in frames)
-            reason = "marked as damaged"
-            if frames:
-                failures = 0
-        if damaged:
+            damage = error.strerror or str(error)
+        if frames:
+            failures = 0
+        if packet is not None:
+            last_packet_damaged = packet.is_corrupt
+            if last_packet_damaged or any(frame.is_corrupt for frame in frames):
+                damage = damage or "marked as damaged"
+        if damage:
             report.corrupt_packets += 1
             if strict:
-                raise VideoError(f"damaged after {report.frames_decoded} frames: {reason}")
+                raise VideoError(f"damaged after {report.frames_decoded} frames: {damage}")
         for frame in frames:
             report.frames_decoded += 1
             yield frame
-        if failures >= MAX_FAILURES_IN_A_ROW:
+        if packet is None:
+            break
+        if failures == MAX_FAILURES_IN_A_ROW:
             report.truncated = True
             report.warnings.append(
                 f"gave up after {failures} undecodable packets in a row, "
                 f"{report.frames_decoded} frames decoded"
             )
-            break
-    if last_packet_damaged:
-        report.truncated = True
+    report.truncated |= last_packet_damaged
     if report.frames_decoded == 0:
         cause = "the file is damaged"
         if not stream.codec_context.width:  # what FFmpeg leaves of a size that it refuses
@@ -108,9 +106,12 @@ def _packets(
     stream: av.video.stream.VideoStream,
     report: DecodeReport,
 ) -> Iterator[av.Packet]:
-    """Demux; an error of the container ends it like the end of the file, and is noted."""
+    """Demux; an error of the container ends it like the end of the file, and is noted.
+
+    Empty packets (frames that the camera dropped) are left out: to a decoder they mean the end.
+    """
     try:
-        yield from container.demux(stream)
+        yield from (packet for packet in container.demux(stream) if packet.size)
     except av.FFmpegError as error:
         report.truncated = True
         report.warnings.append(f"reading stopped: {error.strerror or error}")

@@ -33,7 +33,7 @@ _PLAYLIST_STARTS = (
     b"[playlist]",
     b"[InternetShortcut]",
 )
-_PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+_PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,8 @@ def _why_not(path: str | Path) -> str:
     except OSError as error:
         return f"cannot read: {error.strerror or error}"
     if head.lstrip().startswith(_PLAYLIST_STARTS):
-        return "a playlist, which is not followed; give the video files themselves"
-    if head.startswith(_PICTURE_STARTS):
+        return "a playlist or other text that names files; give the video files themselves"
+    if head.startswith(_PICTURE_STARTS) or head[8:12] in (b"WEBP", b"WAVE"):
         return "a still picture or a sound, not a video"
     if head[4:8] == b"ftyp":
         return "an MP4/MOV without its index (moov): it was cut off; record or fetch it again"
