@@ -59,7 +59,23 @@ def test_preset_thumos_is_the_release() -> None:
     assert (localize.nms.sigma, localize.nms.iou) == (0.3, "legacy")
     stage2 = localize.stage2
     assert (stage2.lr, stage2.weight_decay, stage2.epochs) == (5e-5, 5e-4, 20)
-    assert (stage2.batch_videos, stage2.max_proposals) == (10, 1000)
+    assert (stage2.batch_videos, localize.instance.max_proposals) == (10, 1000)
+
+
+def test_the_paper_is_a_few_overrides_away() -> None:
+    config = load_config(
+        "thumos",
+        [
+            "localize.weight_decay=1e-3",
+            "localize.snippet.activation=gelu",
+            "localize.snippet.action_targets=pseudo",
+            "localize.snippet.memory_tokens=prototypes",
+            "localize.instance.offset_sign=minus",
+        ],
+    )
+    assert config.localize.weight_decay == 1e-3
+    assert config.localize.snippet.memory_tokens == "prototypes"
+    assert config.localize.instance.offset_sign == "minus"
 
 
 def test_other_presets_keep_the_method_and_change_the_protocol() -> None:

@@ -38,7 +38,6 @@ class InstanceTraining(BaseModel):
     weight_decay: float = Field(5e-4, ge=0, description="of Adam")
     epochs: int = Field(20, ge=1, description="passes over the training videos")
     batch_videos: int = Field(10, ge=1, description="videos per update; a last partial is dropped")
-    max_proposals: int = Field(1000, ge=1, description="random subset per training video")
     negative_ratio: float = Field(
         0.5, ge=0, description="random negative proposals per candidate of a training video"
     )
