@@ -104,14 +104,16 @@ class _Suppression:
         self, proposals: Proposals, sigma: float, extra: float, min_score: float | None
     ) -> None:
         self.sigma, self.extra = sigma, extra
-        self.floor = -np.inf if min_score is None else min_score
+        # A score below a positive floor stays there; one below 0 may rise.
+        self.floor = min_score if min_score is not None and min_score > 0 else -np.inf
         # In time order, the partners that a proposal overlaps follow it directly.
-        columns = [getattr(proposals, n) for n in ("score", "end_s", "start_s", "label", "video")]
+        group = proposals.video * (proposals.label.max(initial=0) + 1) + proposals.label
+        columns = (proposals.score, proposals.end_s, proposals.start_s, group)
         self.order = np.lexsort(columns)
         self.table = proposals[self.order]
         self.score = self.table.score.copy()
         changes = np.array([np.diff(values[self.order]) != 0 for values in columns])
-        self.group = np.append(False, changes[3:].any(axis=0)).cumsum()
+        self.group = np.append(False, changes[-1]).cumsum()
         self.node = np.append(False, changes.any(axis=0)).cumsum()
 
     def run(self) -> None:
@@ -154,40 +156,45 @@ class _Suppression:
         """Suppress whole sparse groups; return which nodes are still to be taken in turn."""
         start, end, score = nodes.start, nodes.end, nodes.score
         index, place = spans(partners)
-        one = some[index]
-        two = one + 1 + place
+        one = some[index].astype(np.int32)
+        two = one + (1 + place).astype(np.int32)
 
-        tied = (score[one] == score[two]) & (score[one] > 0)
+        score_one, score_two = score[one], score[two]
+        low = np.maximum(score_one, score_two) <= 0
+        tied = (score_one == score_two) & (score_one != 0)
         has_tie = np.zeros(nodes.group[-1] + 1, dtype=bool)
         has_tie[nodes.group[one[tied]]] = True
-        low = (score[one] <= 0) & (score[two] <= 0)
-        repeated = some[(score[some] <= 0) & (nodes.copies[some] > 1)]
+        repeated = (score[some] <= 0) & (nodes.copies[some] > 1)
         in_turn = np.zeros(len(score), dtype=bool)
-        for found in (some[has_tie[nodes.group[some]]], one[low], two[low], repeated):
-            in_turn[found] = True
-        open_pair = ~low & ~has_tie[nodes.group[one]]
-        one, two = one[open_pair].astype(np.int32), two[open_pair].astype(np.int32)
+        in_turn[some] = has_tie[nodes.group[some]] | repeated
+        in_turn[one[low]] = in_turn[two[low]] = True
+        together = np.flatnonzero(~(low | has_tie[nodes.group[one]]))
+        one, two = one[together], two[together]
         weight = self._weight(start[one], end[one], start[two], end[two])
         own_weight = self._weight(start, end, start, end)
         used = np.zeros_like(nodes.copies)
+        has_pair = np.zeros(len(score), dtype=bool)
+        has_pair[one] = has_pair[two] = True
 
         while len(one):
-            one_wins = score[one] > score[two]
-            winner, loser = np.where(one_wins, one, two), np.where(one_wins, two, one)
-            unbeaten = np.ones(len(score), dtype=bool)
+            loser = np.where(score[one] > score[two], two, one)
+            winner = one + two - loser
+            unbeaten = has_pair.copy()
             unbeaten[loser] = False
-            hit = unbeaten[winner]
+            hit = np.flatnonzero(unbeaten[winner])
+            taken = np.flatnonzero(unbeaten)
             np.multiply.at(score, loser[hit], weight[hit])
-            taken = np.zeros(len(score), dtype=bool)
-            taken[winner[hit]] = True
-            taken = np.flatnonzero(taken)
             self.score[nodes.first_row[taken] + used[taken]] = score[taken]
             used[taken] += 1
             score[taken] *= own_weight[taken]
-            keep = (used < nodes.copies)[winner]
+            closed = np.zeros(len(one), dtype=bool)
+            closed[hit] = (used == nodes.copies)[winner[hit]]
             if self.floor > 0:
-                keep &= score[loser] >= self.floor
+                closed |= score[loser] < self.floor
+            keep = np.flatnonzero(~closed)
             one, two, weight = one[keep], two[keep], weight[keep]
+            has_pair[:] = False
+            has_pair[one] = has_pair[two] = True
 
         index, place = spans(nodes.copies[some] - used[some])
         node = some[index]

@@ -173,7 +173,7 @@ def upsample(values: Array, factor: int) -> Array:
     position = np.arange(len(values) * factor) / factor
     # A position on a sample is the end of the interval to its left, and differences are taken in
     # the precision of the values: as SciPy's interp1d, which the releases use, does it.
-    low = np.clip(np.ceil(position).astype(np.int64) - 1, 0, len(values) - 2)
+    low = np.minimum(np.maximum(np.ceil(position).astype(np.int64) - 1, 0), len(values) - 2)
     fraction = (position - low).reshape(-1, *[1] * (values.ndim - 1))
     return values[low] + np.diff(values, axis=0)[low] * fraction
 
@@ -320,16 +320,17 @@ class _Sequences:
         size = int(lengths.sum()) + len(lengths)
         self.score = np.zeros(size)
         self.attention = None if attentions is None else np.zeros(size)
-        # Rows come video by video, so that all classes of a video are interpolated together.
+        # Rows come video by video, so that all sequences of a video are interpolated together.
         bounds = np.flatnonzero(np.diff(video, prepend=-1, append=-1))
         for low, high in itertools.pairwise(bounds):
-            index, begin = video[low], self.begin[low]
-            block = slice(begin, begin + (lengths[low] + 1) * (high - low))
-            rows = self.score[block].reshape(high - low, -1)
-            rows[:, :-1] = upsample(scores[index][:, label[low:high]], config.upsample).T
+            values = scores[video[low]][:, label[low:high]]
+            block = slice(self.begin[low], self.begin[low] + (lengths[low] + 1) * (high - low))
             if attentions is not None:
-                rows = self.attention[block].reshape(high - low, -1)
-                rows[:, :-1] = upsample(attentions[index], config.upsample)
+                values = np.column_stack([values, attentions[video[low]]])
+            values = upsample(values, config.upsample).T
+            self.score[block].reshape(high - low, -1)[:, :-1] = values[: high - low]
+            if attentions is not None:
+                self.attention[block].reshape(high - low, -1)[:, :-1] = values[-1]
 
     def candidates(self) -> Iterator[tuple[Array, Array, Array, Array]]:
         """Yield, per threshold, the runs: sequence, first and last position in it, contrast."""
@@ -372,4 +373,6 @@ class _Sequences:
 
 
 def _cumulative(values: Array) -> Array:
-    return np.concatenate([[0.0], np.cumsum(values)])
+    total = np.zeros(len(values) + 1)
+    np.cumsum(values, out=total[1:])
+    return total
