@@ -391,6 +391,12 @@ def test_timeline_forgives_a_single_bad_time(bad):
     assert timeline.disordered == 1
 
 
+def test_timeline_squeezes_repeated_times_in_without_delaying_the_others():
+    placed, timeline = place_all([Fraction(i, 25) for i in (0, 1, 1, 1, 2, 3)])
+    assert [placed[i] for i in (0, 1, 4, 5)] == [Fraction(i, 25) for i in range(4)]
+    assert timeline.disordered == 0
+
+
 def test_timeline_goes_on_when_the_clock_was_set():
     times = [Fraction(i, 25) for i in range(50)]
     for shift in (-1000, 5000):

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from hrpro.errors import VideoError
 
@@ -124,7 +124,6 @@ class FrameConverter:
             height,
             "rgb24",
             interpolation=SCALING,
-            dst_color_range=ColorRange.JPEG,
             threads=1,
         )
         picture = upright(_pixels(rgb), self._orientation.rotation, self._orientation.mirrored)
