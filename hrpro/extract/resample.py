@@ -38,7 +38,7 @@ class Timeline:
 
     def __init__(self, period_s: Fraction) -> None:
         self.missing = 0  # frames without a time
-        self.disordered = 0  # frames whose time steps back or leaps
+        self.disordered = 0  # frames whose time steps back by more than a period, or leaps
         self._period_s = period_s
         self._last: Fraction | None = None
         # What to add to a file time; the clock in force first, then the one before it.
@@ -65,7 +65,7 @@ class Timeline:
             if time_s != times[0]:
                 self._clocks.reverse()
             return time_s
-        self.disordered += times[0] != last
+        self.disordered += not last - self._period_s <= times[0] <= last
         if last - MAX_SLIP_S <= times[0] <= last:
             return last + self._period_s / 4
         self._clocks = [following - file_time_s, self._clocks[0]]
