@@ -156,10 +156,10 @@ class _Suppression:
         """Suppress whole sparse groups; return which nodes are still to be taken in turn."""
         start, end, score = nodes.start, nodes.end, nodes.score
         index, place = spans(partners)
-        one = some[index].astype(np.int32)
-        two = one + (1 + place).astype(np.int32)
+        one = some.take(index)
+        two = one + 1 + place
 
-        score_one, score_two = score[one], score[two]
+        score_one, score_two = score.take(one), score.take(two)
         low = np.maximum(score_one, score_two) <= 0
         tied = (score_one == score_two) & (score_one != 0)
         has_tie = np.zeros(nodes.group[-1] + 1, dtype=bool)
@@ -177,11 +177,11 @@ class _Suppression:
         has_pair[one] = has_pair[two] = True
 
         while len(one):
-            loser = np.where(score[one] > score[two], two, one)
+            loser = np.where(score.take(one) > score.take(two), two, one)
             winner = one + two - loser
             unbeaten = has_pair.copy()
             unbeaten[loser] = False
-            hit = np.flatnonzero(unbeaten[winner])
+            hit = np.flatnonzero(unbeaten.take(winner))
             taken = np.flatnonzero(unbeaten)
             np.multiply.at(score, loser[hit], weight[hit])
             self.score[nodes.first_row[taken] + used[taken]] = score[taken]
@@ -192,7 +192,7 @@ class _Suppression:
             if self.floor > 0:
                 closed |= score[loser] < self.floor
             keep = np.flatnonzero(~closed)
-            one, two, weight = one[keep], two[keep], weight[keep]
+            one, two, weight = one.take(keep), two.take(keep), weight.take(keep)
             has_pair[:] = False
             has_pair[one] = has_pair[two] = True
 
