@@ -1,0 +1,192 @@
+"""Stage 2 of HR-Pro: how complete each proposal is, and better boundaries (section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor, nn
+
+from hrpro.localize.dropout import Dropout
+from hrpro.localize.packing import Packing
+from hrpro.localize.roi import region_features
+
+
+class InstanceConfig(BaseModel):
+    """Architecture and loss of stage 2. Defaults are those of the HR-Pro release."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    extension: float = Field(
+        0.25, ge=0, description="share of its length by which a proposal is extended on each side"
+    )
+    num_bins: PositiveInt = Field(12, description="bins along time of an extended proposal")
+    edge_bins: PositiveInt = Field(2, description="bins of the start and of the end region")
+    dropout: float = Field(0.7, ge=0, lt=1, description="in the score head")
+    offset_sign: Literal["plus", "minus"] = Field(
+        "plus", description="refined boundary = boundary plus (release) or minus (paper) offset"
+    )
+    max_proposals: PositiveInt = Field(
+        1000, description="proposals of a video in training; more are drawn from at random"
+    )
+    positive_iou: float = Field(
+        0.3, description="a proposal is positive if it overlaps a reliable one at least so much"
+    )
+    class_aware_matching: bool = Field(
+        False, description="match reliable proposals of the same class only; the release: any"
+    )
+    regression_weight: float = Field(1.0, ge=0, description="weight of the regression loss")
+    score_weight: float = Field(1.0, ge=0, description="weight of the score loss")
+
+
+@dataclass(frozen=True)
+class ProposalBatch:
+    """Proposals of several videos with the features they lie in, packed.
+
+    Attributes:
+        features: ``[S, D]`` raw snippet features.
+        snippets: where each video lies among the S snippets.
+        proposals: ``[M, 2]`` start and end, in snippets.
+        packing: where each video lies among the M proposals.
+    """
+
+    features: Tensor
+    snippets: Packing
+    proposals: Tensor
+    packing: Packing
+
+    @classmethod
+    def collate(cls, features: Sequence[Tensor], proposals: Sequence[Tensor]) -> ProposalBatch:
+        """Pack videos of ``[T, D]`` features and ``[M, 2]`` proposals each."""
+        return cls(
+            features=torch.cat(list(features)).float(),
+            snippets=Packing.of(features),
+            proposals=torch.cat(list(proposals)).float(),
+            packing=Packing.of(proposals),
+        )
+
+    def to(self, device: torch.device | str) -> ProposalBatch:
+        """The same batch on `device`."""
+        return ProposalBatch(
+            features=self.features.to(device, non_blocking=True),
+            snippets=self.snippets.to(device),
+            proposals=self.proposals.to(device, non_blocking=True),
+            packing=self.packing.to(device),
+        )
+
+    def regions(self, proposals: Tensor, config: InstanceConfig) -> Tensor:
+        """``[M, 3, D]`` region features of `proposals`, which belong to the videos as ours do."""
+        video = self.packing.video
+        return region_features(
+            self.features,
+            proposals,
+            self.snippets.start[video],
+            self.snippets.length[video],
+            config.extension,
+            config.num_bins,
+            config.edge_bins,
+        )
+
+
+@dataclass(frozen=True)
+class InstancePrediction:
+    """What stage 2 says about the M proposals of one video.
+
+    Attributes:
+        completeness: ``[M]`` of the proposals as they are.
+        refined: ``[M, 2]`` refined start and end, in snippets.
+        refined_completeness: ``[M]`` of the refined proposals.
+    """
+
+    completeness: Tensor
+    refined: Tensor
+    refined_completeness: Tensor
+
+
+class InstanceModel(nn.Module):
+    """Stage 2 of HR-Pro: score head and boundary regression on region features.
+
+    Args:
+        dim: feature width D.
+        config: see `InstanceConfig`.
+    """
+
+    def __init__(self, dim: int, config: InstanceConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or InstanceConfig()
+        self.score_head = nn.Sequential(
+            nn.Linear(3 * dim, dim),
+            nn.ReLU(),
+            Dropout(self.config.dropout),
+            nn.Linear(dim, dim // 2),
+            nn.ReLU(),
+            nn.Linear(dim // 2, 1),
+        )
+        self.start_head = _regression_head(dim)
+        self.end_head = _regression_head(dim)
+
+    def forward(self, regions: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and refine proposals.
+
+        Args:
+            regions: ``[M, 3, D]`` features of the start, centre and end region.
+            proposals: ``[M, 2]`` start and end, in snippets.
+
+        Returns:
+            ``[M]`` completeness and ``[M, 2]`` refined proposals.
+        """
+        start, _, end = regions.unbind(dim=1)
+        offsets = torch.cat([self.start_head(start), self.end_head(end)], dim=1)
+        offsets = offsets.to(proposals.dtype) * (proposals[:, 1:] - proposals[:, :1])
+        if self.config.offset_sign == "minus":
+            offsets = -offsets
+        return self.completeness(regions), proposals + offsets
+
+    def completeness(self, regions: Tensor) -> Tensor:
+        """``[M, 3, D]`` region features to ``[M]`` completeness."""
+        start, centre, end = regions.unbind(dim=1)
+        contrast = torch.cat([centre - start, centre, centre - end], dim=1)
+        return self.score_head(contrast).squeeze(1).to(regions.dtype).sigmoid()
+
+    @torch.no_grad()
+    def predict(
+        self, features: Sequence[Tensor], proposals: Sequence[Tensor], chunk_size: int = 4096
+    ) -> list[InstancePrediction]:
+        """Score, refine and score again the proposals of whole videos, in eval mode.
+
+        Args:
+            features: ``[T, D]`` raw features of each video.
+            proposals: ``[M, 2]`` proposals of each video, in snippets.
+            chunk_size: proposals at a time, which bounds the memory.
+        """
+        training = self.training
+        self.eval()
+        batch = ProposalBatch.collate(features, proposals)
+        scores, refined, refined_scores = [], [], []
+        video = batch.packing.video
+        first, length = batch.snippets.start[video], batch.snippets.length[video]
+        shape = (self.config.extension, self.config.num_bins, self.config.edge_bins)
+        for at in range(0, len(batch.proposals), chunk_size):
+            part = slice(at, at + chunk_size)
+            boxes = batch.proposals[part]
+            where = (first[part], length[part])
+            score, better = self(region_features(batch.features, boxes, *where, *shape), boxes)
+            again = self.completeness(region_features(batch.features, better, *where, *shape))
+            scores.append(score)
+            refined.append(better)
+            refined_scores.append(again)
+        self.train(training)
+        empty = batch.proposals.new_empty(0)
+        columns = (
+            batch.packing.split(torch.cat([empty, *scores])),
+            batch.packing.split(torch.cat([empty.view(0, 2), *refined])),
+            batch.packing.split(torch.cat([empty, *refined_scores])),
+        )
+        return [InstancePrediction(*video) for video in zip(*columns, strict=True)]
+
+
+def _regression_head(dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(dim, dim // 2), nn.ReLU(), nn.Linear(dim // 2, 1))

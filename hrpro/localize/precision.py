@@ -1,0 +1,32 @@
+"""The number format of the networks' arithmetic."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def resolve_precision(device: torch.device | str, precision: Precision) -> torch.dtype:
+    """The dtype of matrix products; ``auto`` is bfloat16 where `device` computes in it fast."""
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    kind = torch.device(device).type
+    if kind == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)
+    elif kind == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        capabilities = torch.cpu.get_capabilities()
+        fast = any(capabilities.get(unit, False) for unit in ("avx512_bf16", "amx_bf16"))
+    else:
+        fast = False
+    return torch.bfloat16 if fast else torch.float32
+
+
+def autocast(device: torch.device | str, precision: Precision) -> AbstractContextManager[None]:
+    """Context in which a model runs with `precision`; its parameters stay float32."""
+    dtype = resolve_precision(device, precision)
+    enabled = dtype is not torch.float32
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=enabled)

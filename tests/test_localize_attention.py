@@ -1,0 +1,86 @@
+"""Tiled attention with dropout, the CPU dropout and the choice of precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hrpro.localize import attention
+from hrpro.localize.attention import attend
+from hrpro.localize.dropout import Dropout
+from hrpro.localize.precision import autocast, resolve_precision
+
+LENGTHS = [7, 1, 12]
+
+
+@pytest.fixture(params=[1 << 19, 64, 150])
+def tile_size(request, monkeypatch):
+    """Whole videos, single rows of one head, and several heads at once."""
+    monkeypatch.setattr(attention, "TILE_SIZE", request.param)
+
+
+def inputs(dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shape = (sum(LENGTHS), 8)
+    return [torch.randn(shape, generator=generator, dtype=dtype, requires_grad=True) for _ in "qkv"]
+
+
+def test_tiles_equal_fused_attention(tile_size, monkeypatch):
+    monkeypatch.setattr(attention, "draw_kept", lambda shape, p, dtype: torch.ones(shape).to(dtype))
+    expected = attend(*inputs(), LENGTHS, num_heads=4)
+    found = attend(*inputs(), LENGTHS, num_heads=4, dropout=1e-15)
+    torch.testing.assert_close(found, expected)
+    weight = torch.randn_like(found)
+    ours, theirs = inputs(), inputs()
+    (attend(*ours, LENGTHS, 4, 1e-15) * weight).sum().backward()
+    (attend(*theirs, LENGTHS, 4) * weight).sum().backward()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_gradient_with_dropout_is_that_of_the_function(tile_size):
+    def seeded(q, k, v):
+        torch.manual_seed(1)
+        return attend(q, k, v, LENGTHS, num_heads=2, dropout=0.4)
+
+    assert not torch.allclose(seeded(*inputs()), attend(*inputs(), LENGTHS, num_heads=2))
+    assert torch.autograd.gradcheck(seeded, inputs())
+
+
+def test_dropout_keeps_the_mean():
+    torch.manual_seed(0)
+    expected = attend(*inputs(), LENGTHS, num_heads=2)
+    drawn = torch.stack([attend(*inputs(), LENGTHS, 2, 0.3).detach() for _ in range(2000)])
+    error = (drawn.mean(0) - expected).abs() / (drawn.std(0) + 1e-9) * 2000**0.5
+    assert error.max() < 5
+
+
+def test_bfloat16_stays_close():
+    exact, rounded = inputs(torch.float32), inputs(torch.float32)
+    results = []
+    for qkv, dtype in ((exact, torch.float32), (rounded, torch.bfloat16)):
+        torch.manual_seed(1)
+        out = attend(*(x.to(dtype) for x in qkv), LENGTHS, 2, 0.1)
+        out.float().square().sum().backward()
+        results.append(out)
+    assert results[1].dtype == torch.bfloat16
+    torch.testing.assert_close(results[1].float(), results[0], atol=0.05, rtol=0.05)
+    torch.testing.assert_close(rounded[2].grad, exact[2].grad, atol=0.1, rtol=0.1)
+
+
+def test_dropout_module_scales_what_it_keeps():
+    torch.manual_seed(0)
+    layer = Dropout(0.7)
+    values = layer(torch.ones(100, 100))
+    assert values.unique().tolist() == [0, pytest.approx(1 / 0.3)]
+    assert (values > 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
+    assert torch.equal(layer.eval()(torch.ones(5)), torch.ones(5))
+
+
+def test_precision_is_what_was_asked_for():
+    assert resolve_precision("cpu", "float32") is torch.float32
+    assert resolve_precision("cpu", "auto") in (torch.float32, torch.bfloat16)
+    with autocast("cpu", "bfloat16"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is torch.bfloat16
+    with autocast("cpu", "float32"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is torch.float32
