@@ -105,6 +105,7 @@ def make_video(
         cover_art: add an attached picture, as music files have.
         second_video: pictures of a second video stream, which is marked as the default one.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     painter = painter or numbered()
     time_base = time_base or Fraction(1) / Fraction(fps)
     if "gray" in pix_fmt and color_range is None:

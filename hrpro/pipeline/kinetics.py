@@ -47,6 +47,7 @@ class KineticsConfig(BaseModel):
         gamma=0.5,
         min_positions=4,
         drop_lone_first=False,
+        contrast_above_threshold=False,
     )
     nms_sigma: float = 0.3
     min_score: float = 0.05

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hrpro.annotations import VideoAnnotation
-from hrpro.errors import DataError, UsageError
+from hrpro.errors import DataError
 from hrpro.pipeline.formats import check_outputs, per_video_paths, read_results, write_results
-from hrpro.pipeline.plot import PLOT_SUFFIXES, plot_timeline
+from hrpro.pipeline.plot import check_plot_path, plot_timeline
 from hrpro.pipeline.progress import Reporter
-from hrpro.pipeline.render import PREVIEW_SUFFIXES, render_preview
+from hrpro.pipeline.render import check_preview_path, render_preview
 from hrpro.pipeline.results import Results, VideoResult
 
 
@@ -33,13 +33,10 @@ class OutputPlan:
         Raises:
             UsageError: unknown suffix, unwritable folder, an output that is also an input.
         """
-        pictures = {
-            "--render": (self.render, PREVIEW_SUFFIXES),
-            "--plot": (self.plot, PLOT_SUFFIXES),
-        }
-        for option, (path, suffixes) in pictures.items():
-            if path is not None and path.suffix.lower() not in suffixes:
-                raise UsageError(f"{option} {path}: the name must end in {' or '.join(suffixes)}")
+        if self.render is not None:
+            check_preview_path(self.render)
+        if self.plot is not None:
+            check_plot_path(self.plot)
         others = [path for path in (self.render, self.plot) if path is not None]
         check_outputs(self.results, others, inputs)
 

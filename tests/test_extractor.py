@@ -1,0 +1,208 @@
+"""Video to features, the recipe, and batches of videos."""
+
+from __future__ import annotations
+
+import os
+import time
+from fractions import Fraction
+
+import numpy as np
+import psutil
+import pytest
+from videos import make_video, noise, truncate
+
+from hrpro.errors import UsageError, VideoError
+from hrpro.extract.config import ExtractConfig
+from hrpro.extract.extractor import Extractor, choose_device, choose_dtype
+from hrpro.extract.sources import find_videos
+from hrpro.features import read_features, read_sidecar
+from hrpro.pipeline.batch import extract_batch, video_ids
+from hrpro.pipeline.extract import extract_features, make_recipe
+from hrpro.pipeline.progress import Reporter
+
+SMALL = ExtractConfig(short_side=64, crop=64)
+QUIET = Reporter(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def extractor(rgb_weights):
+    return Extractor(SMALL, precision="float32", progress=False)
+
+
+def test_features_of_a_video(extractor, tmp_path):
+    path = make_video(tmp_path / "a.mp4", frames=100, painter=noise())
+    video = extractor.extract(path)
+    assert video.features.shape == (6, 1024)
+    assert video.features.dtype == np.float32
+    assert video.logits.shape == (6, 400)
+    facts = video.sidecar.video
+    assert (facts.num_frames, facts.num_snippets, facts.padded) == (100, 6, False)
+    assert facts.duration_s == pytest.approx(4.0)
+    assert facts.path == "a.mp4"
+
+
+@pytest.mark.parametrize("stride", [4, 8, 24])
+def test_strides_agree_on_shared_snippets(extractor, tmp_path, stride):
+    path = make_video(tmp_path / "a.mp4", frames=64, painter=noise())
+    dense = Extractor(SMALL.model_copy(update={"stride": stride}), precision="float32")
+    one, many = extractor.extract(path).features, dense.extract(path).features
+    assert len(many) == (64 - 16) // stride + 1
+    common = np.lcm(16, stride)
+    np.testing.assert_allclose(
+        many[:: common // stride][:2], one[:: common // 16][:2], rtol=1e-3, atol=1e-4
+    )
+
+
+def test_batch_size_changes_nothing(extractor, tmp_path):
+    path = make_video(tmp_path / "a.mp4", frames=80, painter=noise())
+    other = Extractor(SMALL, precision="float32", batch_size=1)
+    np.testing.assert_allclose(
+        extractor.extract(path).features, other.extract(path).features, rtol=1e-3, atol=1e-4
+    )
+
+
+def test_two_streams_side_by_side_with_explicit_cross_modal_weights(extractor, tmp_path):
+    path = make_video(tmp_path / "a.mp4", frames=32, painter=noise())
+    both = Extractor(
+        SMALL.model_copy(update={"streams": ("rgb", "flow"), "flow_weights": "cross-modal"}),
+        precision="float32",
+    )
+    video = both.extract(path)
+    assert video.features.shape == (2, 2048)
+    np.testing.assert_allclose(
+        video.features[:, :1024], extractor.extract(path).features, rtol=1e-3, atol=1e-4
+    )
+    fingerprint = video.sidecar.fingerprint
+    assert fingerprint.flow == {"algorithm": "dis", "preset": "medium"}
+    assert "cross-modal" in fingerprint.weights["flow"].source
+    assert ExtractConfig.from_fingerprint(fingerprint) == both.config
+
+
+def test_short_video_is_padded_and_says_so(extractor, tmp_path):
+    path = make_video(tmp_path / "a.mp4", frames=5)
+    video = extractor.extract(path)
+    assert video.features.shape == (1, 1024)
+    assert video.sidecar.video.padded
+
+
+def test_truncated_video_gives_what_it_has_and_says_so(extractor, tmp_path):
+    path = make_video(tmp_path / "a.mkv", frames=200, painter=noise())
+    truncate(path, 0.5)
+    video = extractor.extract(path)
+    assert video.sidecar.video.truncated
+    assert 2 <= len(video.features) < 12
+    with pytest.raises(VideoError):
+        extractor.extract(path, strict=True)
+
+
+def test_native_rate_is_written_down(rgb_weights, tmp_path):
+    path = make_video(tmp_path / "a.mp4", frames=40, fps=Fraction(30000, 1001))
+    native = Extractor(SMALL.model_copy(update={"fps": None, "stride": 4}))
+    sidecar = native.extract(path).sidecar
+    assert sidecar.fingerprint.fps == "native"
+    assert sidecar.video.fps == "30000/1001"
+    assert sidecar.snippet_stride_s == pytest.approx(4 * 1001 / 30000)
+
+
+def test_unknown_device_and_precision_are_usage_errors():
+    for wrong in ("quantum", "cuda:99", "meta"):
+        with pytest.raises(UsageError, match=wrong):
+            choose_device(wrong)
+    with pytest.raises(UsageError, match="float8"):
+        choose_dtype("float8", choose_device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fps": "fast"}, "--fps fast"),
+        ({"fps": "0"}, "--fps 0"),
+        ({"streams": "rgb,sound"}, "--streams rgb,sound"),
+        ({"streams": "rgb,rgb"}, "twice"),
+        ({"crop": 300}, "short_side"),
+        ({"stride": 0}, "--stride 0"),
+    ],
+)
+def test_wrong_recipes_name_the_option(options, message):
+    with pytest.raises(UsageError, match=message):
+        make_recipe(options)
+
+
+def test_recipe_puts_rgb_first():
+    assert make_recipe({"streams": "flow, rgb", "fps": "native"}).streams == ("rgb", "flow")
+
+
+def test_batch_resumes_reports_and_goes_on_after_bad_files(extractor, tmp_path):
+    videos, out = tmp_path / "videos", tmp_path / "features"
+    make_video(videos / "a.mp4", frames=20)
+    make_video(videos / "sub" / "a.mp4", frames=20)
+    (videos / "text.mp4").write_text("not a video")
+    (videos / "empty.mp4").write_bytes(b"")
+
+    def run(**options):
+        return extract_batch(find_videos([videos]), out, extractor, reporter=QUIET, **options)
+
+    first = run()
+    assert first.done == ["a.mp4", "sub/a.mp4"]
+    assert [failure.path for failure in first.failed] == ["empty.mp4", "text.mp4"]
+    assert read_features(out / "sub" / "a.npy").shape == (1, 1024)
+    assert read_sidecar(out / "sub" / "a.npy").video.path == "sub/a.mp4"
+
+    second = run()
+    assert (second.done, second.skipped) == ([], ["a.mp4", "sub/a.mp4"])
+
+    time.sleep(0.01)
+    make_video(videos / "a.mp4", frames=40)  # another video under the same name
+    assert run().done == ["a.mp4"]
+
+    (out / "a.json").write_text("{}")  # damaged: made anew
+    assert run().done == ["a.mp4"]
+    assert run(overwrite=True).done == ["a.mp4", "sub/a.mp4"]
+
+
+def test_features_of_another_recipe_are_not_mixed(extractor, tmp_path):
+    make_video(tmp_path / "v" / "a.mp4", frames=20)
+    sources = find_videos([tmp_path / "v"])
+    extract_batch(sources, tmp_path / "f", extractor, reporter=QUIET)
+    other = Extractor(SMALL.model_copy(update={"stride": 8}))
+    with pytest.raises(UsageError, match=r"stride: 16 != 8.*--overwrite"):
+        extract_batch(sources, tmp_path / "f", other, reporter=QUIET)
+
+
+def test_equal_stems_keep_their_suffix(tmp_path):
+    make_video(tmp_path / "a.mp4", frames=3)
+    make_video(tmp_path / "a.mkv", frames=3)
+    make_video(tmp_path / "b.mp4", frames=3)
+    names = video_ids(find_videos([tmp_path]))
+    assert names == {"a.mkv": "a.mkv", "a.mp4": "a.mp4", "b.mp4": "b"}
+
+
+def test_rgb_alone_is_said_in_one_line(rgb_weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("hrpro.pipeline.extract.available", lambda stream: False)
+    make_video(tmp_path / "a.mp4", frames=20)
+    recipe = {"short_side": 64, "crop": 64}
+    extract_features(
+        [str(tmp_path / "a.mp4")], out=tmp_path / "f", recipe=recipe, reporter=Reporter()
+    )
+    assert "hrpro weights fetch flow" in capsys.readouterr().err
+
+
+def test_memory_does_not_grow_with_length(extractor, tmp_path):
+    """A video ten times as long needs the same memory, within noise."""
+    process = psutil.Process(os.getpid())
+    short = make_video(tmp_path / "short.mp4", frames=200)
+    long = make_video(tmp_path / "long.mp4", frames=4000)
+
+    def grown(path) -> int:
+        before = process.memory_info().rss
+        peak = before
+        from hrpro.extract.decode import FrameReader
+
+        with FrameReader(path, short_side=64, crop=64) as reader:
+            for _ in extractor.stream(reader):
+                peak = max(peak, process.memory_info().rss)
+        return peak - before
+
+    grown(short)  # warm up the allocator
+    frame_bytes = 64 * 64 * 3
+    assert grown(long) < 2000 * frame_bytes  # all frames would be twice that
