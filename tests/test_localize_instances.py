@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -24,11 +21,6 @@ from hrpro.localize.instance_losses import (
 from hrpro.localize.instance_model import InstanceConfig, InstanceModel, ProposalBatch
 from hrpro.localize.packing import Packing
 from hrpro.localize.roi import align, region_features
-
-
-@pytest.fixture(scope="session")
-def golden(shared: Path) -> Path:
-    return Path(os.environ.get("HRPRO_GOLDEN", shared / "data" / "golden"))
 
 
 def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:

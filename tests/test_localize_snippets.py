@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,11 +17,6 @@ from hrpro.localize.pooling import topk_pool
 from hrpro.localize.pseudo_snippets import PseudoSnippets, select_pseudo_snippets
 from hrpro.localize.snippet_losses import contrast_loss, snippet_losses, training_losses
 from hrpro.localize.snippet_model import SnippetConfig, SnippetModel
-
-
-@pytest.fixture(scope="session")
-def golden(shared: Path) -> Path:
-    return Path(os.environ.get("HRPRO_GOLDEN", shared / "data" / "golden"))
 
 
 def pack(*lengths: int) -> Packing:

@@ -164,7 +164,8 @@ class InstanceModel(nn.Module):
         """
         training = self.training
         self.eval()
-        batch = ProposalBatch.collate(features, proposals)
+        device = self.score_head[0].weight.device
+        batch = ProposalBatch.collate(features, proposals).to(device)
         scores, refined, refined_scores = [], [], []
         video = batch.packing.video
         first, length = batch.snippets.start[video], batch.snippets.length[video]

@@ -72,14 +72,8 @@ def align(
     which features are linear, and a box counts as at least one snippet long. Every bin is a
     weighted bag of snippets, of any video, so that one call serves all.
 
-    Args:
-        features: ``[S, D]`` packed snippet features of all videos.
-        proposals: ``[M, 2]`` start and end, in snippets.
-        first_row: ``[M]`` row of `features` where the proposal's video begins.
-        num_snippets: ``[M]`` length of the proposal's video.
-        extension: share of a proposal's length added on each side.
-        num_bins: bins of the extended proposal.
-        margin: zeros thought before each video; see below. From `proposals` by default.
+    Args are those of `region_features`, and `margin`: the zeros before each video that positions
+    count from, by default as many as `proposals` need.
 
     Returns:
         ``[M, num_bins, D]``.

@@ -287,8 +287,9 @@ class SnippetModel(nn.Module):
         """Score whole videos of ``[T, D]`` features, in eval mode."""
         training = self.training
         self.eval()
-        packing = Packing.of(features)
-        output = self(torch.cat(list(features)).float(), packing)
+        device = self.memory.prototypes.device
+        packing = Packing.of(features).to(device)
+        output = self(torch.cat(list(features)).float().to(device), packing)
         self.train(training)
         columns = (
             packing.split(output.class_scores),
