@@ -11,7 +11,7 @@ from hrpro.extract.extractor import Extractor, VideoFeatures
 from hrpro.extract.sources import VideoSource, find_videos
 from hrpro.pipeline.batch import run_batch, video_ids
 from hrpro.pipeline.detector import Detector
-from hrpro.pipeline.extract import make_recipe
+from hrpro.pipeline.extract import choose_streams, make_recipe
 from hrpro.pipeline.kinetics import KineticsDetector, class_index
 from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.progress import Reporter, Summary
@@ -72,6 +72,8 @@ def detect_videos(
     detector, options = load_detector(model, recipe or {})
     if classes is not None:
         classes = [detector.classes[class_index(detector.classes, name)] for name in classes]
+    if detector.fingerprint is None:
+        options = choose_streams(options, reporter)
     config = make_recipe(options, detector.extract_config)
     extractor = Extractor(
         config,
