@@ -13,7 +13,7 @@ from hrpro.localize.precision import autocast, resolve_precision
 LENGTHS = [7, 1, 12]
 
 
-@pytest.fixture(params=[1 << 19, 64, 150])
+@pytest.fixture(params=[1 << 20, 64, 150])
 def tile_size(request, monkeypatch):
     """Whole videos, single rows of one head, and several heads at once."""
     monkeypatch.setattr(attention, "TILE_SIZE", request.param)

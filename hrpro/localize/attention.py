@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hrpro.localize.dropout import draw_kept
 
-TILE_SIZE = 1 << 19  # attention weights worked on at once: about what a CPU cache holds
+TILE_SIZE = 1 << 20  # attention weights worked on at once: about what a CPU cache holds
 
 
 def attend(

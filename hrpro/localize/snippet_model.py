@@ -189,32 +189,16 @@ class ReliabilityAwareBlock(nn.Module):
 
     def forward(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
         """``[N, D]`` tokens of all videos, `lengths` of each, to the same shape."""
-        query, key, value = self._project(tokens)
-        dropout = self.attention_dropout if self.training else 0.0
-        attended = attend(query, key, value, lengths, self.num_heads, dropout)
+        attended = attend(
+            self.query_projection(self.query(tokens)),
+            self.key_projection(self.key(tokens)),
+            self.value_projection(tokens),
+            lengths,
+            self.num_heads,
+            self.attention_dropout if self.training else 0.0,
+        )
         tokens = self.attention_norm(tokens + self.dropout(self.output_projection(attended)))
         return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
-
-    def _project(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """Queries, keys and values of ``[N, D]`` tokens."""
-        if len(tokens) <= tokens.shape[1]:
-            return (
-                self.query_projection(self.query(tokens)),
-                self.key_projection(self.key(tokens)),
-                self.value_projection(tokens),
-            )
-        # Two linear maps in a row are one, which for many tokens is less work.
-        with torch.autocast(tokens.device.type, enabled=False):
-            query = _compose(self.query, self.query_projection)
-            key = _compose(self.key, self.key_projection)
-            value = (self.value_projection.weight, self.value_projection.bias)
-            weight, bias = (torch.cat(part) for part in zip(query, key, value, strict=True))
-        return F.linear(tokens, weight, bias).chunk(3, dim=1)
-
-
-def _compose(first: nn.Linear, second: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight and bias of `second` after `first`."""
-    return second.weight @ first.weight, F.linear(first.bias, second.weight, second.bias)
 
 
 class SnippetEncoder(nn.Module):
