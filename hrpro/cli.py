@@ -44,7 +44,8 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("interrupted; run the same command again to go on", err=True)
+            how = "" if ctx.command.name != "train" else " with --resume"
+            click.echo(f"interrupted; run the same command again{how} to go on", err=True)
             ctx.exit(EXIT_INTERRUPTED)
         except BrokenPipeError:
             ctx.exit(0)  # the reader of our output, head for example, has seen enough
@@ -224,6 +225,66 @@ def features_compare(first: Path, second: Path, as_json: bool) -> None:
         _print_json(comparison)
     else:
         click.echo("\n".join(features_compare_lines(comparison)))
+
+
+@main.command(epilog="Example: hrpro train --dataset thumos --data-root data --run-dir runs/a")
+@click.option("--dataset", required=True, help="A dataset folder, or thumos, gtea, beoid, ...")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=".",
+    help="Where the folders of public data sets are.",
+)
+@click.option("--preset", help="Settings to use instead of the dataset's own.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Target (runs/NAME).")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option("--method", help="Method to train (hrpro).")
+@click.option("--stage", type=click.IntRange(1, 2), help="Train this stage alone.")
+@click.option(
+    "--stage1-model",
+    "stage1",
+    type=click.Path(path_type=Path),
+    help="Model folder of a stage 1 to build stage 2 on (RUN/stage1).",
+)
+@click.option("--seed", type=click.IntRange(0), help="Same seed, same result (0).")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run; skip what is done.")
+@click.option("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if there is one.")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]))
+@click.option("--allow-mixed", is_flag=True, help="Accept features made with other settings.")
+@click.option("--tensorboard/--no-tensorboard", default=True, help="Write scalars for it.")
+@click.option(
+    "--save-every",
+    "save_every_s",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="Seconds between checkpoints.",
+)
+@json_option
+@click.pass_context
+def train(
+    ctx: click.Context,
+    dataset: str,
+    overrides: tuple[str, ...],
+    method: str | None,
+    seed: int | None,
+    precision: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Learn to localize from point labels: both stages, then the mAP of the test videos.
+
+    The run folder is the model: hrpro detect and hrpro eval take it with --model.
+    """
+    from hrpro.pipeline.train import train as train_model
+
+    named = {"method": method, "seed": seed, "precision": precision}
+    overrides += tuple(f"localize.{k}={v}" for k, v in named.items() if v is not None)
+    outcome = train_model(dataset, overrides=overrides, reporter=_reporter(ctx), **options)
+    if as_json:
+        _print_json(outcome.to_json())
+    else:
+        click.echo("\n".join(outcome.lines()))
 
 
 @main.command(epilog="Example: hrpro detect my_video.mp4 --out result.json --render preview.mp4")

@@ -42,6 +42,11 @@ class InstanceTraining(BaseModel):
         0.5, ge=0, description="random negative proposals per candidate of a training video"
     )
     eval_every: int = Field(1, ge=1, description="epochs between evaluations")
+    stage1_weights: Literal["last", "best-on-test"] = Field(
+        "last",
+        description="which weights of stage 1 to build on; best-on-test, as the release does, "
+        "chooses them by the test set",
+    )
 
 
 class LocalizeConfig(BaseModel):

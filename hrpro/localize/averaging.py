@@ -1,0 +1,47 @@
+"""Averaging of a model's weights over training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """Exponential moving average of the parameters of a model; buffers are not averaged.
+
+    Early on the decay is lower, (1 + n) / (10 + n) after n updates, so that the random weights
+    of the beginning are soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self._model, self._decay = model, decay
+        self.tensors = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, num_updates: int) -> None:
+        """Take the weights in as they are after `num_updates` updates."""
+        decay = min(self._decay, (1 + num_updates) / (10 + num_updates))
+        for name, parameter in self._model.named_parameters():
+            self.tensors[name].lerp_(parameter, 1 - decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The model has the averaged weights within the block."""
+        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
+
+    def swap(self) -> None:
+        """Exchange the model's weights and the averages."""
+        for name, parameter in self._model.named_parameters():
+            parameter.data, self.tensors[name] = self.tensors[name], parameter.data
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take over saved averages."""
+        for name, tensor in tensors.items():
+            self.tensors[name].copy_(tensor)

@@ -1,0 +1,134 @@
+"""HR-Pro as a localizer: both networks, and the way from features to detections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hrpro.localize.config import LocalizeConfig
+from hrpro.localize.instance_model import InstanceModel
+from hrpro.localize.nms import soft_nms
+from hrpro.localize.precision import autocast
+from hrpro.localize.proposals import Array, Proposals, generate_proposals
+from hrpro.localize.ranking import to_snippets
+from hrpro.localize.sequences import FeatureSequence, in_batches
+from hrpro.localize.snippet_model import SnippetModel, SnippetPrediction
+
+
+class HrproLocalizer(nn.Module):
+    """Stage 1 finds candidates, stage 2 scores and refines them, soft-NMS thins them out.
+
+    Args:
+        dim: feature width D.
+        num_classes: C.
+        config: of both networks, of proposals and of NMS.
+        num_stages: 1 to do without stage 2.
+    """
+
+    def __init__(
+        self, dim: int, num_classes: int, config: LocalizeConfig, num_stages: int = 2
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.snippets = SnippetModel(dim, num_classes, config.snippet)
+        self.instances = InstanceModel(dim, config.instance) if num_stages > 1 else None
+
+    def localize(
+        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
+    ) -> Proposals:
+        """Detect actions, see `hrpro.localize.method.Localizer`."""
+        candidates, _ = self.candidates(videos, classes)
+        if self.instances is not None:
+            candidates = self.refine(videos, candidates)
+        return self.suppress(candidates)
+
+    def candidates(
+        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
+    ) -> tuple[Proposals, list[Array]]:
+        """Stage 1: every proposal of every video, and the attention ``[T]`` of the videos."""
+        predictions: list[SnippetPrediction] = []
+        for _, batch in in_batches(videos):
+            features = [self._here(video.features) for video in batch]
+            with self._autocast():
+                predictions += self.snippets.predict(features)
+        attentions = [prediction.attention.cpu().numpy() for prediction in predictions]
+        proposals = generate_proposals(
+            [prediction.fused.cpu().numpy() for prediction in predictions],
+            [prediction.video_score.cpu().numpy() for prediction in predictions],
+            attentions,
+            classes=None if classes is None else [np.array(classes, np.int64)] * len(videos),
+            config=self.config.proposals,
+            snippet_s=[video.grid.stride_s for video in videos],
+            offset_s=[video.grid.offset_s for video in videos],
+        )
+        in_order = np.argsort(proposals.video, kind="stable")
+        return proposals[in_order], attentions
+
+    def refine(self, videos: Sequence[FeatureSequence], candidates: Proposals) -> Proposals:
+        """Stage 2: two detections of every candidate, as it is and with refined boundaries.
+
+        Their score is that of the candidate plus the completeness (HR-Pro, section 3.4).
+
+        Args:
+            videos: the features.
+            candidates: of stage 1, in order of their videos.
+        """
+        assert self.instances is not None
+        boxes = snippet_boxes(videos, candidates)
+        bounds = np.searchsorted(candidates.video, np.arange(len(videos) + 1))
+        completeness, refined, refined_completeness = [], [], []
+        for first, batch in in_batches(videos):
+            features = [self._here(video.features) for video in batch]
+            of_videos = [
+                self._here(torch.from_numpy(boxes[bounds[v] : bounds[v + 1]]))
+                for v in range(first, first + len(batch))
+            ]
+            with self._autocast():
+                for prediction in self.instances.predict(features, of_videos):
+                    completeness.append(prediction.completeness)
+                    refined.append(prediction.refined)
+                    refined_completeness.append(prediction.refined_completeness)
+        if not completeness:
+            return candidates
+        starts, ends = _joined(refined).T
+        stride_s, offset_s = _grid_columns(videos, candidates)
+        return Proposals.concatenate(
+            [
+                candidates.replace(score=candidates.score + _joined(completeness)),
+                candidates.replace(
+                    start_s=starts * stride_s + offset_s,
+                    end_s=ends * stride_s + offset_s,
+                    score=candidates.score + _joined(refined_completeness),
+                ),
+            ]
+        )
+
+    def suppress(self, candidates: Proposals) -> Proposals:
+        """Soft-NMS; best detections first."""
+        return soft_nms(candidates, self.config.nms.sigma, self.config.nms.iou)
+
+    def _here(self, values: Tensor) -> Tensor:
+        return values.to(self.snippets.memory.prototypes.device)
+
+    def _autocast(self):  # type: ignore[no-untyped-def]
+        return autocast(self.snippets.memory.prototypes.device, self.config.precision)
+
+
+def snippet_boxes(videos: Sequence[FeatureSequence], proposals: Proposals) -> Array:
+    """Start and end of proposals in snippets of their video, ``[M, 2]``."""
+    stride_s, offset_s = _grid_columns(videos, proposals)
+    seconds = np.stack([proposals.start_s, proposals.end_s], axis=1)
+    return to_snippets(seconds - offset_s[:, None], stride_s[:, None])
+
+
+def _grid_columns(videos: Sequence[FeatureSequence], proposals: Proposals) -> tuple[Array, Array]:
+    """Stride and offset in seconds of the video of each proposal, ``[M]`` each."""
+    grids = np.array([(v.grid.stride_s, v.grid.offset_s) for v in videos]).reshape(-1, 2)
+    return grids[proposals.video].T
+
+
+def _joined(tensors: list[Tensor]) -> Array:
+    return torch.cat(tensors).double().cpu().numpy()

@@ -1,0 +1,48 @@
+"""Measure a localizer on the test videos of a dataset, by the dataset's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hrpro.localize.dataset import Dataset
+from hrpro.localize.evaluation import AveragePrecision, drop_ambiguous, mean_average_precision
+from hrpro.localize.proposals import Proposals
+
+
+def to_table(dataset: Dataset, video_ids: Sequence[str], detections: Proposals) -> pd.DataFrame:
+    """Name the detections, and drop those in ambiguous segments if the dataset has a list."""
+    table = detections.to_frame(video_ids, dataset.classes)
+    return table if dataset.ambiguous is None else drop_ambiguous(table, dataset.ambiguous)
+
+
+def measure(dataset: Dataset, video_ids: Sequence[str], detections: Proposals) -> AveragePrecision:
+    """Mean average precision of detections in test videos, at the dataset's tIoU thresholds.
+
+    Args:
+        dataset: with ground truth, see `Dataset.can_evaluate`.
+        video_ids: names of the videos that the detections count.
+        detections: after NMS.
+    """
+    table = to_table(dataset, video_ids, detections)
+    return mean_average_precision(table, dataset.ground_truth_table("test"), dataset.config.tiou)
+
+
+def to_json(precision: AveragePrecision) -> dict[str, Any]:
+    """Return an average precision as JSON can hold it; numbers from 0 to 1."""
+    return {
+        "tiou": list(precision.tious),
+        "mAP": precision.mean.tolist(),
+        "average": precision.average,
+        "per_class": dict(zip(precision.classes, precision.per_class.T.tolist(), strict=True)),
+    }
+
+
+def from_json(value: dict[str, Any]) -> AveragePrecision:
+    """The opposite of `to_json`."""
+    classes = tuple(value["per_class"])
+    table = np.array([value["per_class"][name] for name in classes], dtype=float)
+    return AveragePrecision(tuple(value["tiou"]), classes, table.T)

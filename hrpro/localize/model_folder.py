@@ -1,0 +1,159 @@
+"""A trained model on disk: everything that detection and evaluation need, nothing pickled.
+
+``model.safetensors`` (weights), ``config.yaml`` (the run config), ``classes.txt`` (one a line),
+``fingerprint.json`` (the features it was trained on) and ``metrics.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from hrpro.configs.loader import save_config
+from hrpro.errors import DataError
+from hrpro.features import Fingerprint
+from hrpro.files import atomic_path, read_json, write_json, write_text
+from hrpro.localize.config import RunConfig, load_config
+from hrpro.localize.dataset import Dataset
+from hrpro.localize.dataset_config import GridConfig
+from hrpro.localize.method import Localizer, get_method
+
+Weights = Literal["last", "best-on-test"]
+"""``last``: of the last update, the default. ``best-on-test``: chosen by the test set, only to
+compare with publications that do so."""
+
+BEST = "best-on-test"
+"""Folder beside the files of a model, with the weights that did best on the test set."""
+
+WEIGHTS_FILE, CONFIG_FILE, CLASSES_FILE = "model.safetensors", "config.yaml", "classes.txt"
+FEATURES_FILE, METRICS_FILE = "fingerprint.json", "metrics.json"
+FILES = (CONFIG_FILE, CLASSES_FILE, FEATURES_FILE, METRICS_FILE, WEIGHTS_FILE)
+
+
+class FeaturesNeeded(BaseModel):
+    """The features a model was trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dim: int = Field(gt=0)
+    """Channels D."""
+    grid: GridConfig = GridConfig()
+    """Used where the fingerprint is not known."""
+    fingerprint: Fingerprint | None = None
+    """None: the features came from elsewhere and do not say how they were made."""
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> FeaturesNeeded:
+        """Those of a dataset."""
+        return cls(dim=dataset.dim, grid=dataset.config.features, fingerprint=dataset.fingerprint)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model folder in memory.
+
+    Attributes:
+        folder: where it was loaded from.
+        localizer: in eval mode, on its device.
+        num_stages: how many stages were trained.
+        config: what it was trained with.
+        classes: names, by class index.
+        features: what it has to be fed with.
+        metrics: as measured when it was trained.
+    """
+
+    folder: Path
+    localizer: Localizer
+    num_stages: int
+    config: RunConfig
+    classes: tuple[str, ...]
+    features: FeaturesNeeded
+    metrics: dict[str, Any]
+
+
+def save_model(
+    folder: Path,
+    localizer: nn.Module,
+    num_stages: int,
+    config: RunConfig,
+    classes: tuple[str, ...],
+    features: FeaturesNeeded,
+    metrics: dict[str, Any],
+) -> None:
+    """Write a model folder, the weights last; see `TrainedModel`.
+
+    Raises:
+        HrproError: the folder cannot be written.
+    """
+    save_config(config, folder / CONFIG_FILE)
+    write_text(folder / CLASSES_FILE, "".join(f"{name}\n" for name in classes))
+    write_json(folder / FEATURES_FILE, features.model_dump(mode="json"))
+    write_json(folder / METRICS_FILE, metrics)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in localizer.state_dict().items()}
+    with atomic_path(folder / WEIGHTS_FILE) as temporary:
+        save_file(tensors, temporary, metadata={"num_stages": str(num_stages)})
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> TrainedModel:
+    """Load a model folder.
+
+    Raises:
+        DataError: a file is missing or damaged, or they do not belong together.
+        UsageError: the config is wrong.
+    """
+    folder = Path(folder)
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise DataError(
+            f"{folder}: not a model folder: no {', '.join(missing)}; give the folder that "
+            "'hrpro train' wrote (--run-dir)"
+        )
+    config = load_config(folder / CONFIG_FILE)
+    classes = tuple((folder / CLASSES_FILE).read_text(encoding="utf-8").splitlines())
+    try:
+        features = FeaturesNeeded.model_validate(read_json(folder / FEATURES_FILE))
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise DataError(f"{folder / FEATURES_FILE}: damaged: {reason}; train again") from error
+    path = folder / WEIGHTS_FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            num_stages = int((file.metadata() or {})["num_stages"])
+        method = get_method(config.localize.method)
+        localizer = method.build(features.dim, len(classes), config.localize, num_stages)
+        localizer.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{path}: damaged, or not of the same model as the other files; train again"
+        ) from error
+    metrics = read_json(folder / METRICS_FILE)
+    localizer = localizer.to(device).eval()
+    return TrainedModel(folder, localizer, num_stages, config, classes, features, metrics)
+
+
+def publish(source: Path, target: Path) -> None:
+    """Put the files of a model folder, and of its best-on-test, into another one.
+
+    Links are used where the disk can, for weights are large; files are only ever replaced whole.
+    """
+    for kind in (".", BEST):
+        if not (source / kind / WEIGHTS_FILE).is_file():
+            shutil.rmtree(target / kind, ignore_errors=True) if kind == BEST else None
+            continue
+        (target / kind).mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            with atomic_path(target / kind / name) as temporary:
+                temporary.unlink()
+                try:
+                    os.link(source / kind / name, temporary)
+                except OSError:
+                    shutil.copyfile(source / kind / name, temporary)

@@ -1,0 +1,199 @@
+"""The training loop, the same for every stage of every method."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hrpro.errors import HrproError
+from hrpro.localize.averaging import WeightAverage
+from hrpro.localize.batches import EpochBatches, derive_seed
+from hrpro.localize.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    load_optimizer,
+    optimizer_tensors,
+    save_checkpoint,
+)
+from hrpro.localize.method import Stage
+from hrpro.localize.precision import Precision, autocast
+
+Losses = dict[str, float]
+
+Evaluate = Callable[[int, Losses], None]
+"""Called every so many updates and after the last one: their number, and the mean losses since
+the previous call. The stage's model then has the weights that count."""
+
+Watch = Callable[[list[tuple[int, Losses]]], None]
+"""Called about twice a second: the updates since the previous call, by their number from 1."""
+
+_WATCH_S = 0.5
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How to train, as far as it does not depend on the stage."""
+
+    seed: int = 0
+    """Of shuffling, dropout and sampling."""
+    precision: Precision = "float32"
+    """Arithmetic of the networks."""
+    ema: float | None = None
+    """Decay of the average of the weights; None for no average."""
+    save_every_s: float = 60.0
+    """Seconds between checkpoints."""
+
+
+class Trainer:
+    """Trains the model of a stage with Adam, saves checkpoints and goes on from them.
+
+    All random numbers of an update are seeded anew by its number. So it is a function of the
+    weights before it and of the seed: training that was resumed repeats one that was not
+    interrupted, and evaluating more or less often changes nothing.
+
+    Args:
+        stage: what to train.
+        config: how.
+        checkpoint: file for checkpoints.
+        notes: what `evaluate` of `run` writes down, as JSON can hold it. Saved with every
+            checkpoint, and put back in place by `load`.
+    """
+
+    def __init__(
+        self, stage: Stage, config: TrainerConfig, checkpoint: Path, notes: dict[str, Any]
+    ) -> None:
+        schedule = stage.schedule
+        self.stage, self.config, self.checkpoint, self.notes = stage, config, checkpoint, notes
+        self.device = next(stage.model.parameters()).device
+        self.batches = EpochBatches(stage.num_videos, schedule.batch_videos, config.seed)
+        self.optimizer = torch.optim.Adam(
+            stage.model.parameters(),
+            lr=schedule.lr,
+            weight_decay=schedule.weight_decay,
+            fused=self.device.type == "cuda",
+        )
+        self.average = WeightAverage(stage.model, config.ema) if config.ema else None
+        self.num_done = 0
+        self._unread: list[tuple[int, dict[str, Tensor]]] = []
+        self._loss_sums: Losses = {}
+        self._num_summed = 0
+
+    def run(self, evaluate: Evaluate, watch: Watch) -> None:
+        """Train to the end; then the model has the weights that count.
+
+        Args:
+            evaluate: measures the model; see `Evaluate`.
+            watch: shows progress; see `Watch`.
+
+        Raises:
+            HrproError: a loss is not a number, or the checkpoint cannot be written.
+        """
+        if self.num_done == 0:
+            self._seed(0)
+            self.stage.prepare()
+        total, every = self.stage.schedule.updates, self.stage.schedule.eval_every
+        saved = watched = time.monotonic()
+        try:
+            while self.num_done < total:
+                self._update()
+                if self.num_done % every == 0 or self.num_done == total:
+                    self._read_losses(watch)
+                    with self.average.applied() if self.average else nullcontext():
+                        evaluate(self.num_done, self._mean_losses())
+                if time.monotonic() - watched >= _WATCH_S:
+                    self._read_losses(watch)
+                    watched = time.monotonic()
+                if time.monotonic() - saved >= self.config.save_every_s and self.num_done < total:
+                    self._read_losses(watch)
+                    self._save()
+                    saved = time.monotonic()
+        except KeyboardInterrupt:
+            self._read_losses(watch)
+            self._save()
+            raise
+        if self.average:
+            self.average.swap()
+
+    def _seed(self, number: int) -> None:
+        torch.manual_seed(derive_seed(self.config.seed, number))
+
+    def _update(self) -> None:
+        self._seed(self.num_done + 1)
+        self.stage.model.train()
+        with autocast(self.device, self.config.precision):
+            losses = self.stage.losses(self.batches[self.num_done])
+        self.optimizer.zero_grad()
+        losses["total"].backward()
+        self.optimizer.step()
+        self.num_done += 1
+        if self.average:
+            self.average.update(self.num_done)
+        self._unread.append((self.num_done, {k: loss.detach() for k, loss in losses.items()}))
+
+    def _read_losses(self, watch: Watch) -> None:
+        """Bring the losses of several updates from the device at once, and pass them on."""
+        if not self._unread:
+            return
+        names = list(self._unread[0][1])
+        table = torch.stack([losses[name] for _, losses in self._unread for name in names])
+        rows = table.double().view(len(self._unread), len(names)).tolist()
+        read = [
+            (update, dict(zip(names, row, strict=True)))
+            for (update, _), row in zip(self._unread, rows, strict=True)
+        ]
+        self._unread = []
+        for update, losses in read:
+            if not math.isfinite(losses["total"]):
+                raise HrproError(
+                    f"the loss is {losses['total']} at update {update}; lower the learning rate "
+                    "(--set localize.lr=...), or use --precision float32"
+                )
+            for name, loss in losses.items():
+                self._loss_sums[name] = self._loss_sums.get(name, 0.0) + loss
+            self._num_summed += 1
+        watch(read)
+
+    def _mean_losses(self) -> Losses:
+        means = {name: total / self._num_summed for name, total in self._loss_sums.items()}
+        self._loss_sums, self._num_summed = {}, 0
+        return means
+
+    def _save(self) -> None:
+        tensors = {
+            "model": self.stage.model.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizer),
+        }
+        if self.average:
+            tensors["average"] = self.average.tensors
+        state = {
+            "num_done": self.num_done,
+            "loss_sums": self._loss_sums,
+            "num_summed": self._num_summed,
+            "notes": self.notes,
+        }
+        save_checkpoint(self.checkpoint, Checkpoint(tensors, state))
+
+    def load(self) -> None:
+        """Go on from the checkpoint.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        checkpoint = load_checkpoint(self.checkpoint)
+        self.stage.model.load_state_dict(checkpoint.tensors["model"])
+        load_optimizer(self.optimizer, checkpoint.tensors["optimizer"])
+        if self.average:
+            self.average.load(checkpoint.tensors["average"])
+        self.num_done = checkpoint.state["num_done"]
+        self._loss_sums = checkpoint.state["loss_sums"]
+        self._num_summed = checkpoint.state["num_summed"]
+        self.notes.clear()
+        self.notes.update(checkpoint.state["notes"])

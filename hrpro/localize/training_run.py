@@ -1,0 +1,322 @@
+"""A training run: the stages of a method one after the other, each into a folder of the run.
+
+RUN/                   model folder of the last trained stage, weights ``last``
+RUN/best-on-test/      the same, with the weights that did best on the test set
+RUN/stage1/            model folder of stage 1 alone, with its own best-on-test/
+RUN/stage2/            model folder of both stages
+RUN/stage*/checkpoint.safetensors    while the stage is in training
+RUN/stage*/history.json              when it is done: losses and mAP along the way
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hrpro.configs.loader import save_config
+from hrpro.errors import DataError, UsageError
+from hrpro.files import read_json, write_json
+from hrpro.localize.batches import derive_seed
+from hrpro.localize.config import RunConfig, load_config
+from hrpro.localize.dataset import Dataset
+from hrpro.localize.evaluation import AveragePrecision
+from hrpro.localize.measure import from_json, measure, to_json
+from hrpro.localize.method import Stage, get_method
+from hrpro.localize.model_folder import (
+    BEST,
+    CONFIG_FILE,
+    FeaturesNeeded,
+    Weights,
+    load_model,
+    publish,
+    save_model,
+)
+from hrpro.localize.trainer import Losses, Trainer, TrainerConfig
+
+CHECKPOINT, HISTORY = "checkpoint.safetensors", "history.json"
+
+
+class Observer:
+    """Who watches a training run; by default without doing anything."""
+
+    def stage_begins(self, stage: int, num_updates: int, num_done: int) -> None:
+        """A stage is ready to train; `num_done` updates were done before it was resumed."""
+
+    def updates(self, stage: int, updates: list[tuple[int, Losses]]) -> None:
+        """Some updates were done: their numbers from 1, and their losses."""
+
+    def evaluated(self, stage: int, update: int, precision: AveragePrecision) -> None:
+        """The model was measured on the test videos."""
+
+    def stage_ends(self, stage: int) -> None:
+        """A stage is trained."""
+
+
+@dataclass
+class StageResult:
+    """What became of a stage."""
+
+    stage: int
+    last: AveragePrecision | None
+    """None: there is no ground truth to measure against."""
+    best: AveragePrecision | None
+    """Chosen by the test set."""
+    best_update: int | None
+    num_updates: int
+    seconds: float
+    """Of training, evaluations included; of all sessions together."""
+
+
+@dataclass
+class TrainingRun:
+    """Trains a method on a dataset.
+
+    Attributes:
+        folder: of the run.
+        dataset: to train and to measure on.
+        config: everything that decides the result.
+        device: where the networks are.
+        resume: skip stages that are done, go on with one that was interrupted.
+        save_every_s: seconds between checkpoints.
+        stage1: a model folder whose weights to build stage 2 on; default: of the run itself.
+        observers: who watches.
+    """
+
+    folder: Path
+    dataset: Dataset
+    config: RunConfig
+    device: torch.device
+    resume: bool = False
+    save_every_s: float = 60.0
+    stage1: Path | None = None
+    observers: Sequence[Observer] = ()
+
+    def __post_init__(self) -> None:
+        self.method = get_method(self.config.localize.method)
+        self.features = FeaturesNeeded.of(self.dataset)
+        self.test_ids = [v.video_id for v in self.dataset.test if v.actions is not None]
+
+    def run(self, stages: Sequence[int] | None = None) -> list[StageResult]:
+        """Train some stages, all by default; the run's folder is then the model of the last.
+
+        Raises:
+            UsageError: the folder holds such a stage already, or one made otherwise.
+            DataError: the stage before is missing, or does not fit.
+            HrproError: the folder cannot be written, or a loss is not a number.
+        """
+        stages = list(stages or range(1, self.method.num_stages + 1))
+        for stage in stages:
+            self._check_folder(stage)
+        if stages[0] > 1:
+            self._load_previous(stages[0])
+        return [self._train(stage) for stage in stages]
+
+    def _stage_folder(self, stage: int) -> Path:
+        return self.folder / f"stage{stage}"
+
+    def _check_folder(self, stage: int) -> None:
+        folder = self._stage_folder(stage)
+        if not (folder / CONFIG_FILE).exists():
+            return
+        if not self.resume:
+            raise UsageError(
+                f"{folder}: there is a training already; --resume goes on with it, or choose "
+                "another --run-dir"
+            )
+        before = load_config(folder / CONFIG_FILE).model_dump(mode="json")
+        if changes := _changes(before, self.config.model_dump(mode="json")):
+            raise UsageError(
+                f"{folder}: was begun with another config ({'; '.join(changes)}); resume with the "
+                "same one, or choose another --run-dir"
+            )
+
+    def _train(self, number: int) -> StageResult:
+        folder = self._stage_folder(number)
+        identity = dataset_identity(self.dataset)
+        if (folder / HISTORY).exists():
+            history = read_json(folder / HISTORY)
+            _check_identity(folder / HISTORY, history["dataset"], identity)
+            publish(folder, self.folder)
+            return _result(history)
+        save_config(self.config, folder / CONFIG_FILE)
+
+        localizer = self._build(number)
+        stage = self.method.stage(
+            number, localizer, self.dataset, self.config.localize, self.device
+        )
+        notes: dict[str, Any] = {
+            "stage": number, "dataset": identity, "updates": stage.schedule.updates,
+            "seconds": 0.0, "evaluations": [], "best": None,
+        }  # fmt: skip
+        localize = self.config.localize
+        trainer = Trainer(
+            stage,
+            TrainerConfig(
+                # Each stage has random numbers of its own.
+                derive_seed(localize.seed, number),
+                localize.precision,
+                localize.ema,
+                self.save_every_s,
+            ),
+            folder / CHECKPOINT,
+            notes,
+        )
+        if self.resume and trainer.checkpoint.exists():
+            trainer.load()
+            _check_identity(trainer.checkpoint, notes["dataset"], identity)
+        for observer in self.observers:
+            observer.stage_begins(number, stage.schedule.updates, trainer.num_done)
+        clock = _Clock(notes)
+
+        def evaluate(update: int, losses: Losses) -> None:
+            self._evaluate(number, stage, localizer, update, losses, notes)
+            clock.note()
+
+        def watch(updates: list[tuple[int, Losses]]) -> None:
+            clock.note()
+            for observer in self.observers:
+                observer.updates(number, updates)
+
+        trainer.run(evaluate, watch)
+        self._save(folder, localizer, number, "last", notes["updates"], notes["last"])
+        write_json(folder / HISTORY, notes)
+        trainer.checkpoint.unlink(missing_ok=True)
+        publish(folder, self.folder)
+        for observer in self.observers:
+            observer.stage_ends(number)
+        return _result(notes)
+
+    def _build(self, number: int) -> nn.Module:
+        torch.manual_seed(derive_seed(self.config.localize.seed, number, 0))
+        localizer = self.method.build(
+            self.dataset.dim, len(self.dataset.classes), self.config.localize, number
+        )
+        if number > 1:
+            localizer.load_state_dict(self._load_previous(number), strict=False)
+        return localizer.to(self.device)
+
+    def _load_previous(self, number: int) -> dict[str, torch.Tensor]:
+        """Weights of the stages before, checked to fit."""
+        folder = self.stage1 or self._stage_folder(number - 1)
+        if self.stage1 is None and self.config.localize.stage2.stage1_weights == BEST:
+            folder = folder / BEST
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: stage {number} builds on stage {number - 1}, which is not there; "
+                f"train it first (without --stage {number})"
+            )
+        model = load_model(folder)
+        if model.num_stages != number - 1:
+            raise DataError(
+                f"{folder}: is a model of {model.num_stages} stages; give one of stage "
+                f"{number - 1} alone, for example {folder / f'stage{number - 1}'}"
+            )
+        same = {
+            "classes": model.classes == self.dataset.classes,
+            "feature width": model.features.dim == self.dataset.dim,
+            "localize.snippet": model.config.localize.snippet == self.config.localize.snippet,
+        }
+        if wrong := [name for name, equal in same.items() if not equal]:
+            raise DataError(
+                f"{folder}: was trained with other {', '.join(wrong)}; train stage "
+                f"{number - 1} again, in another --run-dir"
+            )
+        return model.localizer.state_dict()
+
+    def _evaluate(
+        self,
+        number: int,
+        stage: Stage,
+        localizer: nn.Module,
+        update: int,
+        losses: Losses,
+        notes: dict[str, Any],
+    ) -> None:
+        """Measure, note it, and keep the weights if they are the best so far."""
+        notes["last"] = None
+        if self.dataset.can_evaluate:
+            precision = measure(self.dataset, self.test_ids, stage.detect())
+            notes["last"] = to_json(precision)
+            for observer in self.observers:
+                observer.evaluated(number, update, precision)
+            best = notes["best"]
+            if best is None or precision.average > best["test"]["average"]:
+                notes["best"] = {"update": update, "test": notes["last"]}
+                folder = self._stage_folder(number) / BEST
+                self._save(folder, localizer, number, BEST, update, notes["last"])
+        summary = notes["last"] and {k: notes["last"][k] for k in ("mAP", "average")}
+        notes["evaluations"].append({"update": update, "losses": losses, "test": summary})
+
+    def _save(
+        self,
+        folder: Path,
+        localizer: nn.Module,
+        number: int,
+        weights: Weights,
+        update: int,
+        test: dict[str, Any] | None,
+    ) -> None:
+        metrics = {"stage": number, "weights": weights, "update": update, "test": test}
+        save_model(
+            folder, localizer, number, self.config, self.dataset.classes, self.features, metrics
+        )
+
+
+class _Clock:
+    """Counts the seconds of training in the notes, over interruptions."""
+
+    def __init__(self, notes: dict[str, Any]) -> None:
+        self._notes = notes
+        self._before_s, self._begin = notes["seconds"], time.monotonic()
+
+    def note(self) -> None:
+        self._notes["seconds"] = round(self._before_s + time.monotonic() - self._begin, 3)
+
+
+def dataset_identity(dataset: Dataset) -> str:
+    """A checksum of what is trained on: classes, videos, lengths, points. Not of the features."""
+    videos = [
+        [v.video_id, v.subset, v.num_snippets, [(p.class_index, p.time_s) for p in v.points]]
+        for v in (*dataset.train, *dataset.test)
+    ]
+    text = json.dumps([dataset.classes, dataset.dim, videos])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check_identity(path: Path, before: str, now: str) -> None:
+    if before != now:
+        raise UsageError(
+            f"{path}: the videos, points or classes of the dataset have changed since; choose "
+            "another --run-dir"
+        )
+
+
+def _changes(before: Any, now: Any, prefix: str = "") -> list[str]:
+    """Differences of two configs, one text per key."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return [] if before == now else [f"{prefix}: {before} then, {now} now"]
+    return [
+        change
+        for key in {**before, **now}
+        for change in _changes(before.get(key), now.get(key), f"{prefix}.{key}".lstrip("."))
+    ]
+
+
+def _result(history: dict[str, Any]) -> StageResult:
+    best = history["best"]
+    return StageResult(
+        stage=history["stage"],
+        last=history["last"] and from_json(history["last"]),
+        best=best and from_json(best["test"]),
+        best_update=best and best["update"],
+        num_updates=history["updates"],
+        seconds=history["seconds"],
+    )

@@ -1,0 +1,111 @@
+"""What a training run shows while it runs: a live line, or plain lines in a log file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from rich.live import Live
+from rich.text import Text
+
+from hrpro.localize.evaluation import AveragePrecision
+from hrpro.localize.trainer import Losses
+from hrpro.localize.training_run import Observer
+from hrpro.pipeline.progress import Reporter
+
+PLAIN_LINES = 20
+"""Lines of progress per stage where there is no terminal."""
+
+
+class TrainingDisplay(Observer):
+    """Prints losses, rate, remaining time and mAP."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._live: Live | None = None
+        self._total = self._first = 0
+        self._begin = 0.0
+        self._score = ""
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Keep the live line on the screen for the length of the block."""
+        console = self._reporter.console
+        if self._reporter.quiet or not console.is_terminal:
+            yield
+            return
+        with Live(Text(""), console=console, transient=True, refresh_per_second=4) as self._live:
+            try:
+                yield
+            finally:
+                self._live = None
+
+    def stage_begins(self, stage: int, num_updates: int, num_done: int) -> None:
+        """Start to count."""
+        self._total, self._first, self._begin = num_updates, num_done, time.monotonic()
+        self._score = ""
+        resumed = f", going on after update {num_done}" if num_done else ""
+        self._reporter.line(f"stage {stage}: {num_updates} updates{resumed}")
+
+    def updates(self, stage: int, updates: list[tuple[int, Losses]]) -> None:
+        """Show the last update."""
+        number, losses = updates[-1]
+        if self._live is not None:
+            self._live.update(Text(self._line(stage, number, losses)))
+            return
+        every = max(1, self._total // PLAIN_LINES)
+        if updates[0][0] // every != (updates[-1][0] + 1) // every or number == self._total:
+            self._reporter.line(self._line(stage, number, losses))
+
+    def evaluated(self, stage: int, update: int, precision: AveragePrecision) -> None:
+        """Keep the mAP for the next lines."""
+        self._score = f"  mAP {100 * precision.average:.2f}"
+        text = f"stage {stage}, update {update}: mAP {100 * precision.average:.2f}"
+        self._reporter.detail(text) if self._live is None else self._reporter.line(text)
+
+    def stage_ends(self, stage: int) -> None:
+        """Say how long it took."""
+        seconds = time.monotonic() - self._begin
+        self._reporter.line(f"stage {stage}: done in {timedelta(seconds=round(seconds))}")
+
+    def _line(self, stage: int, number: int, losses: Losses) -> str:
+        rate = (number - self._first) / max(time.monotonic() - self._begin, 1e-9)
+        left = timedelta(seconds=round((self._total - number) / rate))
+        parts = " ".join(f"{name} {loss:.4f}" for name, loss in losses.items() if name != "total")
+        return (
+            f"stage {stage}  {number}/{self._total}  loss {losses['total']:.4f} ({parts})  "
+            f"{rate:.2f} updates/s  ETA {left}{self._score}"
+        )
+
+
+class TensorBoard(Observer):
+    """Writes losses and mAP for TensorBoard."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer = None
+
+    def stage_begins(self, stage: int, num_updates: int, num_done: int) -> None:
+        """Open the log of the stage; what lies after `num_done` is repeated and replaced."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(self._folder / f"stage{stage}"), purge_step=num_done + 1)
+
+    def updates(self, stage: int, updates: list[tuple[int, Losses]]) -> None:
+        """Write the losses of every update."""
+        for number, losses in updates:
+            for name, loss in losses.items():
+                self._writer.add_scalar(f"loss/{name}", loss, number)
+
+    def evaluated(self, stage: int, update: int, precision: AveragePrecision) -> None:
+        """Write the mAP at every threshold and their average, in percent."""
+        for tiou, value in zip(precision.tious, precision.mean, strict=True):
+            self._writer.add_scalar(f"mAP/{tiou:g}", 100 * value, update)
+        self._writer.add_scalar("mAP/average", 100 * precision.average, update)
+
+    def stage_ends(self, stage: int) -> None:
+        """Close the log."""
+        self._writer.close()
