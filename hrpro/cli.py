@@ -287,6 +287,115 @@ def train(
         click.echo("\n".join(outcome.lines()))
 
 
+@main.command("eval", epilog="Example: hrpro eval --model runs/a --dataset thumos --per-class")
+@click.argument("result", required=False, type=click.Path(path_type=Path))
+@click.option("--model", type=click.Path(path_type=Path), help="Model folder to measure.")
+@click.option("--dataset", help="Dataset folder, or thumos, gtea, ...: features and ground truth.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=".",
+    help="Where the folders of public data sets are.",
+)
+@click.option("--preset", help="Settings to use instead of the dataset's own.")
+@click.option(
+    "--ground-truth", type=click.Path(path_type=Path), help="ActivityNet JSON, for a result file."
+)
+@click.option("--subset", help="Subset of the ground truth (test, if it has that).")
+@click.option("--exclude", help="Videos of the ground truth to leave out.", metavar="A,B,...")
+@click.option(
+    "--ambiguous", type=click.Path(path_type=Path), help="Ambiguous_test.txt of THUMOS14."
+)
+@click.option("--tiou", help="Thresholds: 0.5, or 0.3,0.5,0.7, or 0.1:0.1:0.7.")
+@click.option("--per-class", is_flag=True, help="Average precision of every class, too.")
+@click.option(
+    "-o",
+    "--out",
+    "outs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Write the detections of --model.",
+)
+@click.option("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if there is one.")
+@click.option("--allow-mixed", is_flag=True, help="Accept features the model was not trained on.")
+@json_option
+@click.pass_context
+def evaluate(
+    ctx: click.Context, result: Path | None, per_class: bool, as_json: bool, **options: Any
+) -> None:
+    """Measure a model, or a result file: mAP, and what kinds of mistakes there are.
+
+    \b
+    hrpro eval --model RUN --dataset DATASET
+    hrpro eval RESULT --dataset DATASET                  by the rules of the data set
+    hrpro eval RESULT --ground-truth GT.json [--subset test]
+    """
+    from hrpro.pipeline.evaluate import evaluate as run
+
+    evaluation = run(result, reporter=_reporter(ctx), **options)
+    if as_json:
+        _print_json(evaluation.to_json())
+    else:
+        click.echo("\n".join(evaluation.lines(per_class)))
+
+
+@main.group(cls=Group)
+def dataset() -> None:
+    """Data sets: what there is, whether a folder is complete, how to get the public ones."""
+
+
+@dataset.command("list", epilog="Example: hrpro dataset list --data-root data")
+@click.option("--data-root", type=click.Path(path_type=Path), default=".", help="Where to look.")
+@json_option
+def dataset_list(data_root: Path, as_json: bool) -> None:
+    """Show the public data sets and whether they are here."""
+    from hrpro.pipeline.datasets import known_datasets
+
+    rows = known_datasets(data_root)
+    if as_json:
+        _print_json([row.to_json() for row in rows])
+    else:
+        click.echo("\n".join(line for row in rows for line in row.lines()))
+
+
+@dataset.command("check", epilog="Example: hrpro dataset check my_dataset")
+@click.argument("name", metavar="FOLDER|NAME")
+@click.option("--data-root", type=click.Path(path_type=Path), default=".", help="Where to look.")
+@click.option("--preset", help="Settings to use instead of the dataset's own.")
+@click.option("--allow-mixed", is_flag=True, help="Accept features made with other settings.")
+@json_option
+@click.pass_context
+def dataset_check(ctx: click.Context, name: str, as_json: bool, **options: Any) -> None:
+    """Look for everything that training needs; name what is wrong or missing, and what to do."""
+    from hrpro.pipeline.datasets import check
+
+    report = check(name, **options)
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        click.echo("\n".join(report.lines()))
+    if not report.ok:
+        ctx.exit(EXIT_FAILED)
+
+
+@dataset.command("fetch", epilog="Example: hrpro dataset fetch thumos --data-root data")
+@click.argument("name", metavar="NAME")
+@click.option("--data-root", type=click.Path(path_type=Path), default=".", help="Where to put it.")
+@json_option
+@click.pass_context
+def dataset_fetch(ctx: click.Context, name: str, data_root: Path, as_json: bool) -> None:
+    """Download the published files of a public data set; say what is left to do by hand."""
+    from hrpro.pipeline.datasets import fetch
+
+    outcome = fetch(name, data_root, _reporter(ctx).line)
+    if as_json:
+        _print_json(outcome.to_json())
+    else:
+        click.echo("\n".join(outcome.lines()))
+    if not outcome.complete:
+        ctx.exit(EXIT_FAILED)
+
+
 @main.command(epilog="Example: hrpro detect my_video.mp4 --out result.json --render preview.mp4")
 @click.argument("inputs", nargs=-1, required=True, metavar="VIDEO|FOLDER|GLOB...")
 @click.option(
@@ -311,6 +420,7 @@ def train(
 @recipe_options
 @extractor_options
 @click.option("--strict", is_flag=True, help="Fail on truncated videos instead of using a part.")
+@click.option("--allow-mixed", is_flag=True, help="Accept features the model was not trained on.")
 @json_option
 @click.pass_context
 def detect(
@@ -387,6 +497,39 @@ def render(
     plan.check([video, result])
     results = result_of_video(result, video).filter(classes=_split(classes), **limits)
     plan.write_pictures(results, _reporter(ctx))
+
+
+@main.command(epilog="Example: hrpro demo")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default="hrpro-demo",
+    show_default=True,
+    help="Folder for everything the demo makes.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of videos and training.")
+@click.option("--videos", type=click.IntRange(8), help="Training videos to draw (24).")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="As in hrpro train.")
+@click.option("--device", help="cpu, cuda, ...; by default a GPU if there is one.")
+@json_option
+@click.pass_context
+def demo(
+    ctx: click.Context, out: Path, seed: int, videos: int | None, as_json: bool, **options: Any
+) -> None:
+    """Go through the whole loop on a small example: draw, extract, train, evaluate, detect.
+
+    Takes a few minutes on two CPU cores. The network weights are fetched the first time.
+    """
+    from hrpro.pipeline.demo import demo_lines, run_demo
+
+    if videos:
+        options.update(num_train=videos, num_test=max(3, videos // 3))
+    outcome = run_demo(out, seed=seed, reporter=_reporter(ctx), **options)
+    if as_json:
+        _print_json(outcome.as_dict())
+    else:
+        click.echo("\n".join(demo_lines(outcome)))
 
 
 @main.command(epilog="Example: hrpro doctor")

@@ -74,16 +74,19 @@ class HrproLocalizer(nn.Module):
 
         Args:
             videos: the features.
-            candidates: of stage 1, in order of their videos.
+            candidates: of stage 1.
         """
         assert self.instances is not None
-        boxes = snippet_boxes(videos, candidates)
-        bounds = np.searchsorted(candidates.video, np.arange(len(videos) + 1))
+        # Thresholds and classes often give the same box again: each is looked at once.
+        rows = np.column_stack([candidates.video, snippet_boxes(videos, candidates)])
+        rows, which = np.unique(rows, axis=0, return_inverse=True)
+        bounds = np.searchsorted(rows[:, 0], np.arange(len(videos) + 1))
+        boxes = torch.from_numpy(rows[:, 1:])
         completeness, refined, refined_completeness = [], [], []
         for first, batch in in_batches(videos):
             features = [self._here(video.features) for video in batch]
             of_videos = [
-                self._here(torch.from_numpy(boxes[bounds[v] : bounds[v + 1]]))
+                self._here(boxes[bounds[v] : bounds[v + 1]])
                 for v in range(first, first + len(batch))
             ]
             with self._autocast():
@@ -93,15 +96,16 @@ class HrproLocalizer(nn.Module):
                     refined_completeness.append(prediction.refined_completeness)
         if not completeness:
             return candidates
-        starts, ends = _joined(refined).T
+        which = which.ravel()
+        starts, ends = _joined(refined)[which].T
         stride_s, offset_s = _grid_columns(videos, candidates)
         return Proposals.concatenate(
             [
-                candidates.replace(score=candidates.score + _joined(completeness)),
+                candidates.replace(score=candidates.score + _joined(completeness)[which]),
                 candidates.replace(
                     start_s=starts * stride_s + offset_s,
                     end_s=ends * stride_s + offset_s,
-                    score=candidates.score + _joined(refined_completeness),
+                    score=candidates.score + _joined(refined_completeness)[which],
                 ),
             ]
         )

@@ -6,28 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from hrpro.localize.dataset import Dataset
 from hrpro.localize.evaluation import AveragePrecision, drop_ambiguous, mean_average_precision
 from hrpro.localize.proposals import Proposals
 
 
-def to_table(dataset: Dataset, video_ids: Sequence[str], detections: Proposals) -> pd.DataFrame:
-    """Name the detections, and drop those in ambiguous segments if the dataset has a list."""
-    table = detections.to_frame(video_ids, dataset.classes)
-    return table if dataset.ambiguous is None else drop_ambiguous(table, dataset.ambiguous)
-
-
-def measure(dataset: Dataset, video_ids: Sequence[str], detections: Proposals) -> AveragePrecision:
+def measure(
+    dataset: Dataset, video_ids: Sequence[str], classes: Sequence[str], detections: Proposals
+) -> AveragePrecision:
     """Mean average precision of detections in test videos, at the dataset's tIoU thresholds.
 
     Args:
         dataset: with ground truth, see `Dataset.can_evaluate`.
         video_ids: names of the videos that the detections count.
+        classes: names of the classes that they count.
         detections: after NMS.
     """
-    table = to_table(dataset, video_ids, detections)
+    table = detections.to_frame(video_ids, classes)
+    if dataset.ambiguous is not None:
+        table = drop_ambiguous(table, dataset.ambiguous)
     return mean_average_precision(table, dataset.ground_truth_table("test"), dataset.config.tiou)
 
 

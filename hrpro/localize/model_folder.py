@@ -51,6 +51,37 @@ class FeaturesNeeded(BaseModel):
     fingerprint: Fingerprint | None = None
     """None: the features came from elsewhere and do not say how they were made."""
 
+    def differences(self, dim: int, fingerprint: Fingerprint | None) -> list[str]:
+        """What separates other features from these, one text per setting; empty if they match."""
+        if dim != self.dim:
+            return [f"channels: {self.dim} != {dim}"]
+        if self.fingerprint is None and fingerprint is None:
+            return []
+        if self.fingerprint is None:
+            return ["the features it was trained on do not say how they were made"]
+        if fingerprint is None:
+            return ["these features do not say how they were made (no sidecar .json)"]
+        return self.fingerprint.difference(fingerprint)
+
+    def check(self, dim: int, fingerprint: Fingerprint | None, allow_mixed: bool) -> str:
+        """Refuse features that the model was not trained for.
+
+        Returns:
+            A warning if they differ and `allow_mixed` accepts that, else an empty text.
+
+        Raises:
+            DataError: they differ; says in what.
+        """
+        found = self.differences(dim, fingerprint)
+        text = f"the model was trained on other features: {'; '.join(found)}"
+        if not found:
+            return ""
+        if dim != self.dim:
+            raise DataError(text)
+        if not allow_mixed:
+            raise DataError(f"{text}; --allow-mixed tries all the same")
+        return text
+
     @classmethod
     def of(cls, dataset: Dataset) -> FeaturesNeeded:
         """Those of a dataset."""

@@ -101,24 +101,19 @@ class Trainer:
             self.stage.prepare()
         total, every = self.stage.schedule.updates, self.stage.schedule.eval_every
         saved = watched = time.monotonic()
-        try:
-            while self.num_done < total:
-                self._update()
-                if self.num_done % every == 0 or self.num_done == total:
-                    self._read_losses(watch)
-                    with self.average.applied() if self.average else nullcontext():
-                        evaluate(self.num_done, self._mean_losses())
-                if time.monotonic() - watched >= _WATCH_S:
-                    self._read_losses(watch)
-                    watched = time.monotonic()
-                if time.monotonic() - saved >= self.config.save_every_s and self.num_done < total:
-                    self._read_losses(watch)
-                    self._save()
-                    saved = time.monotonic()
-        except KeyboardInterrupt:
-            self._read_losses(watch)
-            self._save()
-            raise
+        while self.num_done < total:
+            self._update()
+            if self.num_done % every == 0 or self.num_done == total:
+                self._read_losses(watch)
+                with self.average.applied() if self.average else nullcontext():
+                    evaluate(self.num_done, self._mean_losses())
+            if time.monotonic() - watched >= _WATCH_S:
+                self._read_losses(watch)
+                watched = time.monotonic()
+            if time.monotonic() - saved >= self.config.save_every_s and self.num_done < total:
+                self._read_losses(watch)
+                self._save()
+                saved = time.monotonic()
         if self.average:
             self.average.swap()
 

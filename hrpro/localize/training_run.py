@@ -146,12 +146,11 @@ class TrainingRun:
             _check_identity(folder / HISTORY, history["dataset"], identity)
             publish(folder, self.folder)
             return _result(history)
-        save_config(self.config, folder / CONFIG_FILE)
-
         localizer = self._build(number)
         stage = self.method.stage(
             number, localizer, self.dataset, self.config.localize, self.device
         )
+        save_config(self.config, folder / CONFIG_FILE)
         notes: dict[str, Any] = {
             "stage": number, "dataset": identity, "updates": stage.schedule.updates,
             "seconds": 0.0, "evaluations": [], "best": None,
@@ -196,9 +195,12 @@ class TrainingRun:
 
     def _build(self, number: int) -> nn.Module:
         torch.manual_seed(derive_seed(self.config.localize.seed, number, 0))
-        localizer = self.method.build(
-            self.dataset.dim, len(self.dataset.classes), self.config.localize, number
-        )
+        try:
+            localizer = self.method.build(
+                self.dataset.dim, len(self.dataset.classes), self.config.localize, number
+            )
+        except ValueError as error:
+            raise UsageError(f"localize: {error}") from error
         if number > 1:
             localizer.load_state_dict(self._load_previous(number), strict=False)
         return localizer.to(self.device)
@@ -243,7 +245,7 @@ class TrainingRun:
         """Measure, note it, and keep the weights if they are the best so far."""
         notes["last"] = None
         if self.dataset.can_evaluate:
-            precision = measure(self.dataset, self.test_ids, stage.detect())
+            precision = measure(self.dataset, self.test_ids, self.dataset.classes, stage.detect())
             notes["last"] = to_json(precision)
             for observer in self.observers:
                 observer.evaluated(number, update, precision)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.errors import UsageError
-from hrpro.extract.extractor import Extractor, VideoFeatures
+from hrpro.extract.extractor import Extractor, VideoFeatures, choose_device
 from hrpro.extract.sources import VideoSource, find_videos
 from hrpro.pipeline.batch import run_batch, video_ids
 from hrpro.pipeline.detector import Detector
@@ -16,20 +16,23 @@ from hrpro.pipeline.kinetics import KineticsDetector, class_index
 from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.progress import Reporter, Summary
 from hrpro.pipeline.results import Results, VideoResult
+from hrpro.pipeline.trained import TrainedDetector
 
 
-def load_detector(model: str | Path | None, recipe: dict[str, Any]) -> tuple[Detector, dict]:
-    """The built-in model for None or ``kinetics400``.
-
-    Returns:
-        The detector, and the recipe options that remain for its features.
+def load_detector(model: str | Path | None, device: str | None = None) -> Detector:
+    """A trained model from its folder; the built-in one for None or ``kinetics400``.
 
     Raises:
         UsageError: there is no such model.
+        DataError: the folder is not that of a model, or something in it is damaged.
     """
     if model is None or str(model) == "kinetics400":
-        return KineticsDetector(), recipe
-    raise UsageError(f"--model {model}: no such model; leave it out for the built-in kinetics400")
+        return KineticsDetector()
+    if not Path(model).is_dir():
+        raise UsageError(
+            f"--model {model}: no such model folder; leave it out for the built-in kinetics400"
+        )
+    return TrainedDetector(model, choose_device(device))
 
 
 def detect_videos(
@@ -45,6 +48,7 @@ def detect_videos(
     precision: str | None = None,
     batch_size: int | None = None,
     strict: bool = False,
+    allow_mixed: bool = False,
     reporter: Reporter | None = None,
 ) -> tuple[Results, Summary]:
     """Detect actions in everything `inputs` name and write the outputs of `plan`.
@@ -61,20 +65,23 @@ def detect_videos(
         top_k: report at most this many per video.
         device: see `Extractor`; so are `precision` and `batch_size`.
         strict: a truncated video fails.
+        allow_mixed: use a model with other features than it was trained on.
         reporter: where progress goes; silent by default.
 
     Raises:
         UsageError: wrong options, no videos, outputs that cannot be written.
+        DataError: the model is damaged, or the features are not those it was trained on.
     """
     reporter = reporter or Reporter(quiet=True)
     sources = find_videos(inputs)
     plan.check([source.path for source in sources])
-    detector, options = load_detector(model, recipe or {})
+    detector = load_detector(model, device)
     if classes is not None:
         classes = [detector.classes[class_index(detector.classes, name)] for name in classes]
-    if detector.fingerprint is None:
-        options = choose_streams(options, reporter)
-    config = make_recipe(options, detector.extract_config)
+    recipe = recipe or {}
+    if detector.any_streams:
+        recipe = choose_streams(recipe, reporter)
+    config = make_recipe(recipe, detector.extract_config)
     extractor = Extractor(
         config,
         device=device,
@@ -82,6 +89,8 @@ def detect_videos(
         batch_size=batch_size,
         progress=not reporter.quiet,
     )
+    if warning := detector.check(extractor.fingerprint, extractor.dim, allow_mixed):
+        reporter.problem(f"warning: {warning}")
     names = video_ids(sources)
     found: list[VideoResult] = []
 

@@ -18,11 +18,21 @@ class Detector(Protocol):
     """Everything it can find."""
     extract_config: ExtractConfig
     """The features it needs."""
-    fingerprint: Fingerprint | None
-    """The features it was trained on; None if any that follow `extract_config` will do."""
+    any_streams: bool
+    """Whether it works with other streams, too."""
 
     def describe(self) -> dict[str, Any]:
         """What made the detections, for the result file."""
+
+    def check(self, fingerprint: Fingerprint, dim: int, allow_mixed: bool) -> str:
+        """Look at the features it is going to get, ``[T, dim]``.
+
+        Returns:
+            A warning, or an empty text.
+
+        Raises:
+            DataError: they are not what it was trained on, and `allow_mixed` does not accept that.
+        """
 
     def detect(
         self, video: VideoFeatures, classes: Collection[str] | None = None

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hrpro.errors import UsageError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.extractor import VideoFeatures
+from hrpro.features import Fingerprint
 from hrpro.localize.nms import soft_nms
 from hrpro.localize.proposals import ProposalConfig, Proposals, generate_proposals, smooth
 from hrpro.pipeline.results import Detection
@@ -65,7 +66,7 @@ def kinetics_classes() -> tuple[str, ...]:
 class KineticsDetector:
     """Finds Kinetics-400 actions by I3D's own classifier; see `Detector`."""
 
-    fingerprint = None
+    any_streams = True
 
     def __init__(self, config: KineticsConfig | None = None):
         self.config = config or KineticsConfig()
@@ -75,6 +76,10 @@ class KineticsDetector:
     def describe(self) -> dict[str, Any]:
         """What made the detections, for the result file."""
         return {"name": "kinetics400", **self.config.model_dump(mode="json")}
+
+    def check(self, fingerprint: Fingerprint, dim: int, allow_mixed: bool) -> str:
+        """Accept all features: it uses the logits that come with them."""
+        return ""
 
     def detect(
         self, video: VideoFeatures, classes: Collection[str] | None = None

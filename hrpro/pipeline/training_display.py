@@ -16,8 +16,8 @@ from hrpro.localize.trainer import Losses
 from hrpro.localize.training_run import Observer
 from hrpro.pipeline.progress import Reporter
 
-PLAIN_LINES = 20
-"""Lines of progress per stage where there is no terminal."""
+PLAIN_S = 10.0
+"""Seconds between lines of progress where there is no terminal."""
 
 
 class TrainingDisplay(Observer):
@@ -28,6 +28,7 @@ class TrainingDisplay(Observer):
         self._live: Live | None = None
         self._total = self._first = 0
         self._begin = 0.0
+        self._printed = 0.0
         self._score = ""
 
     @contextmanager
@@ -46,25 +47,24 @@ class TrainingDisplay(Observer):
     def stage_begins(self, stage: int, num_updates: int, num_done: int) -> None:
         """Start to count."""
         self._total, self._first, self._begin = num_updates, num_done, time.monotonic()
-        self._score = ""
+        self._score, self._printed = "", self._begin
         resumed = f", going on after update {num_done}" if num_done else ""
         self._reporter.line(f"stage {stage}: {num_updates} updates{resumed}")
 
     def updates(self, stage: int, updates: list[tuple[int, Losses]]) -> None:
         """Show the last update."""
         number, losses = updates[-1]
+        line = self._line(stage, number, losses)
         if self._live is not None:
-            self._live.update(Text(self._line(stage, number, losses)))
-            return
-        every = max(1, self._total // PLAIN_LINES)
-        if updates[0][0] // every != (updates[-1][0] + 1) // every or number == self._total:
-            self._reporter.line(self._line(stage, number, losses))
+            self._live.update(Text(line))
+        elif time.monotonic() - self._printed >= PLAIN_S or number == self._total:
+            self._reporter.line(line)
+            self._printed = time.monotonic()
 
     def evaluated(self, stage: int, update: int, precision: AveragePrecision) -> None:
-        """Keep the mAP for the next lines."""
+        """Say it, and keep it in the live line."""
         self._score = f"  mAP {100 * precision.average:.2f}"
-        text = f"stage {stage}, update {update}: mAP {100 * precision.average:.2f}"
-        self._reporter.detail(text) if self._live is None else self._reporter.line(text)
+        self._reporter.line(f"stage {stage}  {update}/{self._total}{self._score}")
 
     def stage_ends(self, stage: int) -> None:
         """Say how long it took."""

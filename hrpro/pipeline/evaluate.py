@@ -1,0 +1,319 @@
+"""``hrpro eval``: mAP and mistakes of a model, or of a result file, against a ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hrpro.annotations import VideoAnnotation, read_ground_truth
+from hrpro.errors import DataError, UsageError
+from hrpro.extract.extractor import choose_device
+from hrpro.localize.config import resolve_dataset
+from hrpro.localize.dataset import Video, load_dataset
+from hrpro.localize.dataset_config import DatasetConfig
+from hrpro.localize.dataset_scan import scan_dataset
+from hrpro.localize.evaluation import (
+    THUMOS_TIOUS,
+    AveragePrecision,
+    drop_ambiguous,
+    mean_average_precision,
+    read_ambiguous,
+)
+from hrpro.localize.false_positives import FalsePositives, false_positive_breakdown
+from hrpro.localize.measure import to_json
+from hrpro.localize.model_folder import load_model
+from hrpro.localize.proposals import Proposals
+from hrpro.localize.sequences import DatasetSequences
+from hrpro.pipeline.formats import check_outputs, read_results, write_results
+from hrpro.pipeline.progress import Reporter
+from hrpro.pipeline.results import Results, VideoResult
+from hrpro.pipeline.tables import averages, class_lines, map_lines, mistake_lines
+from hrpro.pipeline.trained import to_detections
+from hrpro.problems import Problems
+
+MISTAKES_TIOU = 0.5
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What to measure against: the ground truth of some videos, and the rules."""
+
+    videos: dict[str, VideoAnnotation]
+    """All that count, also those without any action."""
+    tious: tuple[float, ...] = THUMOS_TIOUS
+    ambiguous: pd.DataFrame | None = None
+    """Segments in which detections do not count."""
+
+    def table(self) -> pd.DataFrame:
+        """The actions as `mean_average_precision` takes them."""
+        rows = [
+            (name, action.label, action.start_s, action.end_s)
+            for name, video in self.videos.items()
+            for action in video.actions
+        ]
+        return pd.DataFrame(rows, columns=["video", "label", "start_s", "end_s"])
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good some detections are."""
+
+    name: str
+    precision: AveragePrecision
+    mistakes: FalsePositives
+    num_videos: int
+    num_detections: int
+
+    def lines(self, per_class: bool = False) -> list[str]:
+        """The tables, for people."""
+        return [
+            f"{self.num_detections} detections, {self.num_videos} videos, "
+            f"{len(self.precision.classes)} classes with ground truth",
+            *map_lines({self.name: self.precision}),
+            *(["", *class_lines(self.precision)] if per_class else []),
+            "",
+            *mistake_lines(self.mistakes),
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as JSON can hold it; shares from 0 to 1."""
+        return {
+            "name": self.name,
+            "videos": self.num_videos,
+            "detections": self.num_detections,
+            **to_json(self.precision),
+            "averages": averages(self.precision),
+            "false_positives": {"tiou": self.mistakes.tiou, **self.mistakes.counts},
+        }
+
+
+def evaluate(
+    result: Path | None = None,
+    *,
+    model: Path | None = None,
+    dataset: str | Path | None = None,
+    data_root: str | Path = ".",
+    preset: str | None = None,
+    ground_truth: Path | None = None,
+    subset: str | None = None,
+    exclude: str | None = None,
+    ambiguous: Path | None = None,
+    tiou: str | None = None,
+    outs: Sequence[Path] = (),
+    device: str | None = None,
+    allow_mixed: bool = False,
+    reporter: Reporter | None = None,
+) -> Evaluation:
+    """Measure a model on a dataset, or a result file against a dataset or a ground truth file.
+
+    See `evaluate_model`, `truth_of_dataset` and `truth_of_file` for the options.
+
+    Raises:
+        UsageError: options that do not go together.
+        HrproError: something cannot be used, or there is nothing to measure.
+    """
+    tious = parse_tious(tiou) if tiou else None
+    if (result is None) == (model is None):
+        raise UsageError("give either a result file, or --model with --dataset")
+    if (dataset is None) == (ground_truth is None) or (model is not None and dataset is None):
+        raise UsageError("say what to measure against: --dataset, or --ground-truth GT.json")
+    if dataset is not None and (subset or exclude or ambiguous):
+        raise UsageError(
+            "--subset, --exclude and --ambiguous go with --ground-truth; a dataset brings its own"
+        )
+    if model is not None:
+        return evaluate_model(
+            model,
+            dataset,
+            data_root=data_root,
+            preset=preset,
+            tious=tious,
+            device=device,
+            allow_mixed=allow_mixed,
+            outs=outs,
+            reporter=reporter,
+        )
+    if outs:
+        raise UsageError("--out goes with --model: a result file is written already")
+    if ground_truth is not None:
+        excluded = [name.strip() for name in (exclude or "").split(",")]
+        truth = truth_of_file(ground_truth, subset, excluded, ambiguous)
+    else:
+        folder, config = resolve_dataset(dataset, data_root=data_root, preset=preset)
+        truth = truth_of_dataset(folder, config.dataset)
+    return evaluate_results(result, replace(truth, tious=tious) if tious else truth)
+
+
+def truth_of_file(
+    path: str | Path,
+    subset: str | None = None,
+    excluded: Collection[str] = (),
+    ambiguous: str | Path | None = None,
+) -> Truth:
+    """The ground truth of an ActivityNet JSON.
+
+    Args:
+        path: the file.
+        subset: take videos of this subset, whatever the case; None takes ``test`` if there is
+            one, else all videos.
+        excluded: videos to leave out.
+        ambiguous: list of segments in which detections do not count, as THUMOS14's.
+
+    Raises:
+        DataError: a file cannot be used.
+        UsageError: there is no such subset.
+    """
+    videos = read_ground_truth(path)
+    subsets = sorted({video.subset for video in videos.values() if video.subset})
+    lower = [name.lower() for name in subsets]
+    if subset is not None and subset.lower() not in lower:
+        raise UsageError(f"{path}: no subset {subset!r}; it has {', '.join(subsets) or 'none'}")
+    wanted = subset.lower() if subset is not None else "test" if "test" in lower else None
+    chosen = {
+        name: video
+        for name, video in videos.items()
+        if name not in excluded and wanted in (None, (video.subset or "").lower())
+    }
+    return Truth(chosen, ambiguous=None if ambiguous is None else read_ambiguous(ambiguous))
+
+
+def truth_of_dataset(folder: Path, config: DatasetConfig) -> Truth:
+    """The ground truth of the test videos of a dataset folder, by the rules of its config.
+
+    Raises:
+        DataError: a file cannot be used.
+    """
+    problems = Problems()
+    scan = scan_dataset(folder, config, problems, subsets=())
+    problems.raise_first(f": hrpro dataset check {folder}")
+    ambiguous = scan.layout.ambiguous and read_ambiguous(scan.layout.ambiguous)
+    videos = {name: scan.ground_truth[name] for name in scan.test if name in scan.ground_truth}
+    return Truth(videos, config.tiou, ambiguous)
+
+
+def evaluate_table(name: str, detections: pd.DataFrame, truth: Truth) -> Evaluation:
+    """Measure detections; those in other videos than the ground truth's are left out.
+
+    Args:
+        name: of what is measured, for the table.
+        detections: columns video, label, start_s, end_s, score.
+        truth: what to measure against.
+
+    Raises:
+        DataError: there is nothing to measure, or a number is not finite.
+    """
+    table = truth.table()
+    if not len(table):
+        raise DataError("the ground truth has no action in the test videos: nothing to measure")
+    found = detections[detections["video"].isin(truth.videos.keys())]
+    if len(detections) and not len(found):
+        raise DataError(
+            f"no video of the detections ({detections['video'].iloc[0]}, ...) is in the ground "
+            f"truth ({next(iter(truth.videos))}, ...)"
+        )
+    if truth.ambiguous is not None:
+        found = drop_ambiguous(found, truth.ambiguous)
+    return Evaluation(
+        name,
+        mean_average_precision(found, table, truth.tious),
+        false_positive_breakdown(found, table, MISTAKES_TIOU),
+        len(truth.videos),
+        len(found),
+    )
+
+
+def evaluate_results(path: str | Path, truth: Truth) -> Evaluation:
+    """Measure a result file.
+
+    Raises:
+        HrproError: it cannot be read, or there is nothing to measure.
+    """
+    rows = [
+        (video.video_id, each.label, each.start_s, each.end_s, each.score)
+        for video in read_results(Path(path)).videos
+        for each in video.detections
+    ]
+    table = pd.DataFrame(rows, columns=["video", "label", "start_s", "end_s", "score"])
+    return evaluate_table(Path(path).name, table, truth)
+
+
+def evaluate_model(
+    folder: str | Path,
+    dataset: str | Path,
+    *,
+    data_root: str | Path = ".",
+    preset: str | None = None,
+    tious: Sequence[float] | None = None,
+    device: str | None = None,
+    allow_mixed: bool = False,
+    outs: Sequence[Path] = (),
+    reporter: Reporter | None = None,
+) -> Evaluation:
+    """Run a model on the features of the test videos of a dataset, and measure.
+
+    Args:
+        folder: model folder.
+        dataset: folder, preset name or name of a public data set.
+        data_root: where the folders of public data sets lie.
+        preset: settings to use instead of the dataset's own.
+        tious: thresholds; those of the dataset by default.
+        device: ``cpu``, ``cuda``, ...; a GPU by default, if there is one.
+        allow_mixed: use features that the model was not trained on.
+        outs: result files to write.
+        reporter: where warnings go; silent by default.
+
+    Raises:
+        HrproError: the model or the dataset cannot be used, or there is nothing to measure.
+    """
+    reporter = reporter or Reporter(quiet=True)
+    check_outputs(outs, [], [])
+    torch_device = choose_device(device)
+    model = load_model(folder, torch_device)
+    data_folder, config = resolve_dataset(dataset, data_root=data_root, preset=preset)
+    data = load_dataset(data_folder, config.dataset, subsets=("test",), allow_mixed=allow_mixed)
+    if warning := model.features.check(data.dim, data.fingerprint, allow_mixed):
+        reporter.problem(f"warning: {warning}")
+    videos = [video for video in data.test if video.actions is not None]
+    found = model.localizer.localize(DatasetSequences(data, videos, torch_device))
+    if outs:
+        about = {"name": model.config.localize.method, "folder": str(folder)}
+        results = Results(tuple(_video_results(videos, found, model.classes)), about)
+        for written in (path for out in outs for path in write_results(results, out)):
+            reporter.line(f"wrote {written}")
+    ids = [video.video_id for video in videos]
+    truth = Truth(data.ground_truth("test"), tuple(tious or data.config.tiou), data.ambiguous)
+    return evaluate_table(str(folder), found.to_frame(ids, model.classes), truth)
+
+
+def _video_results(
+    videos: Sequence[Video], found: Proposals, classes: Sequence[str]
+) -> Iterator[VideoResult]:
+    for index, video in enumerate(videos):
+        detections = to_detections(found[found.video == index], classes, video.duration_s)
+        yield VideoResult(video.video_id, duration_s=video.duration_s, detections=tuple(detections))
+
+
+def parse_tious(text: str) -> tuple[float, ...]:
+    """Read thresholds: ``0.5``, ``0.3,0.5,0.7`` or ``0.1:0.1:0.7`` (first, step, last).
+
+    Raises:
+        UsageError: it is none of these, or a value does not lie between 0 and 1.
+    """
+    try:
+        if ":" in text:
+            first, step, last = map(float, text.split(":"))
+            values = [first + step * i for i in range(round((last - first) / step) + 1)]
+        else:
+            values = [float(part) for part in text.split(",")]
+    except (ValueError, ZeroDivisionError) as error:
+        raise UsageError(
+            f"--tiou {text}: write 0.5, or 0.3,0.5,0.7, or 0.1:0.1:0.7 (first:step:last)"
+        ) from error
+    tious = tuple(round(value, 6) for value in values)
+    if not tious or not all(0 < tiou <= 1 for tiou in tious):
+        raise UsageError(f"--tiou {text}: thresholds lie between 0 and 1")
+    return tious

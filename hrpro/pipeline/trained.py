@@ -1,0 +1,112 @@
+"""A trained model folder as a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hrpro.errors import UsageError
+from hrpro.extract.config import ExtractConfig
+from hrpro.extract.extractor import VideoFeatures
+from hrpro.features import Fingerprint
+from hrpro.localize.grid import SnippetGrid
+from hrpro.localize.model_folder import FeaturesNeeded, TrainedModel, load_model
+from hrpro.localize.proposals import Proposals
+from hrpro.localize.sequences import FeatureSequence
+from hrpro.pipeline.kinetics import class_index
+from hrpro.pipeline.results import Detection
+
+STREAMS = {1024: ("rgb",), 2048: ("rgb", "flow")}
+"""Streams of features of unknown origin, by their width."""
+
+
+class TrainedDetector:
+    """Finds the actions a model was trained for; see `hrpro.pipeline.detector.Detector`.
+
+    Args:
+        folder: model folder, see `hrpro.localize.model_folder`.
+        device: where its networks run.
+
+    Raises:
+        DataError: it is not a model folder, or damaged.
+        UsageError: nothing here makes features as the model needs them.
+    """
+
+    any_streams = False
+
+    def __init__(self, folder: str | Path, device: str | torch.device = "cpu"):
+        self.model: TrainedModel = load_model(folder, device)
+        self.classes = self.model.classes
+        self.extract_config = extract_config(self.model.features, folder)
+
+    def describe(self) -> dict[str, Any]:
+        """What made the detections, for the result file."""
+        kinds = ("stage", "weights", "update")
+        return {
+            "name": self.model.config.localize.method,
+            "folder": str(self.model.folder),
+            **{kind: self.model.metrics.get(kind) for kind in kinds},
+        }
+
+    def check(self, fingerprint: Fingerprint, dim: int, allow_mixed: bool) -> str:
+        """Refuse features it was not trained for; see `FeaturesNeeded.check`."""
+        return self.model.features.check(dim, fingerprint, allow_mixed)
+
+    def detect(
+        self, video: VideoFeatures, classes: Collection[str] | None = None
+    ) -> list[Detection]:
+        """All detections of one video, of `classes` only if given."""
+        fingerprint, facts = video.sidecar.fingerprint, video.sidecar.video
+        grid = SnippetGrid(float(Fraction(facts.fps)), fingerprint.snippet, fingerprint.stride)
+        sequence = FeatureSequence(torch.from_numpy(video.features), grid)
+        wanted = None
+        if classes is not None:
+            wanted = [class_index(self.classes, name) for name in classes]
+        found = self.model.localizer.localize([sequence], wanted)
+        return to_detections(found, self.classes, facts.duration_s)
+
+
+def to_detections(found: Proposals, classes: Sequence[str], duration_s: float) -> list[Detection]:
+    """Turn the proposals of one video into detections within its length.
+
+    Refined boundaries may lie a little outside of the video, or in the wrong order if the
+    network makes no sense of a candidate: those are dropped.
+    """
+    start_s, end_s = found.start_s.clip(0, duration_s), found.end_s.clip(0, duration_s)
+    return [
+        Detection(classes[label], score, start, end)
+        for label, score, start, end in zip(
+            found.label.tolist(),
+            found.score.tolist(),
+            start_s.tolist(),
+            end_s.tolist(),
+            strict=True,
+        )
+        if start < end
+    ]
+
+
+def extract_config(features: FeaturesNeeded, folder: str | Path) -> ExtractConfig:
+    """The recipe for features as a model needs them.
+
+    Raises:
+        UsageError: the model was trained on features of unknown origin and unusual width.
+    """
+    if features.fingerprint is not None:
+        return ExtractConfig.from_fingerprint(features.fingerprint)
+    if features.dim not in STREAMS:
+        raise UsageError(
+            f"{folder}: was trained on features of {features.dim} channels from elsewhere, which "
+            "hrpro extract cannot make; measure it on such features with hrpro eval --model"
+        )
+    grid = features.grid
+    return ExtractConfig(
+        streams=STREAMS[features.dim],
+        fps=Fraction(grid.fps).limit_denominator(1001),
+        snippet=grid.snippet,
+        stride=grid.stride,
+    )
