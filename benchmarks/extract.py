@@ -20,9 +20,10 @@ from pathlib import Path
 
 import torch
 
+from hrpro.devices import choose_device
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import FrameReader
-from hrpro.extract.extractor import Extractor, choose_device
+from hrpro.extract.extractor import Extractor
 from hrpro.extract.i3d import InceptionI3D
 from hrpro.extract.prefetch import prefetch
 from hrpro.extract.snippets import cut_snippets

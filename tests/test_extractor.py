@@ -11,9 +11,10 @@ import psutil
 import pytest
 from videos import make_video, noise, truncate
 
+from hrpro.devices import choose_device
 from hrpro.errors import UsageError, VideoError
 from hrpro.extract.config import ExtractConfig
-from hrpro.extract.extractor import Extractor, choose_device, choose_dtype
+from hrpro.extract.extractor import Extractor, choose_dtype
 from hrpro.extract.sources import find_videos
 from hrpro.features import read_features, read_sidecar
 from hrpro.pipeline.batch import extract_batch, video_ids

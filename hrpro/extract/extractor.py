@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hrpro import __version__
+from hrpro.devices import choose_device
 from hrpro.errors import UsageError, VideoError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import DecodeReport, FrameReader, VideoInfo
@@ -25,8 +26,6 @@ from hrpro.extract.weights import load_weights
 from hrpro.features import Sidecar, VideoFacts, WeightsId
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-DEVICES = ("cpu", "cuda", "mps")
 
 # Snippets per forward pass. On a CPU larger batches fall out of the cache.
 _BATCH_SIZE = {"cpu": 4, "cuda": 32}
@@ -232,28 +231,6 @@ def to_network_input(samples: Tensor, length: int, stride: int) -> Tensor:
     """
     snippets = samples.unfold(0, length, stride)  # [B, H, W, C, length]
     return snippets.permute(0, 3, 4, 1, 2).contiguous(memory_format=torch.channels_last_3d)
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The named device, or the best there is.
-
-    Raises:
-        UsageError: the device does not exist on this machine.
-    """
-    if name is None or name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"--device {name}: no such device; try cpu, cuda or cuda:0") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices; "
-            "`hrpro doctor` lists them"
-        )
-    if device.type not in DEVICES:
-        raise UsageError(f"--device {name}: choose one of {', '.join(DEVICES)}")
-    return device
 
 
 def choose_dtype(precision: str | None, device: torch.device) -> torch.dtype:

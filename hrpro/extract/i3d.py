@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hrpro.devices import has_fast_bfloat16
 from hrpro.errors import WeightsError
 
 FEATURE_DIM = 1024
@@ -224,16 +225,8 @@ def _with_counters(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict
 def best_dtype(device: torch.device | str) -> torch.dtype:
     """The fastest precision that keeps I3D features at cosine >= 0.999 on `device`.
 
-    bfloat16 where the processor has instructions for it (AVX512-BF16, AMX; Ampere and later),
-    float16 on older GPUs, float32 elsewhere and where torch cannot tell.
+    bfloat16 where there are instructions for it, float16 on older GPUs, float32 elsewhere.
     """
-    device = torch.device(device)
-    if device.type == "cuda":
-        ampere_or_later = torch.cuda.get_device_capability(device) >= (8, 0)
-        return torch.bfloat16 if ampere_or_later else torch.float16
-    if device.type == "cpu":
-        ask = getattr(torch.cpu, "get_capabilities", dict)  # absent before torch 2.10
-        abilities = ask()
-        fast = abilities.get("avx512_bf16") or abilities.get("amx_bf16")
-        return torch.bfloat16 if fast else torch.float32
-    return torch.float32
+    if has_fast_bfloat16(device):
+        return torch.bfloat16
+    return torch.float16 if torch.device(device).type == "cuda" else torch.float32

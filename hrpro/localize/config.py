@@ -64,7 +64,7 @@ class LocalizeConfig(BaseModel):
     ema: float | None = Field(
         None, gt=0, lt=1, description="average the weights with this decay, in both stages"
     )
-    precision: Precision = Field("float32", description="arithmetic of the networks")
+    precision: Precision = Field("auto", description="arithmetic of the networks")
     snippet: SnippetConfig = SnippetConfig()
     proposals: ProposalConfig = ProposalConfig()
     nms: NmsConfig = NmsConfig()

@@ -7,6 +7,8 @@ from typing import Literal
 
 import torch
 
+from hrpro.devices import has_fast_bfloat16
+
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -14,15 +16,7 @@ def resolve_precision(device: torch.device | str, precision: Precision) -> torch
     """The dtype of matrix products; ``auto`` is bfloat16 where `device` computes in it fast."""
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-    kind = torch.device(device).type
-    if kind == "cuda":
-        fast = torch.cuda.get_device_capability(device) >= (8, 0)
-    elif kind == "cpu" and hasattr(torch.cpu, "get_capabilities"):
-        capabilities = torch.cpu.get_capabilities()
-        fast = any(capabilities.get(unit, False) for unit in ("avx512_bf16", "amx_bf16"))
-    else:
-        fast = False
-    return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
 
 
 def autocast(device: torch.device | str, precision: Precision) -> AbstractContextManager[None]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from hrpro.devices import choose_device
 from hrpro.errors import UsageError
-from hrpro.extract.extractor import Extractor, VideoFeatures, choose_device
+from hrpro.extract.extractor import Extractor, VideoFeatures
 from hrpro.extract.sources import VideoSource, find_videos
 from hrpro.pipeline.batch import run_batch, video_ids
 from hrpro.pipeline.detector import Detector

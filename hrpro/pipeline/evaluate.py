@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from hrpro.annotations import VideoAnnotation, read_ground_truth
+from hrpro.devices import choose_device
 from hrpro.errors import DataError, UsageError
-from hrpro.extract.extractor import choose_device
 from hrpro.localize.config import resolve_dataset
 from hrpro.localize.dataset import Video, load_dataset
 from hrpro.localize.dataset_config import DatasetConfig

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hrpro.extract.extractor import choose_device
+from hrpro.devices import choose_device
 from hrpro.localize.config import resolve_dataset
 from hrpro.localize.dataset import load_dataset
 from hrpro.localize.measure import to_json
