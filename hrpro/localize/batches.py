@@ -8,7 +8,8 @@ import torch
 
 def derive_seed(*parts: int) -> int:
     """A seed of 64 bits for one purpose, from the seed of the run and what tells them apart."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
+    # With the number of parts in front: the sequence takes (1,) and (1, 0) for the same.
+    return int(np.random.SeedSequence([len(parts), *parts]).generate_state(1, np.uint64)[0])
 
 
 class EpochBatches:
@@ -29,7 +30,7 @@ class EpochBatches:
         """Videos of an update, counted from 0."""
         epoch, place = divmod(update, self.per_epoch)
         if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(derive_seed(self._seed, epoch))
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, 0, epoch))
             self._order = torch.randperm(self.num_videos, generator=generator)
             self._epoch = epoch
         first = place * self.batch_videos

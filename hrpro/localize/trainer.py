@@ -123,8 +123,14 @@ class Trainer:
     def _update(self) -> None:
         self._seed(self.num_done + 1)
         self.stage.model.train()
-        with autocast(self.device, self.config.precision):
-            losses = self.stage.losses(self.batches[self.num_done])
+        try:
+            with autocast(self.device, self.config.precision):
+                losses = self.stage.losses(self.batches[self.num_done])
+        except RuntimeError as error:
+            # PyTorch's cross entropy refuses NaN before any loss can show it.
+            if "between 0 and 1" in str(error) or "device-side assert" in str(error):
+                raise self._diverged(self.num_done + 1) from error
+            raise
         self.optimizer.zero_grad()
         losses["total"].backward()
         self.optimizer.step()
@@ -147,14 +153,18 @@ class Trainer:
         self._unread = []
         for update, losses in read:
             if not math.isfinite(losses["total"]):
-                raise HrproError(
-                    f"the loss is {losses['total']} at update {update}; lower the learning rate "
-                    "(--set localize.lr=...), or use --precision float32"
-                )
+                raise self._diverged(update)
             for name, loss in losses.items():
                 self._loss_sums[name] = self._loss_sums.get(name, 0.0) + loss
             self._num_summed += 1
         watch(read)
+
+    @staticmethod
+    def _diverged(update: int) -> HrproError:
+        return HrproError(
+            f"the loss is not a finite number any more at update {update}; lower the learning "
+            "rate (--set localize.lr=... or localize.stage2.lr=...), or use --precision float32"
+        )
 
     def _mean_losses(self) -> Losses:
         means = {name: total / self._num_summed for name, total in self._loss_sums.items()}
