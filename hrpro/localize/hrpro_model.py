@@ -70,7 +70,7 @@ class HrproLocalizer(nn.Module):
     def refine(self, videos: Sequence[FeatureSequence], candidates: Proposals) -> Proposals:
         """Stage 2: two detections of every candidate, as it is and with refined boundaries.
 
-        Their score is that of the candidate plus the completeness (HR-Pro, section 3.4).
+        Their score is that of the candidate plus the weighted completeness (HR-Pro, section 3.4).
 
         Args:
             videos: the features.
@@ -99,13 +99,18 @@ class HrproLocalizer(nn.Module):
         which = which.ravel()
         starts, ends = _joined(refined)[which].T
         stride_s, offset_s = _grid_columns(videos, candidates)
+        weight = self.config.instance.completeness_weight
+
+        def score(completeness: list[Tensor]) -> Array:
+            return candidates.score + weight * _joined(completeness)[which]
+
         return Proposals.concatenate(
             [
-                candidates.replace(score=candidates.score + _joined(completeness)[which]),
+                candidates.replace(score=score(completeness)),
                 candidates.replace(
                     start_s=starts * stride_s + offset_s,
                     end_s=ends * stride_s + offset_s,
-                    score=candidates.score + _joined(refined_completeness)[which],
+                    score=score(refined_completeness),
                 ),
             ]
         )

@@ -38,6 +38,9 @@ class InstanceConfig(BaseModel):
     class_aware_matching: bool = Field(
         False, description="match reliable proposals of the same class only; the release: any"
     )
+    completeness_weight: float = Field(
+        1.0, ge=0, description="weight of the completeness beside the outer-inner contrast"
+    )
     regression_weight: float = Field(1.0, ge=0, description="weight of the regression loss")
     score_weight: float = Field(1.0, ge=0, description="weight of the score loss")
 
