@@ -415,7 +415,13 @@ def dataset_fetch(ctx: click.Context, name: str, data_root: Path, as_json: bool)
     help="ActivityNet JSON, shown beside the detections.",
 )
 @click.option("--classes", help="Look for these only, separated by commas.", metavar="A,B,...")
-@click.option("--min-score", type=float, help="Report nothing that scores lower.")
+@click.option(
+    "--min-score",
+    type=float,
+    default=0.05,
+    show_default=True,
+    help="Report nothing that scores lower; 0 for everything.",
+)
 @click.option("--top-k", type=click.IntRange(1), help="Report at most this many per video.")
 @recipe_options
 @extractor_options

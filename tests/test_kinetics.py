@@ -61,7 +61,8 @@ def test_a_short_dip_does_not_end_an_action():
 
 
 def test_nothing_in_particular_gives_nothing():
-    assert localize(np.random.default_rng(0).normal(size=(50, 400))) == []
+    found = localize(np.random.default_rng(0).normal(size=(50, 400)))
+    assert max((each.score for each in found), default=0) < 0.05
 
 
 def test_a_class_that_disagrees_with_itself_scores_low():

@@ -20,6 +20,10 @@ from hrpro.pipeline.results import Results, VideoResult
 from hrpro.pipeline.trained import TrainedDetector
 
 
+MIN_SCORE = 0.05
+"""Soft-NMS drops nothing, so a localizer leaves hundreds of detections that score next to 0."""
+
+
 def load_detector(model: str | Path | None, device: str | None = None) -> Detector:
     """A trained model from its folder; the built-in one for None or ``kinetics400``.
 
@@ -43,7 +47,7 @@ def detect_videos(
     model: str | Path | None = None,
     recipe: dict[str, Any] | None = None,
     classes: Collection[str] | None = None,
-    min_score: float | None = None,
+    min_score: float = MIN_SCORE,
     top_k: int | None = None,
     device: str | None = None,
     precision: str | None = None,
@@ -62,7 +66,7 @@ def detect_videos(
         model: a model folder; None for the built-in kinetics400.
         recipe: options that change the features (see `make_recipe`).
         classes: names to look for; all by default.
-        min_score: report nothing that scores lower.
+        min_score: report nothing that scores lower; 0 reports everything, as mAP wants it.
         top_k: report at most this many per video.
         device: see `Extractor`; so are `precision` and `batch_size`.
         strict: a truncated video fails.

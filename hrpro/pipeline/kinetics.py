@@ -51,8 +51,8 @@ class KineticsConfig(BaseModel):
         contrast_above_threshold=False,
     )
     nms_sigma: float = 0.3
-    min_score: float = 0.05
-    """Detections below are not reported."""
+    min_score: float = 0.01
+    """Detections below are not worth the time of soft-NMS."""
 
 
 @cache

@@ -71,14 +71,14 @@ class TrainedDetector:
 
 
 def to_detections(found: Proposals, classes: Sequence[str], duration_s: float) -> list[Detection]:
-    """Turn the proposals of one video into detections within its length.
+    """Turn the proposals of one video into detections within its length, to the millisecond.
 
     Refined boundaries may lie a little outside of the video, or in the wrong order if the
     network makes no sense of a candidate: those are dropped.
     """
     start_s, end_s = found.start_s.clip(0, duration_s), found.end_s.clip(0, duration_s)
     return [
-        Detection(classes[label], score, start, end)
+        Detection(classes[label], round(score, 6), round(start, 3), round(end, 3))
         for label, score, start, end in zip(
             found.label.tolist(),
             found.score.tolist(),
