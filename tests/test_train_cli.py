@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tiny_datasets import CLASSES, FAST, make_dataset
+from tiny_datasets import CLASSES, PRESET, make_dataset
 from videos import make_video, noise
 
 from hrpro.cli import main
 from hrpro.pipeline.evaluate import parse_tious
 
-SETTINGS = [part for text in FAST for part in ("--set", text)]
+SETTINGS = ["--preset", PRESET]
 
 
 def hrpro(*arguments) -> object:

@@ -14,15 +14,7 @@ DIM = 16
 SNIPPETS = 40
 SNIPPET_S = 0.64
 
-FAST = (
-    "localize.precision=float32",
-    "localize.updates=60",
-    "localize.lr=2e-3",
-    "localize.eval_every=20",
-    "localize.stage2.epochs=8",
-    "localize.stage2.lr=1e-3",
-    "localize.stage2.eval_every=4",
-)
+PRESET = str(Path(__file__).with_name("tiny.yaml"))
 """Settings with which stage 1 and stage 2 learn such a dataset in a second or two."""
 
 
