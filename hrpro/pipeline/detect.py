@@ -19,7 +19,6 @@ from hrpro.pipeline.progress import Reporter, Summary
 from hrpro.pipeline.results import Results, VideoResult
 from hrpro.pipeline.trained import TrainedDetector
 
-
 MIN_SCORE = 0.05
 """Soft-NMS drops nothing, so a localizer leaves hundreds of detections that score next to 0."""
 
