@@ -5,155 +5,24 @@ Nothing heavy is imported here before a command runs, so that ``hrpro -h`` answe
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from hrpro import __version__
-from hrpro.errors import HrproError
-
-if TYPE_CHECKING:
-    from hrpro.pipeline.progress import Reporter, Summary
-
-EXIT_FAILED = 1
-"""Some inputs failed, the others are done."""
-EXIT_USAGE = 2
-"""Nothing could be done: wrong options or unusable input."""
-EXIT_INTERRUPTED = 130
-
-
-class Command(click.Command):
-    """A command with the options that every command has, and errors of one line."""
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.params += [
-            click.Option(["-v", "--verbose"], is_flag=True, help="Say more."),
-            click.Option(["-q", "--quiet"], is_flag=True, help="Only errors and results."),
-            click.Option(["--debug"], is_flag=True, help="Show the stack trace of an error."),
-        ]
-        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; turn what a user can put right into one line and an exit code."""
-        debug = ctx.params.pop("debug")
-        ctx.obj = {name: ctx.params.pop(name) for name in ("verbose", "quiet")}
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            how = "" if ctx.command.name != "train" else " with --resume"
-            click.echo(f"interrupted; run the same command again{how} to go on", err=True)
-            ctx.exit(EXIT_INTERRUPTED)
-        except BrokenPipeError:
-            ctx.exit(0)  # the reader of our output, head for example, has seen enough
-        except HrproError as error:
-            if debug:
-                raise
-            click.echo(f"error: {_one_line(error)}", err=True)
-            ctx.exit(EXIT_USAGE)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception as error:
-            if debug:
-                raise
-            text = f"internal error: {type(error).__name__}: {_one_line(error)}"
-            click.echo(f"{text} (--debug shows where)", err=True)
-            ctx.exit(EXIT_FAILED)
-
-
-class Group(click.Group):
-    """A group whose commands are `Command`s."""
-
-    command_class = Command
-    group_class = type
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _reporter(ctx: click.Context) -> Reporter:
-    from hrpro.pipeline.progress import Reporter
-
-    return Reporter(quiet=ctx.obj["quiet"], verbose=ctx.obj["verbose"])
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
-
-
-def _finish(ctx: click.Context, summary: Summary, as_json: bool) -> None:
-    """Print what a batch did and leave with the exit code that says whether all went well."""
-    if as_json:
-        _print_json(summary.as_dict())
-    elif not ctx.obj["quiet"]:
-        click.echo(summary.line())
-        for failure in summary.failed:
-            click.echo(f"  failed: {failure.path}: {failure.reason}")
-    if summary.failed:
-        ctx.exit(EXIT_FAILED)
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine.")
-
-
-def extractor_options(function: Callable) -> Callable:
-    """Options of every command that runs the networks."""
-    options = [
-        click.option("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if there is one."),
-        click.option(
-            "--precision",
-            type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-            default="auto",
-            show_default=True,
-            help="Arithmetic of the networks; auto is the fastest that keeps the features.",
-        ),
-        click.option(
-            "--batch-size", type=click.IntRange(1), help="Snippets per forward pass of a network."
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def recipe_options(function: Callable) -> Callable:
-    """Options that change the features themselves."""
-    options = [
-        click.option("--streams", help="rgb, flow or rgb,flow.", metavar="LIST"),
-        click.option("--flow", help="Optical flow: dis or farneback.", metavar="NAME"),
-        click.option(
-            "--flow-weights",
-            type=click.Choice(["kinetics400", "cross-modal"]),
-            help="cross-modal makes a flow stream out of the RGB weights where none can be had.",
-        ),
-        click.option("--fps", help="Frames per second, as 25 or 30000/1001, or native."),
-        click.option("--snippet", type=int, help="Frames per snippet (16)."),
-        click.option("--stride", type=int, help="Frames between the starts of snippets."),
-        click.option("--short-side", type=int, help="Pixels of the short side (256)."),
-        click.option("--crop", type=int, help="Pixels of the centre crop (224)."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-RECIPE_KEYS = (
-    "streams", "flow", "flow_weights", "fps", "snippet", "stride", "short_side", "crop",
-)  # fmt: skip
-
-
-def _take_recipe(options: dict[str, Any]) -> dict[str, Any]:
-    """Move the recipe options that were given out of a command's options."""
-    taken = {key: options.pop(key) for key in RECIPE_KEYS}
-    return {key: value for key, value in taken.items() if value is not None}
+from hrpro.cli_shared import (
+    EXIT_FAILED,
+    Group,
+    extractor_options,
+    finish,
+    json_option,
+    make_reporter,
+    print_json,
+    recipe_options,
+    split_list,
+    take_recipe,
+)
 
 
 @click.group(cls=Group)
@@ -187,9 +56,9 @@ def extract(ctx: click.Context, inputs: tuple[str, ...], as_json: bool, **option
     """
     from hrpro.pipeline.extract import extract_features
 
-    recipe = _take_recipe(options)
-    summary = extract_features(inputs, recipe=recipe, reporter=_reporter(ctx), **options)
-    _finish(ctx, summary, as_json)
+    recipe = take_recipe(options)
+    summary = extract_features(inputs, recipe=recipe, reporter=make_reporter(ctx), **options)
+    finish(ctx, summary, as_json)
 
 
 @main.group(cls=Group)
@@ -206,7 +75,7 @@ def features_info(paths: tuple[Path, ...], as_json: bool) -> None:
 
     infos = [describe_features(path) for path in paths]
     if as_json:
-        _print_json(infos)
+        print_json(infos)
         return
     for info in infos:
         click.echo("\n".join(features_info_lines(info)))
@@ -222,7 +91,7 @@ def features_compare(first: Path, second: Path, as_json: bool) -> None:
 
     comparison = compare_features(first, second)
     if as_json:
-        _print_json(comparison)
+        print_json(comparison)
     else:
         click.echo("\n".join(features_compare_lines(comparison)))
 
@@ -280,9 +149,9 @@ def train(
 
     named = {"method": method, "seed": seed, "precision": precision}
     overrides += tuple(f"localize.{k}={v}" for k, v in named.items() if v is not None)
-    outcome = train_model(dataset, overrides=overrides, reporter=_reporter(ctx), **options)
+    outcome = train_model(dataset, overrides=overrides, reporter=make_reporter(ctx), **options)
     if as_json:
-        _print_json(outcome.to_json())
+        print_json(outcome.to_json())
     else:
         click.echo("\n".join(outcome.lines()))
 
@@ -332,9 +201,9 @@ def evaluate(
     """
     from hrpro.pipeline.evaluate import evaluate as run
 
-    evaluation = run(result, reporter=_reporter(ctx), **options)
+    evaluation = run(result, reporter=make_reporter(ctx), **options)
     if as_json:
-        _print_json(evaluation.to_json())
+        print_json(evaluation.to_json())
     else:
         click.echo("\n".join(evaluation.lines(per_class)))
 
@@ -353,7 +222,7 @@ def dataset_list(data_root: Path, as_json: bool) -> None:
 
     rows = known_datasets(data_root)
     if as_json:
-        _print_json([row.to_json() for row in rows])
+        print_json([row.to_json() for row in rows])
     else:
         click.echo("\n".join(line for row in rows for line in row.lines()))
 
@@ -371,7 +240,7 @@ def dataset_check(ctx: click.Context, name: str, as_json: bool, **options: Any) 
 
     report = check(name, **options)
     if as_json:
-        _print_json(report.to_json())
+        print_json(report.to_json())
     else:
         click.echo("\n".join(report.lines()))
     if not report.ok:
@@ -387,9 +256,9 @@ def dataset_fetch(ctx: click.Context, name: str, data_root: Path, as_json: bool)
     """Download the published files of a public data set; say what is left to do by hand."""
     from hrpro.pipeline.datasets import fetch
 
-    outcome = fetch(name, data_root, _reporter(ctx).line)
+    outcome = fetch(name, data_root, make_reporter(ctx).line)
     if as_json:
-        _print_json(outcome.to_json())
+        print_json(outcome.to_json())
     else:
         click.echo("\n".join(outcome.lines()))
     if not outcome.complete:
@@ -453,21 +322,17 @@ def detect(
     results, summary = detect_videos(
         inputs,
         OutputPlan(outs, render, plot, truth),
-        recipe=_take_recipe(options),
-        classes=_split(classes),
-        reporter=_reporter(ctx),
+        recipe=take_recipe(options),
+        classes=split_list(classes),
+        reporter=make_reporter(ctx),
         **options,
     )
     if as_json:
-        _print_json(to_json(results))
+        print_json(to_json(results))
     else:
         click.echo("\n".join(result_lines(results)))
     if summary.failed:
         ctx.exit(EXIT_FAILED)
-
-
-def _split(text: str | None) -> list[str] | None:
-    return [part.strip() for part in text.split(",") if part.strip()] if text else None
 
 
 @main.command(epilog="Example: hrpro render match.mp4 result.json -o preview.mp4")
@@ -501,8 +366,8 @@ def render(
     truth = read_ground_truth(ground_truth) if ground_truth else None
     plan = OutputPlan(render=out, plot=plot, ground_truth=truth, max_height=max_height)
     plan.check([video, result])
-    results = result_of_video(result, video).filter(classes=_split(classes), **limits)
-    plan.write_pictures(results, _reporter(ctx))
+    results = result_of_video(result, video).filter(classes=split_list(classes), **limits)
+    plan.write_pictures(results, make_reporter(ctx))
 
 
 @main.command(epilog="Example: hrpro demo")
@@ -531,9 +396,9 @@ def demo(
 
     if videos:
         options.update(num_train=videos, num_test=max(3, videos // 3))
-    outcome = run_demo(out, seed=seed, reporter=_reporter(ctx), **options)
+    outcome = run_demo(out, seed=seed, reporter=make_reporter(ctx), **options)
     if as_json:
-        _print_json(outcome.as_dict())
+        print_json(outcome.as_dict())
     else:
         click.echo("\n".join(demo_lines(outcome)))
 
@@ -549,7 +414,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
     checks = diagnose()
     if as_json:
-        _print_json([asdict(check) for check in checks])
+        print_json([asdict(check) for check in checks])
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
@@ -575,7 +440,7 @@ def weights_list(as_json: bool) -> None:
 
     rows = list_weights()
     if as_json:
-        _print_json([asdict(row) for row in rows])
+        print_json([asdict(row) for row in rows])
         return
     width = max(len(row.name) for row in rows)
     for row in rows:
@@ -619,7 +484,7 @@ def weights_verify(ctx: click.Context, as_json: bool) -> None:
 
     rows = verify_weights()
     if as_json:
-        _print_json([asdict(row) for row in rows])
+        print_json([asdict(row) for row in rows])
     else:
         for row in rows:
             click.echo(f"{'ok' if row.ok else 'DAMAGED':9}{row.name}  {row.detail}")

@@ -50,7 +50,7 @@ def test_preset_thumos_is_the_release() -> None:
     localize = config.localize
     assert (localize.lr, localize.weight_decay, localize.updates) == (1e-4, 5e-4, 1000)
     assert (localize.batch_videos, localize.eval_every, localize.ema) == (16, 50, None)
-    assert localize.precision == "float32"
+    assert localize.precision == "auto"
     snippet = localize.snippet
     assert (snippet.num_blocks, snippet.num_heads, snippet.feedforward_dim) == (2, 8, 128)
     assert (snippet.activation, snippet.action_targets) == ("relu", "points")

@@ -1,0 +1,159 @@
+"""What the commands share: options, error handling, exit codes, printing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hrpro.errors import HrproError
+
+if TYPE_CHECKING:
+    from hrpro.pipeline.progress import Reporter, Summary
+
+EXIT_FAILED = 1
+"""Some inputs failed, the others are done."""
+EXIT_USAGE = 2
+"""Nothing could be done: wrong options or unusable input."""
+EXIT_INTERRUPTED = 130
+
+
+class Command(click.Command):
+    """A command with the options that every command has, and errors of one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.params += [
+            click.Option(["-v", "--verbose"], is_flag=True, help="Say more."),
+            click.Option(["-q", "--quiet"], is_flag=True, help="Only errors and results."),
+            click.Option(["--debug"], is_flag=True, help="Show the stack trace of an error."),
+        ]
+        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn what a user can put right into one line and an exit code."""
+        debug = ctx.params.pop("debug")
+        ctx.obj = {name: ctx.params.pop(name) for name in ("verbose", "quiet")}
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            how = "" if ctx.command.name != "train" else " with --resume"
+            click.echo(f"interrupted; run the same command again{how} to go on", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            ctx.exit(0)  # the reader of our output, head for example, has seen enough
+        except HrproError as error:
+            if debug:
+                raise
+            click.echo(f"error: {one_line(error)}", err=True)
+            ctx.exit(EXIT_USAGE)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            text = f"internal error: {type(error).__name__}: {one_line(error)}"
+            click.echo(f"{text} (--debug shows where)", err=True)
+            ctx.exit(EXIT_FAILED)
+
+
+class Group(click.Group):
+    """A group whose commands are `Command`s."""
+
+    command_class = Command
+    group_class = type
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def make_reporter(ctx: click.Context) -> Reporter:
+    """Return a reporter as talkative as ``-v`` and ``-q`` want it."""
+    from hrpro.pipeline.progress import Reporter
+
+    return Reporter(quiet=ctx.obj["quiet"], verbose=ctx.obj["verbose"])
+
+
+def print_json(value: Any) -> None:
+    """Print JSON on standard output."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def finish(ctx: click.Context, summary: Summary, as_json: bool) -> None:
+    """Print what a batch did and leave with the exit code that says whether all went well."""
+    if as_json:
+        print_json(summary.as_dict())
+    elif not ctx.obj["quiet"]:
+        click.echo(summary.line())
+        for failure in summary.failed:
+            click.echo(f"  failed: {failure.path}: {failure.reason}")
+    if summary.failed:
+        ctx.exit(EXIT_FAILED)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine.")
+
+
+def extractor_options(function: Callable) -> Callable:
+    """Options of every command that runs the networks."""
+    options = [
+        click.option("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if there is one."),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+            default="auto",
+            show_default=True,
+            help="Arithmetic of the networks; auto is the fastest that keeps the features.",
+        ),
+        click.option(
+            "--batch-size", type=click.IntRange(1), help="Snippets per forward pass of a network."
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def recipe_options(function: Callable) -> Callable:
+    """Options that change the features themselves."""
+    options = [
+        click.option("--streams", help="rgb, flow or rgb,flow.", metavar="LIST"),
+        click.option("--flow", help="Optical flow: dis or farneback.", metavar="NAME"),
+        click.option(
+            "--flow-weights",
+            type=click.Choice(["kinetics400", "cross-modal"]),
+            help="cross-modal makes a flow stream out of the RGB weights where none can be had.",
+        ),
+        click.option("--fps", help="Frames per second, as 25 or 30000/1001, or native."),
+        click.option("--snippet", type=int, help="Frames per snippet (16)."),
+        click.option("--stride", type=int, help="Frames between the starts of snippets."),
+        click.option("--short-side", type=int, help="Pixels of the short side (256)."),
+        click.option("--crop", type=int, help="Pixels of the centre crop (224)."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+RECIPE_KEYS = (
+    "streams", "flow", "flow_weights", "fps", "snippet", "stride", "short_side", "crop",
+)  # fmt: skip
+
+
+def take_recipe(options: dict[str, Any]) -> dict[str, Any]:
+    """Move the recipe options that were given out of a command's options."""
+    taken = {key: options.pop(key) for key in RECIPE_KEYS}
+    return {key: value for key, value in taken.items() if value is not None}
+
+
+def split_list(text: str | None) -> list[str] | None:
+    """Cut a list that was typed with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()] if text else None
