@@ -19,12 +19,14 @@ from contextlib import closing
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from hrpro.devices import choose_device
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import FrameReader
 from hrpro.extract.extractor import Extractor
-from hrpro.extract.i3d import InceptionI3D
+from hrpro.extract.i3d import InceptionI3D, MaxPoolSame, same_padding
 from hrpro.extract.prefetch import prefetch
 from hrpro.extract.snippets import cut_snippets
 from hrpro.extract.weights import load_weights
@@ -43,10 +45,29 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
+class PlainPool(nn.Module):
+    """Max pooling as the research repositories have it: pad with zeros, then `F.max_pool3d`."""
+
+    def __init__(self, pool: MaxPoolSame):
+        super().__init__()
+        self.kernel, self.stride = pool.kernel, pool.stride
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pool ``[B, C, T, H, W]``."""
+        sizes = zip(x.shape[2:], self.kernel, self.stride, strict=True)
+        pads = [same_padding(*axis) for axis in sizes]
+        padded = F.pad(x, [side for axis in reversed(pads) for side in axis])
+        return F.max_pool3d(padded, self.kernel, self.stride)
+
+
 def plain_i3d(device: torch.device) -> InceptionI3D:
-    """Float32, channels first, BatchNorm apart."""
+    """Float32, channels first, BatchNorm apart, PyTorch's own pooling."""
     network = InceptionI3D(in_channels=3)
     network.load_state_dict(load_weights("rgb").state_dict, strict=False)
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, MaxPoolSame):
+                setattr(module, name, PlainPool(child))
     return network.eval().to(device)
 
 
@@ -119,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("video", nargs="?", type=Path)
     parser.add_argument("--device")
-    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     device = choose_device(args.device)

@@ -28,7 +28,7 @@ from hrpro.features import Sidecar, VideoFacts, WeightsId
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 # Snippets per forward pass. On a CPU larger batches fall out of the cache.
-_BATCH_SIZE = {"cpu": 4, "cuda": 32}
+_BATCH_SIZE = {"cpu": 2, "cuda": 32}
 
 
 class SnippetOutput(NamedTuple):

@@ -57,12 +57,18 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _pad_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    """Zero-pad the last three axes of `x` so that a convolution without padding is "SAME"."""
+def _pad_same(
+    x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], columns: int = 0
+) -> Tensor:
+    """Zero-pad the last three axes of `x` so that a convolution without padding is "SAME".
+
+    `columns` more are added behind the last axis.
+    """
     sizes = zip(x.shape[2:], kernel, stride, strict=True)
     pads = [same_padding(*axis) for axis in sizes]
     # F.pad lists the last axis first.
     flat = [side for axis in reversed(pads) for side in axis]
+    flat[1] += columns
     return F.pad(x, flat) if any(flat) else x
 
 
@@ -91,10 +97,42 @@ class ConvUnit(nn.Module):
             self.bn = nn.Identity()
 
 
-class MaxPoolSame(nn.Module):
-    """Max pooling with "SAME" padding, for inputs that are never negative (after a ReLU).
+class Stem(ConvUnit):
+    """The first convolution, 7 x 7 x 7 with stride 2, on pixels with few channels.
 
-    TensorFlow ignores the padding in the maximum; a zero does the same beside values >= 0.
+    Once folded, it sees two neighbouring pixels of a row as one with twice the channels, which in
+    channels-last memory is the same picture; a CPU multiplies these wider pixels faster.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, kernel=7, stride=2)
+        self.paired = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, in, T, H, W]`` to ``[B, out, T / 2, H / 2, W / 2]``."""
+        if not self.paired:
+            return super().forward(x)
+        x = _pad_same(x, (7, 7, 7), (2, 2, 2), columns=1)  # now the width is even
+        rows = x.permute(0, 2, 3, 4, 1)  # [B, T, H, W, in]
+        pairs = rows.reshape(*rows.shape[:3], rows.shape[3] // 2, 2 * rows.shape[4])
+        pairs = pairs.permute(0, 4, 1, 2, 3)
+        return F.relu_(F.conv3d(pairs, self.conv.weight, self.conv.bias, stride=(2, 2, 1)))
+
+    def fold(self) -> None:
+        """Fold the BatchNorm and arrange the kernel for pairs of pixels."""
+        super().fold()
+        kernel = F.pad(self.conv.weight, (0, 1)).unflatten(4, (4, 2))  # [out, in, 7, 7, 4, 2]
+        self.conv.weight = nn.Parameter(
+            kernel.permute(0, 5, 1, 2, 3, 4).flatten(1, 2), requires_grad=False
+        )
+        self.paired = True
+
+
+class MaxPoolSame(nn.Module):
+    """Max pooling with "SAME" padding, which the maximum ignores as in TensorFlow.
+
+    The maximum is taken along one axis after the other. On a CPU that is several times faster
+    than `torch.nn.functional.max_pool3d`, which also notes where each maximum was.
     """
 
     def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]):
@@ -103,14 +141,32 @@ class MaxPoolSame(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, T, H, W]``, each axis divided by its stride and rounded up."""
-        sizes = zip(x.shape[2:], self.kernel, self.stride, strict=True)
-        pads = [same_padding(*axis) for axis in sizes]
-        if all(back == front for front, back in pads):
-            padding = tuple(front for front, _ in pads)
-            return F.max_pool3d(x, self.kernel, self.stride, padding)
-        if all(front == 0 for front, _ in pads):  # padding only behind: what ceil_mode does
-            return F.max_pool3d(x, self.kernel, self.stride, ceil_mode=True)
-        return F.max_pool3d(_pad_same(x, self.kernel, self.stride), self.kernel, self.stride)
+        for axis, kernel, stride in zip((2, 3, 4), self.kernel, self.stride, strict=True):
+            if kernel > 1:
+                x = _max_along(x, axis, kernel, stride)
+        return x
+
+
+def _max_along(x: Tensor, axis: int, kernel: int, stride: int) -> Tensor:
+    """Maximum over the windows of one axis; windows that reach over its ends are cut off there."""
+    size = x.shape[axis]
+    front, _ = same_padding(size, kernel, stride)
+    every = [slice(None)] * x.dim()
+
+    def along(taps: slice) -> tuple[slice, ...]:
+        return (*every[:axis], taps, *every[axis + 1 :])
+
+    result = x[along(slice(0, size, stride))].clone()
+    for offset in range(-front, kernel - front):
+        if offset == 0:
+            continue
+        # Windows i whose tap i * stride + offset exists.
+        first = max(0, -(offset // stride))
+        last = min(result.shape[axis] - 1, (size - 1 - offset) // stride)
+        taps = x[along(slice(first * stride + offset, last * stride + offset + 1, stride))]
+        part = result[along(slice(first, last + 1))]
+        torch.maximum(part, taps, out=part)
+    return result
 
 
 class Mixed(nn.Module):
@@ -146,7 +202,7 @@ class InceptionI3D(nn.Module):
 
     def __init__(self, in_channels: int, num_classes: int = NUM_KINETICS_CLASSES):
         super().__init__()
-        self.Conv3d_1a_7x7 = ConvUnit(in_channels, 64, kernel=7, stride=2)
+        self.Conv3d_1a_7x7 = Stem(in_channels, 64)
         self.MaxPool3d_2a_3x3 = MaxPoolSame((1, 3, 3), (1, 2, 2))
         self.Conv3d_2b_1x1 = ConvUnit(64, 64)
         self.Conv3d_2c_3x3 = ConvUnit(64, 192, kernel=3)
