@@ -18,7 +18,7 @@ from hrpro.configs.loader import (
 from hrpro.errors import UsageError
 from hrpro.localize.config import RunConfig, load_config, resolve_dataset
 
-PRESETS = ("activitynet", "beoid", "custom", "demo", "gtea", "thumos")
+PRESETS = ("activitynet", "beoid", "custom", "demo", "gtea", "thumos", "thumos-plus")
 
 
 def refusal(*overrides: str, source: str | Path = "thumos") -> str:
