@@ -20,6 +20,7 @@ from hrpro.cli_shared import (
     make_reporter,
     print_json,
     recipe_options,
+    result_options,
     split_list,
     take_recipe,
 )
@@ -277,21 +278,7 @@ def dataset_fetch(ctx: click.Context, name: str, data_root: Path, as_json: bool)
 )
 @click.option("--model", help="A model folder; the built-in kinetics400 without it.")
 @click.option("--render", type=click.Path(path_type=Path), help="Annotated preview (.mp4).")
-@click.option("--plot", type=click.Path(path_type=Path), help="Timeline picture (.png).")
-@click.option(
-    "--ground-truth",
-    type=click.Path(path_type=Path),
-    help="ActivityNet JSON, shown beside the detections.",
-)
-@click.option("--classes", help="Look for these only, separated by commas.", metavar="A,B,...")
-@click.option(
-    "--min-score",
-    type=float,
-    default=0.05,
-    show_default=True,
-    help="Report nothing that scores lower; 0 for everything.",
-)
-@click.option("--top-k", type=click.IntRange(1), help="Report at most this many per video.")
+@result_options
 @recipe_options
 @extractor_options
 @click.option("--strict", is_flag=True, help="Fail on truncated videos instead of using a part.")
@@ -339,13 +326,7 @@ def detect(
 @click.argument("video", type=click.Path(path_type=Path))
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Preview.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Timeline picture (.png) too.")
-@click.option(
-    "--ground-truth", type=click.Path(path_type=Path), help="ActivityNet JSON, shown beside."
-)
-@click.option("--classes", help="Show these only, separated by commas.", metavar="A,B,...")
-@click.option("--min-score", type=float, help="Show nothing that scores lower.")
-@click.option("--top-k", type=click.IntRange(1), help="Show at most this many.")
+@result_options
 @click.option("--max-height", type=click.IntRange(64), help="Scale down to this many lines.")
 @click.pass_context
 def render(
@@ -454,7 +435,10 @@ def weights_list(as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="rgb|flow|NAME...")
 @click.pass_context
 def weights_fetch(ctx: click.Context, names: tuple[str, ...]) -> None:
-    """Download weights, check them and convert them into the cache."""
+    """Download weights, check them and convert them into the cache.
+
+    HRPRO_CACHE moves the cache, HRPRO_WEIGHTS_MIRROR names a server of yours with the files.
+    """
     from hrpro.extract.weights import fetch_weights
 
     for name in names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -137,6 +138,30 @@ def recipe_options(function: Callable) -> Callable:
         click.option("--stride", type=int, help="Frames between the starts of snippets."),
         click.option("--short-side", type=int, help="Pixels of the short side (256)."),
         click.option("--crop", type=int, help="Pixels of the centre crop (224)."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def result_options(function: Callable) -> Callable:
+    """Options that choose which detections are written and shown."""
+    options = [
+        click.option("--plot", type=click.Path(path_type=Path), help="Timeline picture (.png)."),
+        click.option(
+            "--ground-truth",
+            type=click.Path(path_type=Path),
+            help="ActivityNet JSON, shown beside the detections.",
+        ),
+        click.option("--classes", help="These only, separated by commas.", metavar="A,B,..."),
+        click.option(
+            "--min-score",
+            type=float,
+            default=0.05,
+            show_default=True,
+            help="Leave out what scores lower; 0 keeps everything.",
+        ),
+        click.option("--top-k", type=click.IntRange(1), help="At most this many per video."),
     ]
     for option in reversed(options):
         function = option(function)

@@ -126,7 +126,6 @@ def known(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> KnownDat
 
 
 def test_fetched_dataset_is_ready_to_load(known: KnownDataset, tmp_path: Path) -> None:
-    pytest.importorskip("gdown")
     lines: list[str] = []
     result = fetch_dataset(known, tmp_path / "toy", report=lines.append)
     assert not result.failed
@@ -145,7 +144,6 @@ def test_fetched_dataset_is_ready_to_load(known: KnownDataset, tmp_path: Path) -
 
 
 def test_second_fetch_leaves_everything_as_it_is(known: KnownDataset, tmp_path: Path) -> None:
-    pytest.importorskip("gdown")
     fetch_dataset(known, tmp_path / "toy")
     mine = tmp_path / "toy/split_train.txt"
     mine.write_text("mine\n")
@@ -158,7 +156,6 @@ def test_second_fetch_leaves_everything_as_it_is(known: KnownDataset, tmp_path: 
 def test_changed_file_is_refused_and_the_others_still_come(
     known: KnownDataset, server: tuple[str, Path], tmp_path: Path
 ) -> None:
-    pytest.importorskip("gdown")
     (server[1] / "split_test.txt").write_text("evil\n")
     result = fetch_dataset(known, tmp_path / "toy")
     assert not (tmp_path / "toy/split_test.txt").exists()
@@ -171,7 +168,6 @@ def test_changed_file_is_refused_and_the_others_still_come(
 def test_drive_that_hands_nothing_out_is_explained(
     known: KnownDataset, server: tuple[str, Path], tmp_path: Path
 ) -> None:
-    pytest.importorskip("gdown")
     (server[1] / "ID").unlink()
     result = fetch_dataset(known, tmp_path / "toy")
     (line,) = result.failed
@@ -182,7 +178,6 @@ def test_drive_that_hands_nothing_out_is_explained(
 def test_web_page_in_place_of_the_archive_is_explained(
     known: KnownDataset, server: tuple[str, Path], tmp_path: Path
 ) -> None:
-    pytest.importorskip("gdown")
     (server[1] / "ID").write_text("<html>quota exceeded</html>")
     result = fetch_dataset(known, tmp_path / "toy")
     assert "not a zip or tar archive; the download page may have come instead" in result.failed[0]
@@ -202,7 +197,6 @@ def test_without_gdown_the_way_to_get_it_is_named(
 def test_archive_without_features_is_refused(
     known: KnownDataset, server: tuple[str, Path], tmp_path: Path
 ) -> None:
-    pytest.importorskip("gdown")
     (server[1] / "ID").write_bytes(archive_bytes(["notes.txt"]))
     assert "holds no .npy files" in fetch_dataset(known, tmp_path / "toy").failed[0]
 
