@@ -6,6 +6,7 @@ on the held-out videos, then find the actions of a new video and draw them besid
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from hrpro.pipeline.train import TrainOutcome, train
 
 RECIPE = {"streams": "rgb", "short_side": 112, "crop": 112}
 """Small pictures are enough for drawn figures, and four times as fast."""
+
+MIN_SCORE = 0.3
+"""Detections below are not shown in the preview."""
 
 _MARK = ".hrpro-demo"
 
@@ -135,14 +139,8 @@ def run_demo(
     return DemoOutcome(folder, files, seconds, training, results)
 
 
-MIN_SCORE = 0.3
-"""Detections below are not shown in the preview."""
-
-
 def _begin(folder: Path) -> None:
     """Make the folder ready, removing what an earlier demo left there and nothing else."""
-    import shutil
-
     mark = folder / _MARK
     if folder.exists() and any(folder.iterdir()) and not mark.exists():
         raise UsageError(f"{folder}: is not empty; choose another folder with -o")
