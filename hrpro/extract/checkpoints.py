@@ -14,6 +14,7 @@ Four layouts are understood, told apart by what is in the file and never by its 
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -263,7 +264,9 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _read_torch(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():  # of damage, which becomes an error of our own
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _read_pickle(path: Path) -> Any:
