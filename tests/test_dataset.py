@@ -506,13 +506,15 @@ def test_next_command_follows_what_is_missing(tmp_path: Path, folder: Path) -> N
     assert check_dataset(folder).next_command == f"hrpro train --dataset {folder}"
     own = tmp_path / "own"
     (own / "videos").mkdir(parents=True)
-    assert check_dataset(own).next_command == f"hrpro label {own}"
+    assert check_dataset(own).next_command.startswith("write a line for each action into ")
     (own / "points.csv").write_text("video_id,class,time\na,run,1\n")
     assert check_dataset(own).next_command == f"hrpro extract {own}"
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    assert "no such dataset folder; make one with 'hrpro init'" in refusal(tmp_path / "nothing")
+    assert "no such dataset folder; name one with videos/ and points.csv" in refusal(
+        tmp_path / "nothing"
+    )
 
 
 def test_configured_names_cannot_leave_the_folder(folder: Path) -> None:

@@ -106,7 +106,7 @@ def _next_command(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
     if not problems.blocking:
         return f"hrpro train --dataset {folder}"
     if scan.layout.points is None and scan.layout.videos.is_dir():
-        return f"hrpro label {folder}"
+        return f"write a line for each action into {folder}/points.csv: video_id,class,time"
     if scan.layout.videos.is_dir():
         return f"hrpro extract {folder}"
     if known is not None:

@@ -135,7 +135,7 @@ def _known_folder(name: str, data_root: Path) -> tuple[Path, str]:
     if known is None:
         raise UsageError(
             f"{name}: neither a dataset folder nor a data set by that name; "
-            f"see 'hrpro dataset list', or make a folder with 'hrpro init'"
+            "see 'hrpro dataset list' for those, or name a folder with videos/ and points.csv"
         )
     candidates = [data_root / folder for folder in (*known.folders, known.preset)]
     folder = next((path for path in candidates if path.is_dir()), None)

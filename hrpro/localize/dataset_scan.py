@@ -99,7 +99,9 @@ def _read_points(scan: DatasetScan, problems: Problems, needed: bool) -> None:
     elif needed:
         folder = scan.layout.folder
         problems.missing(
-            folder / "points.csv", "no point labels", f"click them: hrpro label {folder}"
+            folder / "points.csv",
+            "no point labels",
+            "write one line per action: video_id,class,time",
         )
 
 

@@ -40,7 +40,7 @@ def find_layout(folder: str | Path, config: DatasetConfig) -> Layout:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(
-            f"{folder}: no such dataset folder; make one with 'hrpro init', or see "
+            f"{folder}: no such dataset folder; name one with videos/ and points.csv, or see "
             "'hrpro dataset list'"
         )
 
