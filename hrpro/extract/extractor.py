@@ -153,7 +153,7 @@ class Extractor:
         *,
         root: str | Path | None = None,
         strict: bool = False,
-        on_share: Callable[[float], None] | None = None,
+        progress: Callable[[float, float], None] | None = None,
     ) -> VideoFeatures:
         """Features of a whole video.
 
@@ -161,7 +161,8 @@ class Extractor:
             path: a local video file.
             root: folder that the path in the sidecar is relative to; the video's own by default.
             strict: fail on a truncated video instead of keeping what could be decoded.
-            on_share: called with the share of the video that is done, 0 to 1, by its header.
+            progress: called with the time that is done and the duration by the header (0 where it
+                has none), both in seconds.
 
         Raises:
             VideoError: the file is not a video that can be used; one line with the reason.
@@ -180,8 +181,8 @@ class Extractor:
             for output in self.stream(reader):
                 features.append(output.features)
                 logits.append(output.logits)
-                if on_share and reader.info.duration_s:
-                    on_share(min(1.0, float(output.num_frames / rate) / reader.info.duration_s))
+                if progress:
+                    progress(float(output.num_frames / rate), reader.info.duration_s or 0.0)
         if output is None:
             raise VideoError(f"{path}: no frame could be decoded")
         report = reader.report

@@ -22,8 +22,8 @@ from hrpro.features import (
 from hrpro.files import inside
 from hrpro.pipeline.progress import Failure, Reporter, Summary
 
-Work = Callable[[VideoSource, Callable[[float], None]], float]
-"""Handles one video; calls back with the share done (0 to 1), returns its seconds."""
+Work = Callable[[VideoSource, Callable[[float, float], None]], float]
+"""Handles one video; calls back with the seconds done and the duration, returns its seconds."""
 
 
 def run_batch(
@@ -40,12 +40,15 @@ def run_batch(
     with reporter.batch(title, sum(sizes), len(sources)):
         for index, (source, size) in enumerate(zip(sources, sizes, strict=True)):
 
-            def on_share(share: float, index=index, done_bytes=done_bytes, size=size) -> None:
-                reporter.advance(index, done_bytes + share * size, summary.video_s)
+            def progress(
+                done_s: float, duration_s: float, index=index, done_bytes=done_bytes, size=size
+            ) -> None:
+                share = min(1.0, done_s / duration_s) if duration_s else 0.0
+                reporter.advance(index, done_bytes + share * size, summary.video_s + done_s)
 
-            on_share(0.0)
+            progress(0.0, 0.0)
             try:
-                video_s = work(source, on_share)
+                video_s = work(source, progress)
             except (VideoError, MemoryError, RuntimeError) as error:
                 _note_failure(summary, reporter, source, error)
             else:
@@ -105,8 +108,8 @@ def extract_batch(
         else:
             pending.append(source)
 
-    def work(source: VideoSource, on_share: Callable[[float], None]) -> float:
-        video = extractor.extract(source.path, root=source.root, strict=strict, on_share=on_share)
+    def work(source: VideoSource, progress: Callable[[float, float], None]) -> float:
+        video = extractor.extract(source.path, root=source.root, strict=strict, progress=progress)
         sidecar = video.sidecar.model_copy(update={"dtype": dtype})
         if not np.isfinite(video.features).all():
             raise VideoError(f"{source.path}: the network gave NaN; try --precision float32")

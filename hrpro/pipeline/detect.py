@@ -98,8 +98,8 @@ def detect_videos(
     names = video_ids(sources)
     found: list[VideoResult] = []
 
-    def work(source: VideoSource, on_share: Callable[[float], None]) -> float:
-        video = extractor.extract(source.path, root=source.root, strict=strict, on_share=on_share)
+    def work(source: VideoSource, progress: Callable[[float, float], None]) -> float:
+        video = extractor.extract(source.path, root=source.root, strict=strict, progress=progress)
         for warning in video.report.warnings:
             reporter.line(f"warning: {source.path}: {warning}")
         result = to_result(names[source.key], source.path, video, detector, classes)

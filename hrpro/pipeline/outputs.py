@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hrpro.annotations import VideoAnnotation
-from hrpro.errors import DataError
+from hrpro.errors import DataError, VideoError
 from hrpro.pipeline.formats import check_outputs, per_video_paths, read_results, write_results
 from hrpro.pipeline.plot import check_plot_path, plot_timeline
 from hrpro.pipeline.progress import Reporter
@@ -60,16 +60,27 @@ class OutputPlan:
                 plot_timeline(video, path, annotation.actions if annotation else None)
                 reporter.line(f"wrote {path}")
         if self.render is not None:
-            for video, path in of(self.render):
-                annotation = truth.get(video.video_id)
-                render_preview(
-                    video.path or video.video_id,
-                    video.detections,
-                    path,
-                    ground_truth=annotation.actions if annotation else None,
-                    max_height=self.max_height,
-                )
-                reporter.line(f"wrote {path}")
+            with reporter.batch("render", len(names), len(names)):
+                for index, (video, path) in enumerate(of(self.render)):
+                    annotation = truth.get(video.video_id)
+                    render_preview(
+                        video.path or video.video_id,
+                        video.detections,
+                        path,
+                        ground_truth=annotation.actions if annotation else None,
+                        max_height=self.max_height,
+                        progress=_bar(reporter, index),
+                    )
+                    reporter.line(f"wrote {path}")
+
+
+def _bar(reporter: Reporter, index: int) -> Callable[[float, float], None]:
+    """Return what moves the bar of a batch of previews while that number `index` is drawn."""
+
+    def progress(done_s: float, duration_s: float) -> None:
+        reporter.advance(index, index + (done_s / duration_s if duration_s else 0.0))
+
+    return progress
 
 
 def result_of_video(result: Path, video: Path) -> Results:
@@ -78,9 +89,12 @@ def result_of_video(result: Path, video: Path) -> Results:
     A file with one video is taken to be about this one, whatever its name.
 
     Raises:
+        VideoError: there is no such video.
         DataError: the file has several videos and none of this name.
         HrproError: the file cannot be read.
     """
+    if not video.is_file():
+        raise VideoError(f"{video}: no such file")
     results = read_results(result)
     names = {video.stem, video.name, str(video)}
     matching = [each for each in results.videos if each.video_id in names or each.path in names]
@@ -88,5 +102,6 @@ def result_of_video(result: Path, video: Path) -> Results:
         matching = list(results.videos)
     if len(matching) != 1:
         known = ", ".join(each.video_id for each in results.videos[:5])
-        raise DataError(f"{result}: has no single result for {video.stem}; it has {known}")
+        more = ", ..." if len(results.videos) > 5 else ""
+        raise DataError(f"{result}: has no single result for {video.stem}; it has {known}{more}")
     return Results((replace(matching[0], path=str(video)),), results.model)

@@ -48,6 +48,10 @@ class Summary:
             )
         return text
 
+    def lines(self) -> list[str]:
+        """The summary, and a line for each video that failed."""
+        return [self.line(), *(f"  failed: {each.path}: {each.reason}" for each in self.failed)]
+
     def as_dict(self) -> dict:
         """The summary for ``--json``."""
         return {
@@ -77,8 +81,8 @@ class Reporter:
         self._num_videos = 0
 
     @contextmanager
-    def batch(self, title: str, total_bytes: int, num_videos: int) -> Iterator[None]:
-        """Show progress for the length of the block."""
+    def batch(self, title: str, total: float, num_videos: int) -> Iterator[None]:
+        """Show progress for the length of the block; `total` is the work to do, say in bytes."""
         self._started = time.monotonic()
         self._num_videos = num_videos
         if self.quiet or not self.console.is_terminal:
@@ -93,20 +97,20 @@ class Reporter:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.console, transient=True) as self._progress:
-            self._task = self._progress.add_task(title, total=max(total_bytes, 1), counts="")
+            self._task = self._progress.add_task(title, total=max(total, 1), counts="")
             try:
                 yield
             finally:
                 self._progress = None
 
-    def advance(self, num_videos: int, done_bytes: float, video_s: float) -> None:
-        """Note what is done since the start: whole videos, bytes of input, seconds of video."""
+    def advance(self, num_videos: int, done: float, video_s: float | None = None) -> None:
+        """Note what is done since the start: whole videos, amount of work, seconds of video."""
         if self._progress is None or self._task is None:
             return
         elapsed_s = time.monotonic() - self._started
-        rate = f" {video_s / elapsed_s:.1f}x real time" if elapsed_s > 0 else ""
+        rate = f" {video_s / elapsed_s:.1f}x real time" if video_s and elapsed_s > 0 else ""
         counts = f"{num_videos}/{self._num_videos}{rate}"
-        self._progress.update(self._task, completed=done_bytes, counts=counts)
+        self._progress.update(self._task, completed=done, counts=counts)
 
     def line(self, text: str) -> None:
         """Print a line that belongs to the normal output of a run."""

@@ -75,10 +75,9 @@ class TrainingDisplay(Observer):
         rate = (number - self._first) / max(time.monotonic() - self._begin, 1e-9)
         left = timedelta(seconds=round((self._total - number) / rate))
         parts = " ".join(f"{name} {loss:.4f}" for name, loss in losses.items() if name != "total")
-        return (
-            f"stage {stage}  {number}/{self._total}  loss {losses['total']:.4f} ({parts})  "
-            f"{rate:.2f} updates/s  ETA {left}{self._score}"
-        )
+        # What matters comes first: a narrow terminal cuts the line off.
+        pace = f"{number}/{self._total}  {rate:.2f} updates/s  ETA {left}{self._score}"
+        return f"stage {stage}  {pace}  loss {losses['total']:.4f} ({parts})"
 
 
 class TensorBoard(Observer):
