@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hrpro.errors import DataError, HrproError
+from hrpro.errors import DataError, HrproError, UsageError
 
 
 @contextmanager
@@ -36,10 +36,23 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
-        raise HrproError(f"{target}: cannot write: {error.strerror or error}") from error
+        # NumPy reports a short write as an OSError without a number.
+        reason = error.strerror or f"is the disk full? ({error})"
+        raise HrproError(f"{target}: cannot write: {reason}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(target: str | Path) -> None:
+    """Refuse a file or folder that could not be made, before hours of work are spent on it.
+
+    Raises:
+        UsageError: its folder, or the nearest one above that is there, cannot be written.
+    """
+    folder = next(parent for parent in Path(target).resolve().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{target}: cannot write into {folder}; choose another folder")
 
 
 def _umask() -> int:

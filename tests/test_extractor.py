@@ -120,7 +120,7 @@ def test_unknown_device_and_precision_are_usage_errors():
         ({"fps": "0"}, "--fps 0"),
         ({"streams": "rgb,sound"}, "--streams rgb,sound"),
         ({"streams": "rgb,rgb"}, "twice"),
-        ({"crop": 300}, "short_side"),
+        ({"crop": 300}, "^--crop 300: must not be larger"),
         ({"stride": 0}, "--stride 0"),
     ],
 )

@@ -61,3 +61,9 @@ def test_links_that_leave_the_folder_are_refused(tmp_path):
     with pytest.raises(DataError, match="outside"):
         inside(tmp_path / "in", "link/x")
     assert inside(tmp_path, "a/b.npy") == tmp_path / "a" / "b.npy"
+
+
+def test_short_write_says_that_the_disk_may_be_full(tmp_path):
+    with pytest.raises(HrproError, match="is the disk full"), atomic_path(tmp_path / "a.npy"):
+        raise OSError("6144 requested and 5088 written")
+    assert list(tmp_path.iterdir()) == []

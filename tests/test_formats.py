@@ -240,7 +240,7 @@ def test_bad_outputs_are_refused(tmp_path):
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     monkeypatch.setattr(  # root may write anywhere, so ask for the mode of the folder
-        formats.os, "access", lambda path, mode: bool(path.stat().st_mode & stat.S_IWUSR)
+        os, "access", lambda path, mode: bool(path.stat().st_mode & stat.S_IWUSR)
     )
     with pytest.raises(UsageError, match="cannot write into"):
         check_outputs([tmp_path / "r.csv"])

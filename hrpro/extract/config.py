@@ -50,7 +50,7 @@ class ExtractConfig(BaseModel):
     @classmethod
     def _fits(cls, crop: int, info) -> int:
         if crop > info.data.get("short_side", crop):
-            raise ValueError("must not be larger than short_side")
+            raise ValueError("must not be larger than the short side")
         return crop
 
     def fingerprint(

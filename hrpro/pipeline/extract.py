@@ -14,6 +14,7 @@ from hrpro.extract.config import ExtractConfig
 from hrpro.extract.extractor import Extractor
 from hrpro.extract.sources import find_videos
 from hrpro.extract.weights import available
+from hrpro.files import check_writable
 from hrpro.pipeline.batch import extract_batch
 from hrpro.pipeline.progress import Reporter, Summary
 
@@ -46,7 +47,8 @@ def make_recipe(options: Mapping[str, Any], base: ExtractConfig | None = None) -
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
         given = options.get(str(first["loc"][0]), "")
-        raise UsageError(f"{option} {given}: {first['msg']}") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{option} {given}: {reason}") from error
 
 
 def choose_streams(recipe: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
@@ -92,6 +94,8 @@ def extract_features(
     """
     reporter = reporter or Reporter(quiet=True)
     sources = find_videos(inputs)
+    target = out or default_target(inputs)
+    check_writable(target / "features")
     config = make_recipe(choose_streams(recipe or {}, reporter))
     extractor = Extractor(
         config,
@@ -100,7 +104,6 @@ def extract_features(
         batch_size=batch_size,
         progress=not reporter.quiet,
     )
-    target = out or default_target(inputs)
     return extract_batch(sources, target, extractor, reporter=reporter, **batch_options)
 
 

@@ -14,7 +14,6 @@ imported when a file of that suffix is first written or read, not before.
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from hrpro.errors import DataError, HrproError, UsageError
-from hrpro.files import atomic_path
+from hrpro.files import atomic_path, check_writable
 from hrpro.pipeline.results import (
     Detection,
     Results,
@@ -183,9 +182,7 @@ def check_outputs(
         taken.add(resolved)
         if path.is_dir():
             raise UsageError(f"{path}: is a folder; name a file in it")
-        folder = next(parent for parent in resolved.parents if parent.exists())
-        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-            raise UsageError(f"{path}: cannot write into {folder}; choose another folder")
+        check_writable(path)
 
 
 def per_video_paths(path: str | Path, video_ids: Sequence[str]) -> list[Path]:
