@@ -40,11 +40,20 @@ def main() -> None:
 
 @main.command(epilog="Example: hrpro extract videos/ -o features/ --streams rgb,flow")
 @click.argument("inputs", nargs=-1, required=True, metavar="VIDEO|FOLDER|GLOB...")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Target folder (features/).")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Target folder (features/, in a dataset its own).",
+)
 @recipe_options
 @extractor_options
 @click.option(
-    "--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Numbers in the files.",
 )
 @click.option("--overwrite", is_flag=True, help="Extract again what is there.")
 @click.option("--strict", is_flag=True, help="Fail on truncated videos instead of keeping a part.")
@@ -103,11 +112,18 @@ def features_compare(first: Path, second: Path, as_json: bool) -> None:
     "--data-root",
     type=click.Path(path_type=Path),
     default=".",
+    show_default=True,
     help="Where the folders of public data sets are.",
 )
-@click.option("--preset", help="Settings to use instead of the dataset's own.")
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Target (runs/NAME).")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option("--preset", help="Settings by name or .yaml file, not the dataset's own.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Model folder (runs/DATASET).")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting: localize.lr=1e-4.",
+)
 @click.option("--method", help="Method to train (hrpro).")
 @click.option("--stage", type=click.IntRange(1, 2), help="Train this stage alone.")
 @click.option(
@@ -119,7 +135,11 @@ def features_compare(first: Path, second: Path, as_json: bool) -> None:
 @click.option("--seed", type=click.IntRange(0), help="Same seed, same result (0).")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run; skip what is done.")
 @click.option("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if there is one.")
-@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]))
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    help="Arithmetic of the training; auto is bfloat16 where that is fast.",
+)
 @click.option("--allow-mixed", is_flag=True, help="Accept features made with other settings.")
 @click.option("--tensorboard/--no-tensorboard", default=True, help="Write scalars for it.")
 @click.option(
@@ -165,9 +185,10 @@ def train(
     "--data-root",
     type=click.Path(path_type=Path),
     default=".",
+    show_default=True,
     help="Where the folders of public data sets are.",
 )
-@click.option("--preset", help="Settings to use instead of the dataset's own.")
+@click.option("--preset", help="Settings by name or .yaml file, not the dataset's own.")
 @click.option(
     "--ground-truth", type=click.Path(path_type=Path), help="ActivityNet JSON, for a result file."
 )
@@ -176,7 +197,7 @@ def train(
 @click.option(
     "--ambiguous", type=click.Path(path_type=Path), help="Ambiguous_test.txt of THUMOS14."
 )
-@click.option("--tiou", help="Thresholds: 0.5, or 0.3,0.5,0.7, or 0.1:0.1:0.7.")
+@click.option("--tiou", help="0.5, or 0.3,0.5,0.7, or 0.1:0.1:0.7 (as the dataset has it).")
 @click.option("--per-class", is_flag=True, help="Average precision of every class, too.")
 @click.option(
     "-o",
@@ -184,7 +205,7 @@ def train(
     "outs",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Write the detections of --model.",
+    help="Write the detections of --model: .json .csv .vtt .srt.",
 )
 @click.option("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if there is one.")
 @click.option("--allow-mixed", is_flag=True, help="Accept features the model was not trained on.")
@@ -215,7 +236,13 @@ def dataset() -> None:
 
 
 @dataset.command("list", epilog="Example: hrpro dataset list --data-root data")
-@click.option("--data-root", type=click.Path(path_type=Path), default=".", help="Where to look.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=".",
+    show_default=True,
+    help="Where to look.",
+)
 @json_option
 def dataset_list(data_root: Path, as_json: bool) -> None:
     """Show the public data sets and whether they are here."""
@@ -230,8 +257,14 @@ def dataset_list(data_root: Path, as_json: bool) -> None:
 
 @dataset.command("check", epilog="Example: hrpro dataset check my_dataset")
 @click.argument("name", metavar="FOLDER|NAME")
-@click.option("--data-root", type=click.Path(path_type=Path), default=".", help="Where to look.")
-@click.option("--preset", help="Settings to use instead of the dataset's own.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=".",
+    show_default=True,
+    help="Where to look.",
+)
+@click.option("--preset", help="Settings by name or .yaml file, not the dataset's own.")
 @click.option("--allow-mixed", is_flag=True, help="Accept features made with other settings.")
 @json_option
 @click.pass_context
@@ -250,7 +283,13 @@ def dataset_check(ctx: click.Context, name: str, as_json: bool, **options: Any) 
 
 @dataset.command("fetch", epilog="Example: hrpro dataset fetch thumos --data-root data")
 @click.argument("name", metavar="NAME")
-@click.option("--data-root", type=click.Path(path_type=Path), default=".", help="Where to put it.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=".",
+    show_default=True,
+    help="Where to put it.",
+)
 @json_option
 @click.pass_context
 def dataset_fetch(ctx: click.Context, name: str, data_root: Path, as_json: bool) -> None:
@@ -299,6 +338,7 @@ def detect(
     """Find actions in videos and write them with their times.
 
     Without --model this looks for the 400 everyday actions of Kinetics; no training is needed.
+    With it, the features are made like those the model was trained on.
     """
     from hrpro.annotations import read_ground_truth
     from hrpro.pipeline.detect import detect_videos, result_lines
@@ -319,6 +359,8 @@ def detect(
     else:
         click.echo("\n".join(result_lines(results)))
     if summary.failed:
+        if not ctx.obj["quiet"]:
+            click.echo("\n".join(summary.lines()), err=True)
         ctx.exit(EXIT_FAILED)
 
 
@@ -347,8 +389,13 @@ def render(
     truth = read_ground_truth(ground_truth) if ground_truth else None
     plan = OutputPlan(render=out, plot=plot, ground_truth=truth, max_height=max_height)
     plan.check([video, result])
-    results = result_of_video(result, video).filter(classes=split_list(classes), **limits)
-    plan.write_pictures(results, make_reporter(ctx))
+    reporter = make_reporter(ctx)
+    results = result_of_video(result, video)
+    wanted = split_list(classes)
+    present = {detection.label for detection in results.videos[0].detections}
+    if absent := sorted(set(wanted or ()) - present):
+        reporter.problem(f"warning: --classes: {result} has no {', '.join(absent)} in this video")
+    plan.write_pictures(results.filter(classes=wanted, **limits), reporter)
 
 
 @main.command(epilog="Example: hrpro demo")

@@ -20,6 +20,12 @@ EXIT_USAGE = 2
 """Nothing could be done: wrong options or unusable input."""
 EXIT_INTERRUPTED = 130
 
+HOW_TO_GO_ON = {
+    "extract": "; run the same command again to go on",
+    "train": "; run the same command again with --resume to go on",
+}
+"""What Ctrl-C tells the user, for the commands that can go on where they stopped."""
+
 
 class Command(click.Command):
     """A command with the options that every command has, and errors of one line."""
@@ -40,8 +46,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            how = "" if ctx.command.name != "train" else " with --resume"
-            click.echo(f"interrupted; run the same command again{how} to go on", err=True)
+            click.echo(f"interrupted{HOW_TO_GO_ON.get(ctx.command.name, '')}", err=True)
             ctx.exit(EXIT_INTERRUPTED)
         except BrokenPipeError:
             ctx.exit(0)  # the reader of our output, head for example, has seen enough
@@ -93,9 +98,7 @@ def finish(ctx: click.Context, summary: Summary, as_json: bool) -> None:
     if as_json:
         print_json(summary.as_dict())
     elif not ctx.obj["quiet"]:
-        click.echo(summary.line())
-        for failure in summary.failed:
-            click.echo(f"  failed: {failure.path}: {failure.reason}")
+        click.echo("\n".join(summary.lines()))
     if summary.failed:
         ctx.exit(EXIT_FAILED)
 
@@ -115,7 +118,9 @@ def extractor_options(function: Callable) -> Callable:
             help="Arithmetic of the networks; auto is the fastest that keeps the features.",
         ),
         click.option(
-            "--batch-size", type=click.IntRange(1), help="Snippets per forward pass of a network."
+            "--batch-size",
+            type=click.IntRange(1),
+            help="Snippets per forward pass of a network (CPU 2, GPU 32).",
         ),
     ]
     for option in reversed(options):
@@ -126,16 +131,20 @@ def extractor_options(function: Callable) -> Callable:
 def recipe_options(function: Callable) -> Callable:
     """Options that change the features themselves."""
     options = [
-        click.option("--streams", help="rgb, flow or rgb,flow.", metavar="LIST"),
-        click.option("--flow", help="Optical flow: dis or farneback.", metavar="NAME"),
+        click.option(
+            "--streams", help="rgb, flow or rgb,flow (all whose weights are there).", metavar="LIST"
+        ),
+        click.option("--flow", help="Optical flow: dis or farneback (dis).", metavar="NAME"),
         click.option(
             "--flow-weights",
             type=click.Choice(["kinetics400", "cross-modal"]),
             help="cross-modal makes a flow stream out of the RGB weights where none can be had.",
         ),
-        click.option("--fps", help="Frames per second, as 25 or 30000/1001, or native."),
+        click.option("--fps", help="Frames per second: 25, 30000/1001, native, ... (25)."),
         click.option("--snippet", type=int, help="Frames per snippet (16)."),
-        click.option("--stride", type=int, help="Frames between the starts of snippets."),
+        click.option(
+            "--stride", type=int, help="Frames between the starts of snippets (16; detect: 8)."
+        ),
         click.option("--short-side", type=int, help="Pixels of the short side (256)."),
         click.option("--crop", type=int, help="Pixels of the centre crop (224)."),
     ]

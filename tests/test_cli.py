@@ -219,3 +219,66 @@ def test_ctrl_c_stops_soon_leaves_no_half_file_and_resumes(rgb_weights, tmp_path
     assert "skipped" in again.stdout
     assert "0 skipped" not in again.stdout
     assert len(list(out.iterdir())) == 6
+
+
+def test_ctrl_c_promises_to_go_on_only_where_that_is_so():
+    from hrpro.cli_shared import Command
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    for name, ending in (("extract", "to go on\n"), ("train", "with --resume to go on\n")):
+        result = CliRunner().invoke(Command(name, callback=interrupt), [])
+        assert result.exit_code == 130
+        assert result.stderr.endswith(ending)
+    assert CliRunner().invoke(Command("detect", callback=interrupt), []).stderr == "interrupted\n"
+
+
+def test_render_names_a_missing_video_and_classes_that_the_result_lacks(tmp_path):
+    from hrpro.pipeline.results import Detection, Results, VideoResult, write_results_json
+
+    video, result = make_video(tmp_path / "a.mp4", frames=10), tmp_path / "r.json"
+    write_results_json(
+        Results((VideoResult("a", detections=(Detection("jump", 1, 0, 0.2),)),)), result
+    )
+
+    def render(path, *options):
+        return CliRunner().invoke(main, ["render", str(path), str(result), *options])
+
+    preview = tmp_path / "p.mp4"
+    missing = render(tmp_path / "b.mp4", "-o", str(preview))
+    assert (missing.exit_code, missing.stderr) == (
+        2,
+        f"error: {tmp_path / 'b.mp4'}: no such file\n",
+    )
+    typo = render(video, "-o", str(preview), "--classes", "jump,jmp")
+    assert typo.exit_code == 0
+    assert f"warning: --classes: {result} has no jmp in this video" in " ".join(typo.stderr.split())
+
+
+def test_extract_refuses_a_folder_it_cannot_write_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    video = make_video(tmp_path / "a.mp4", frames=20)
+    result = CliRunner().invoke(
+        main, ["extract", str(video), "-o", str(tmp_path / "file"), "--streams", "rgb"]
+    )
+    assert result.exit_code == 2
+    assert "cannot write into" in result.stderr
+
+
+def test_bar_shows_the_rate_within_a_video(monkeypatch):
+    from io import StringIO
+
+    from rich.console import Console
+
+    from hrpro.pipeline.progress import Reporter
+
+    reporter = Reporter()
+    reporter.console = Console(file=StringIO(), force_terminal=True, width=100)
+    with reporter.batch("extract", 10, 1):
+        reporter.advance(0, 5, 60.0)
+        (task,) = reporter._progress.tasks
+        assert task.percentage == 50
+        assert task.fields["counts"].endswith("x real time")
+        reporter.advance(0, 6)
+        assert task.fields["counts"] == "0/1"
