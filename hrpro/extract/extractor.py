@@ -19,7 +19,7 @@ from hrpro.errors import UsageError, VideoError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import DecodeReport, FrameReader, VideoInfo
 from hrpro.extract.flow import make_flow
-from hrpro.extract.i3d import InceptionI3D, best_dtype, load_i3d
+from hrpro.extract.i3d import NUM_KINETICS_CLASSES, InceptionI3D, best_dtype, load_i3d
 from hrpro.extract.prefetch import prefetch
 from hrpro.extract.snippets import Sample, SnippetBlock, cut_snippets, with_flow
 from hrpro.extract.weights import load_weights
@@ -52,7 +52,7 @@ class VideoFeatures:
     features: np.ndarray
     """``[T, 1024 * streams]`` float32."""
     logits: np.ndarray
-    """``[T, 400]`` float32 Kinetics logits."""
+    """``[T, 400]`` float32 Kinetics logits; ``[0, 400]`` if they were not kept."""
     sidecar: Sidecar
     info: VideoInfo
     report: DecodeReport
@@ -153,6 +153,7 @@ class Extractor:
         *,
         root: str | Path | None = None,
         strict: bool = False,
+        keep_logits: bool = True,
         progress: Callable[[float, float], None] | None = None,
     ) -> VideoFeatures:
         """Features of a whole video.
@@ -161,6 +162,7 @@ class Extractor:
             path: a local video file.
             root: folder that the path in the sidecar is relative to; the video's own by default.
             strict: fail on a truncated video instead of keeping what could be decoded.
+            keep_logits: without, the logits are empty and need no memory.
             progress: called with the time that is done and the duration by the header (0 where it
                 has none), both in seconds.
 
@@ -169,7 +171,7 @@ class Extractor:
         """
         path = Path(path)
         config = self.config
-        features, logits = [], []
+        features, logits = _Rows(self.dim), _Rows(NUM_KINETICS_CLASSES)
         output = None
         reader = FrameReader(
             path, fps=config.fps, short_side=config.short_side, crop=config.crop, strict=strict
@@ -180,18 +182,19 @@ class Extractor:
                 raise VideoError(f"{path}: the frame rate is unknown; give one with --fps")
             for output in self.stream(reader):
                 features.append(output.features)
-                logits.append(output.logits)
+                if keep_logits:
+                    logits.append(output.logits)
                 if progress:
                     progress(float(output.num_frames / rate), reader.info.duration_s or 0.0)
         if output is None:
             raise VideoError(f"{path}: no frame could be decoded")
         report = reader.report
-        joined = np.concatenate(features)
+        joined = features.array()
         facts = self._facts(path, root, rate, output, report, len(joined))
         sidecar = Sidecar(
             fingerprint=self.fingerprint, video=facts, dim=self.dim, hrpro=__version__
         )
-        return VideoFeatures(joined, np.concatenate(logits), sidecar, reader.info, report)
+        return VideoFeatures(joined, logits.array(), sidecar, reader.info, report)
 
     @staticmethod
     def _facts(
@@ -217,6 +220,27 @@ class Extractor:
             truncated=report.truncated,
             padded=output.padded,
         )
+
+
+class _Rows:
+    """Rows of a float32 array that grows in place, so that hours of video are not held twice."""
+
+    def __init__(self, width: int):
+        self._rows = np.empty((64, width), np.float32)
+        self._used = 0
+
+    def append(self, block: np.ndarray) -> None:
+        needed = self._used + len(block)
+        if needed > len(self._rows):
+            capacity = max(needed, len(self._rows) * 5 // 4)
+            self._rows.resize((capacity, self._rows.shape[1]), refcheck=False)
+        self._rows[self._used : needed] = block
+        self._used = needed
+
+    def array(self) -> np.ndarray:
+        """All rows so far; nothing may be appended any more."""
+        self._rows.resize((self._used, self._rows.shape[1]), refcheck=False)
+        return self._rows
 
 
 def to_network_input(samples: Tensor, length: int, stride: int) -> Tensor:

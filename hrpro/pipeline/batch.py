@@ -109,11 +109,13 @@ def extract_batch(
             pending.append(source)
 
     def work(source: VideoSource, progress: Callable[[float, float], None]) -> float:
-        video = extractor.extract(source.path, root=source.root, strict=strict, progress=progress)
+        video = extractor.extract(
+            source.path, root=source.root, strict=strict, keep_logits=False, progress=progress
+        )
         sidecar = video.sidecar.model_copy(update={"dtype": dtype})
         if not np.isfinite(video.features).all():
             raise VideoError(f"{source.path}: the network gave NaN; try --precision float32")
-        write_features(targets[source.key], video.features.astype(dtype), sidecar)
+        write_features(targets[source.key], video.features.astype(dtype, copy=False), sidecar)
         for warning in video.report.warnings:
             summary.warnings.append(f"{source.key}: {warning}")
             reporter.line(f"warning: {source.path}: {warning}")
