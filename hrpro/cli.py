@@ -418,7 +418,7 @@ def demo(
 ) -> None:
     """Go through the whole loop on a small example: draw, extract, train, evaluate, detect.
 
-    Takes a few minutes on two CPU cores. The network weights are fetched the first time.
+    Takes one to two minutes on two CPU cores. The network weights are fetched the first time.
     """
     from hrpro.pipeline.demo import demo_lines, run_demo
 
