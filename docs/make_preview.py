@@ -1,6 +1,6 @@
 """Make docs/preview.png, the picture of the README, out of a finished `hrpro demo`.
 
-    python docs/make_preview.py hrpro-demo
+python docs/make_preview.py hrpro-demo
 """
 
 from __future__ import annotations
