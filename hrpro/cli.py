@@ -21,6 +21,7 @@ from hrpro.cli_shared import (
     print_json,
     recipe_options,
     result_options,
+    show,
     split_list,
     take_recipe,
 )
@@ -100,10 +101,7 @@ def features_compare(first: Path, second: Path, as_json: bool) -> None:
     from hrpro.pipeline.inspect import compare_features, features_compare_lines
 
     comparison = compare_features(first, second)
-    if as_json:
-        print_json(comparison)
-    else:
-        click.echo("\n".join(features_compare_lines(comparison)))
+    show(as_json, lambda: comparison, lambda: features_compare_lines(comparison))
 
 
 @main.command(epilog="Example: hrpro train --dataset thumos --data-root data --run-dir runs/a")
@@ -171,10 +169,7 @@ def train(
     named = {"method": method, "seed": seed, "precision": precision}
     overrides += tuple(f"localize.{k}={v}" for k, v in named.items() if v is not None)
     outcome = train_model(dataset, overrides=overrides, reporter=make_reporter(ctx), **options)
-    if as_json:
-        print_json(outcome.to_json())
-    else:
-        click.echo("\n".join(outcome.lines()))
+    show(as_json, lambda: outcome.to_json(), lambda: outcome.lines())
 
 
 @main.command("eval", epilog="Example: hrpro eval --model runs/a --dataset thumos --per-class")
@@ -224,10 +219,7 @@ def evaluate(
     from hrpro.pipeline.evaluate import evaluate as run
 
     evaluation = run(result, reporter=make_reporter(ctx), **options)
-    if as_json:
-        print_json(evaluation.to_json())
-    else:
-        click.echo("\n".join(evaluation.lines(per_class)))
+    show(as_json, lambda: evaluation.to_json(), lambda: evaluation.lines(per_class))
 
 
 @main.group(cls=Group)
@@ -249,10 +241,11 @@ def dataset_list(data_root: Path, as_json: bool) -> None:
     from hrpro.pipeline.datasets import known_datasets
 
     rows = known_datasets(data_root)
-    if as_json:
-        print_json([row.to_json() for row in rows])
-    else:
-        click.echo("\n".join(line for row in rows for line in row.lines()))
+    show(
+        as_json,
+        lambda: [row.to_json() for row in rows],
+        lambda: [line for row in rows for line in row.lines()],
+    )
 
 
 @dataset.command("check", epilog="Example: hrpro dataset check my_dataset")
@@ -273,10 +266,7 @@ def dataset_check(ctx: click.Context, name: str, as_json: bool, **options: Any) 
     from hrpro.pipeline.datasets import check
 
     report = check(name, **options)
-    if as_json:
-        print_json(report.to_json())
-    else:
-        click.echo("\n".join(report.lines()))
+    show(as_json, lambda: report.to_json(), lambda: report.lines())
     if not report.ok:
         ctx.exit(EXIT_FAILED)
 
@@ -297,10 +287,7 @@ def dataset_fetch(ctx: click.Context, name: str, data_root: Path, as_json: bool)
     from hrpro.pipeline.datasets import fetch
 
     outcome = fetch(name, data_root, make_reporter(ctx).line)
-    if as_json:
-        print_json(outcome.to_json())
-    else:
-        click.echo("\n".join(outcome.lines()))
+    show(as_json, lambda: outcome.to_json(), lambda: outcome.lines())
     if not outcome.complete:
         ctx.exit(EXIT_FAILED)
 
@@ -354,10 +341,7 @@ def detect(
         reporter=make_reporter(ctx),
         **options,
     )
-    if as_json:
-        print_json(to_json(results))
-    else:
-        click.echo("\n".join(result_lines(results)))
+    show(as_json, lambda: to_json(results), lambda: result_lines(results))
     if summary.failed:
         if not ctx.obj["quiet"]:
             click.echo("\n".join(summary.lines()), err=True)
@@ -425,10 +409,7 @@ def demo(
     if videos:
         options.update(num_train=videos, num_test=max(3, videos // 3))
     outcome = run_demo(out, seed=seed, reporter=make_reporter(ctx), **options)
-    if as_json:
-        print_json(outcome.as_dict())
-    else:
-        click.echo("\n".join(demo_lines(outcome)))
+    show(as_json, lambda: outcome.as_dict(), lambda: demo_lines(outcome))
 
 
 @main.command(epilog="Example: hrpro doctor")

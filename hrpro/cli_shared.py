@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,14 @@ def make_reporter(ctx: click.Context) -> Reporter:
 def print_json(value: Any) -> None:
     """Print JSON on standard output."""
     click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def show(as_json: bool, to_json: Callable[[], Any], to_lines: Callable[[], Iterable[str]]) -> None:
+    """Print a result, for a machine or for people."""
+    if as_json:
+        print_json(to_json())
+    else:
+        click.echo("\n".join(to_lines()))
 
 
 def finish(ctx: click.Context, summary: Summary, as_json: bool) -> None:
