@@ -144,6 +144,11 @@ def recipe_options(function: Callable) -> Callable:
         ),
         click.option("--flow", help="Optical flow: dis or farneback (dis).", metavar="NAME"),
         click.option(
+            "--flow-bits",
+            type=int,
+            help="8 rounds the flow to 256 steps, as the published feature sets do.",
+        ),
+        click.option(
             "--flow-weights",
             type=click.Choice(["kinetics400", "cross-modal"]),
             help="cross-modal makes a flow stream out of the RGB weights where none can be had.",
@@ -186,7 +191,8 @@ def result_options(function: Callable) -> Callable:
 
 
 RECIPE_KEYS = (
-    "streams", "flow", "flow_weights", "fps", "snippet", "stride", "short_side", "crop",
+    "streams", "flow", "flow_bits", "flow_weights",
+    "fps", "snippet", "stride", "short_side", "crop",
 )  # fmt: skip
 
 

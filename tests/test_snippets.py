@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hrpro.errors import UsageError
+from hrpro.extract.config import ExtractConfig
 from hrpro.extract.flow import make_flow, scale_flow, to_grey
 from hrpro.extract.snippets import cut_snippets, with_flow
+from hrpro.features import WeightsId
 
 
 def numbered(count: int):
@@ -82,3 +86,35 @@ def test_single_frame_has_zero_flow():
 
 def test_flow_is_clamped_to_twenty_pixels():
     assert scale_flow(np.array([-50.0, 10.0, 50.0])).tolist() == [-1, 0.5, 1]
+
+
+def test_eight_bits_round_half_to_even_and_give_back_the_steps():
+    flow_px = np.array([-50.0, -20.0, 0.0, 0.05, 20.0])
+    steps = np.array([0, 0, 128, 128, 255])  # 127.5 and 127.8
+    np.testing.assert_allclose(scale_flow(flow_px, bits=8), steps * 2 / 255 - 1, atol=1e-12)
+    once = scale_flow(np.linspace(-20, 20, 1001), bits=8)
+    assert len(np.unique(once)) == 256
+    np.testing.assert_allclose(scale_flow(once * 20, bits=8), once, atol=1e-12)
+
+
+def test_bits_reach_the_samples():
+    frames = moving_square(3)
+    exact = list(with_flow(iter(frames), make_flow("dis"), keep_rgb=False))
+    rounded = list(with_flow(iter(frames), make_flow("dis"), keep_rgb=False, bits=8))
+    for (field,), (steps,) in zip(exact, rounded, strict=True):
+        assert steps.dtype == np.float32
+        assert 0 < np.abs(steps - field).max() <= 1 / 255 + 1e-6
+
+
+def test_unknown_flow_names_the_choices():
+    with pytest.raises(UsageError, match="--flow tv1: no such algorithm; choose from dis, "):
+        make_flow("tv1")
+
+
+def test_flow_bits_are_in_the_fingerprint_and_come_back():
+    config = ExtractConfig(streams=("rgb", "flow"), flow_bits=8)
+    flow = {"algorithm": "dis", "preset": "medium"}
+    fingerprint = config.fingerprint({"flow": WeightsId(sha256="0")}, flow, "float32")
+    assert fingerprint.flow == {**flow, "bits": 8}
+    assert ExtractConfig.from_fingerprint(fingerprint) == config
+    assert fingerprint.difference(fingerprint.model_copy(update={"flow": flow}))

@@ -30,6 +30,8 @@ class ExtractConfig(BaseModel):
     """Pixels of the centre crop."""
     flow: str = "dis"
     """Optical flow algorithm, used if the streams name ``flow``."""
+    flow_bits: Literal[8] | None = None
+    """8 rounds the flow to 256 steps, as the published feature sets do; None keeps it exact."""
     flow_weights: Literal["kinetics400", "cross-modal"] = "kinetics400"
 
     @field_validator("streams")
@@ -56,7 +58,15 @@ class ExtractConfig(BaseModel):
     def fingerprint(
         self, weights: dict[str, WeightsId], flow: dict | None, precision: str
     ) -> Fingerprint:
-        """The fingerprint of features made with this recipe and these weights."""
+        """The fingerprint of features made with this recipe and these weights.
+
+        Args:
+            weights: of each stream.
+            flow: algorithm and parameters of the flow, if a stream uses it.
+            precision: arithmetic of the networks.
+        """
+        if flow and self.flow_bits:
+            flow = {**flow, "bits": self.flow_bits}
         return Fingerprint(
             streams=self.streams,
             fps=str(self.fps) if self.fps else "native",
@@ -82,5 +92,6 @@ class ExtractConfig(BaseModel):
             short_side=fingerprint.short_side,
             crop=fingerprint.crop,
             flow=flow.get("algorithm", "dis"),
+            flow_bits=flow.get("bits"),
             flow_weights="cross-modal" if "cross-modal" in flow_source else "kinetics400",
         )

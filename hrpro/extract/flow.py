@@ -7,23 +7,31 @@ the flow stream, as kinetics-i3d does: [-20, 20] pixels become [-1, 1].
 
 from __future__ import annotations
 
+import importlib
 import itertools
-from collections.abc import Callable
-from typing import Any, Protocol
+import threading
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import cv2
 import numpy as np
 
 from hrpro.errors import UsageError
 
+if TYPE_CHECKING:
+    import torch
+
 FLOW_BOUND_PX = 20.0
 """Displacements beyond this are clamped before the network sees them (kinetics-i3d)."""
 
 
 class FlowAlgorithm(Protocol):
-    """What a flow algorithm has to offer."""
+    """What a flow algorithm has to offer. Several threads may call one object at once."""
 
     name: str
+    chunk: int
+    """Pairs of frames that are best given in one call: a GPU wants many."""
+
+    def __init__(self, device: torch.device | str = "cpu", *, progress: bool = True): ...
 
     def parameters(self) -> dict[str, Any]:
         """Everything that changes the result; goes into the fingerprint."""
@@ -43,9 +51,10 @@ class Dis:
     """Dense Inverse Search (Kroeger et al., ECCV 2016) in OpenCV: the fast choice on a CPU."""
 
     name = "dis"
+    chunk = 16
 
-    def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    def __init__(self, device: torch.device | str = "cpu", *, progress: bool = True):
+        self._local = threading.local()  # a DIS object works on its own buffers
 
     def parameters(self) -> dict[str, Any]:
         """The preset; OpenCV fixes the rest."""
@@ -53,14 +62,21 @@ class Dis:
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """See `FlowAlgorithm`."""
+        if not hasattr(self._local, "dis"):
+            self._local.dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        dis = self._local.dis
         pairs = itertools.pairwise(frames)
-        return _stack([self._dis.calc(here, there, None) for here, there in pairs], frames)
+        return _stack([dis.calc(here, there, None) for here, there in pairs], frames)
 
 
 class Farneback:
     """Polynomial expansion (Farnebäck, SCIA 2003) in OpenCV, with the parameters of its manual."""
 
     name = "farneback"
+    chunk = 16
+
+    def __init__(self, device: torch.device | str = "cpu", *, progress: bool = True):
+        pass
 
     def parameters(self) -> dict[str, Any]:
         """Arguments of ``cv2.calcOpticalFlowFarneback``."""
@@ -90,19 +106,30 @@ def _stack(fields: list[np.ndarray], frames: np.ndarray) -> np.ndarray:
     return np.stack(fields).astype(np.float32, copy=False)
 
 
-ALGORITHMS: dict[str, Callable[[], FlowAlgorithm]] = {"dis": Dis, "farneback": Farneback}
-"""Flow algorithms by name; a new one is added here."""
+ALGORITHMS = {
+    "dis": "hrpro.extract.flow:Dis",
+    "farneback": "hrpro.extract.flow:Farneback",
+}
+"""Flow algorithms by name: module and class, imported only when they are asked for."""
 
 
-def make_flow(name: str) -> FlowAlgorithm:
+def make_flow(
+    name: str, *, device: torch.device | str = "cpu", progress: bool = True
+) -> FlowAlgorithm:
     """Build a flow algorithm by its name.
+
+    Args:
+        name: a key of `ALGORITHMS`.
+        device: where to compute; the algorithms of OpenCV are always on the CPU.
+        progress: show the download if the algorithm needs weights that are not there yet.
 
     Raises:
         UsageError: there is none of that name.
     """
     if name not in ALGORITHMS:
         raise UsageError(f"--flow {name}: no such algorithm; choose from {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[name]()
+    module, _, cls = ALGORITHMS[name].partition(":")
+    return getattr(importlib.import_module(module), cls)(device, progress=progress)
 
 
 def to_grey(frames: np.ndarray) -> np.ndarray:
@@ -112,6 +139,16 @@ def to_grey(frames: np.ndarray) -> np.ndarray:
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
 
 
-def scale_flow(flow_px: np.ndarray) -> np.ndarray:
-    """Clamp displacements to +-20 pixels and scale them to [-1, 1] (kinetics-i3d)."""
-    return np.clip(flow_px, -FLOW_BOUND_PX, FLOW_BOUND_PX) / FLOW_BOUND_PX
+def scale_flow(flow_px: np.ndarray, bits: Literal[8] | None = None) -> np.ndarray:
+    """Clamp displacements to +-20 pixels and scale them to [-1, 1] (kinetics-i3d).
+
+    Args:
+        flow_px: displacements in pixels.
+        bits: 8 rounds them to 256 steps first, as feature sets do whose flow was stored in JPEG
+            files. No step lies at zero: what does not move becomes 1/255.
+    """
+    scaled = np.clip(flow_px, -FLOW_BOUND_PX, FLOW_BOUND_PX) / FLOW_BOUND_PX
+    if bits is None:
+        return scaled
+    steps = 2**bits - 1
+    return np.rint((scaled + 1) * (steps / 2)) * (2 / steps) - 1

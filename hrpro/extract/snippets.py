@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from hrpro.extract.flow import FlowAlgorithm, scale_flow, to_grey
 
 Sample = tuple[np.ndarray, ...]
 """What one moment of the video gives to each stream: ``(frame,)`` or ``(frame, flow field)``."""
-
-FLOW_CHUNK = 16
-"""Frames whose flow is computed in one call."""
 
 
 class SnippetBlock(NamedTuple):
@@ -71,7 +68,11 @@ def _stack(samples: list[Sample]) -> tuple[np.ndarray, ...]:
 
 
 def with_flow(
-    frames: Iterable[np.ndarray], algorithm: FlowAlgorithm, *, keep_rgb: bool
+    frames: Iterable[np.ndarray],
+    algorithm: FlowAlgorithm,
+    *,
+    keep_rgb: bool,
+    bits: Literal[8] | None = None,
 ) -> Iterator[Sample]:
     """Add to each frame its flow to the next one; the last frame repeats the field before it.
 
@@ -80,6 +81,7 @@ def with_flow(
             in kinetics-i3d.
         algorithm: which flow.
         keep_rgb: yield ``(frame, field)`` rather than ``(field,)``.
+        bits: see `scale_flow`.
 
     Yields:
         Samples whose field is ``[H, W, 2]`` float32, clamped and scaled to [-1, 1].
@@ -87,20 +89,23 @@ def with_flow(
     chunk: list[np.ndarray] = []
     field = None
 
+    def flow_of_chunk() -> np.ndarray:
+        return scale_flow(algorithm(to_grey(np.stack(chunk))), bits)
+
     def samples(fields: np.ndarray) -> Iterator[Sample]:
         for frame, each in zip(chunk, fields, strict=False):
             yield (frame, each) if keep_rgb else (each,)
 
     for frame in frames:
         chunk.append(frame)
-        if len(chunk) > FLOW_CHUNK:
-            fields = scale_flow(algorithm(to_grey(np.stack(chunk))))
+        if len(chunk) > algorithm.chunk:
+            fields = flow_of_chunk()
             yield from samples(fields)
             field = fields[-1]
             del chunk[:-1]
     if not chunk:
         return
-    fields = scale_flow(algorithm(to_grey(np.stack(chunk))))
+    fields = flow_of_chunk()
     if len(fields):
         field = fields[-1]
     if field is None:  # a single frame does not move
