@@ -106,6 +106,67 @@ def test_any_bytes_give_a_clear_error_or_an_array(tmp_path_factory, data):
         read_features(path)
 
 
+header_values = {
+    "descr": st.sampled_from(
+        [
+            "<f4",
+            "<f8",
+            ">f4",
+            "<f2",
+            "|O",
+            "|V8",
+            "<U9999999",
+            "|S0",
+            "<M8[s]",
+            "x",
+            "",
+            "[('a','<f4')]",
+        ]
+    )
+    | st.text(max_size=6),
+    "fortran_order": st.sampled_from([True, False, 0, None, "no"]),
+    "shape": st.lists(st.integers(-3, 2**70), max_size=4).map(tuple) | st.integers() | st.none(),
+}
+
+
+@given(
+    header=st.fixed_dictionaries(header_values) | st.dictionaries(st.text(max_size=4), st.none()),
+    version=st.sampled_from([b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x09\x00"]),
+    length_error=st.sampled_from([0, 0, 0, 1, -5, 60_000]),
+    body=st.binary(max_size=64),
+)
+def test_any_npy_header_gives_a_clear_error_or_an_array(
+    tmp_path_factory, header, version, length_error, body
+):
+    text = f"{header!r}\n".encode("utf-8", "surrogatepass")
+    size = max(0, len(text) + length_error)
+    length = size.to_bytes(2 if version == b"\x01\x00" else 4, "little")
+    path = tmp_path_factory.getbasetemp() / "header.npy"
+    path.write_bytes(b"\x93NUMPY" + version + length + text + body)
+    try:
+        features = read_features(path)
+    except DataError as error:
+        assert "header.npy" in str(error)
+    else:
+        assert features.ndim == 2 and features.dtype.kind == "f" and features.nbytes <= len(body)
+
+
+@given(data=st.data())
+def test_damaged_files_give_clear_errors_only(tmp_path_factory, data):
+    """Flipped bytes and cuts, in the features and in the sidecar."""
+    folder = tmp_path_factory.mktemp("damaged")
+    path = folder / "a.npy"
+    write_features(path, np.ones((3, 4), np.float32), sidecar())
+    target = data.draw(st.sampled_from([path, sidecar_path(path)]))
+    content = bytearray(target.read_bytes())
+    for _ in range(data.draw(st.integers(0, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    target.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    for read in (read_features, read_sidecar):
+        with contextlib.suppress(DataError):
+            read(path)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
