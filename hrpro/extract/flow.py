@@ -1,8 +1,8 @@
 """Optical flow between neighbouring frames, behind one small interface.
 
-A flow algorithm turns N + 1 grey frames into N fields of displacements in pixels: channel 0 is u
-(to the right), channel 1 is v (down). `scale_flow` then clamps and scales a field to the input of
-the flow stream, as kinetics-i3d does: [-20, 20] pixels become [-1, 1].
+A flow algorithm turns N + 1 frames into N fields of displacements in pixels: channel 0 is u (to the
+right), channel 1 is v (down). `scale_flow` then clamps and scales a field to the input of the flow
+stream, as kinetics-i3d does: [-20, 20] pixels become [-1, 1].
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class FlowAlgorithm(Protocol):
     name: str
     chunk: int
     """Pairs of frames that are best given in one call: a GPU wants many."""
+    wants_rgb: bool
+    """Whether it works on colour frames rather than on grey ones."""
 
     def __init__(self, device: torch.device | str = "cpu", *, progress: bool = True): ...
 
@@ -40,7 +42,8 @@ class FlowAlgorithm(Protocol):
         """Flow of each frame to the next.
 
         Args:
-            frames: ``[N + 1, H, W]`` uint8 grey, neighbours in time.
+            frames: ``[N + 1, H, W]`` uint8 grey, neighbours in time; ``[N + 1, H, W, 3]`` RGB
+                if it `wants_rgb`.
 
         Returns:
             ``[N, H, W, 2]`` float32 displacements in pixels.
@@ -52,6 +55,7 @@ class Dis:
 
     name = "dis"
     chunk = 16
+    wants_rgb = False
 
     def __init__(self, device: torch.device | str = "cpu", *, progress: bool = True):
         self._local = threading.local()  # a DIS object works on its own buffers
@@ -74,6 +78,7 @@ class Farneback:
 
     name = "farneback"
     chunk = 16
+    wants_rgb = False
 
     def __init__(self, device: torch.device | str = "cpu", *, progress: bool = True):
         pass

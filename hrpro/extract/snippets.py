@@ -90,7 +90,8 @@ def with_flow(
     field = None
 
     def flow_of_chunk() -> np.ndarray:
-        return scale_flow(algorithm(to_grey(np.stack(chunk))), bits)
+        stacked = np.stack(chunk)
+        return scale_flow(algorithm(stacked if algorithm.wants_rgb else to_grey(stacked)), bits)
 
     def samples(fields: np.ndarray) -> Iterator[Sample]:
         for frame, each in zip(chunk, fields, strict=False):
