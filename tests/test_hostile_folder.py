@@ -1,0 +1,101 @@
+"""`hrpro extract` on a folder that mixes everything that can go wrong with good videos."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from hostile import BAD, GOOD, make_hostile_folder
+from videos import make_video, noise
+
+from hrpro.extract.sources import find_videos
+from hrpro.features import read_features, read_sidecar
+from hrpro.pipeline.batch import feature_targets
+from hrpro.pipeline.extract import extract_features
+
+SMALL = {"streams": "rgb", "short_side": 64, "crop": 64}
+
+
+def run_extract(*arguments: str | Path) -> tuple[int, dict, list[str]]:
+    """Run the real command; return exit code, JSON summary and the lines it said."""
+    options = ["--streams", "rgb", "--short-side", "64", "--crop", "64", "--json"]
+    command = [sys.executable, "-m", "hrpro", "extract", *map(str, arguments), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return done.returncode, json.loads(done.stdout), done.stderr.splitlines()
+
+
+@pytest.fixture(scope="module")
+def hostile(rgb_weights, tmp_path_factory):
+    """The folder, and what one run of the command over it said."""
+    folder = make_hostile_folder(tmp_path_factory.mktemp("hostile") / "videos")
+    out = folder.parent / "features"
+    return folder, out, run_extract(folder, "-o", out)
+
+
+def test_every_good_video_completes_and_every_bad_one_says_why(hostile):
+    folder, out, (code, summary, lines) = hostile
+    assert code == 1
+    assert sorted(summary["done"]) == sorted(GOOD)
+    reasons = {failure["path"]: failure["reason"] for failure in summary["failed"]}
+    assert sorted(reasons) == sorted(BAD)
+    for name, (_, why) in BAD.items():
+        assert why in reasons[name]
+        assert "\n" not in reasons[name]
+        assert any(name in line and why in line for line in lines), name
+    assert not any("Traceback" in line for line in lines)
+
+    targets = feature_targets(find_videos([str(folder)]), out)
+    for name, good in GOOD.items():
+        sidecar = read_sidecar(targets[name])
+        facts = sidecar.video
+        assert (name, facts.num_snippets) == (name, good.num_snippets)
+        assert (name, facts.padded, facts.truncated) == (name, good.padded, good.truncated)
+        assert read_features(targets[name]).shape == (good.num_snippets, 1024)
+        about = [warning for warning in summary["warnings"] if warning.startswith(f"{name}: ")]
+        assert bool(about) == bool(good.warning), about
+        assert any(good.warning in warning for warning in about) or not good.warning
+    written = set(out.rglob("*.npy"))
+    assert written == {targets[name] for name in GOOD}
+
+
+def test_a_rerun_touches_only_what_is_missing(hostile):
+    folder, out, _ = hostile
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*.npy")}
+    mended = folder / "bad" / "empty.mp4"
+    make_video(mended, 20)
+    code, summary, _ = run_extract(folder, "-o", out)
+    assert code == 1
+    assert summary["done"] == ["bad/empty.mp4"]
+    assert sorted(summary["skipped"]) == sorted(GOOD)
+    assert len(summary["failed"]) == len(BAD) - 1
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_five_hundred_videos_leak_neither_memory_nor_files(rgb_weights, tmp_path):
+    """Frames of one video take 3.7 MB: a few that stay alive would show."""
+    videos = tmp_path / "videos"
+    sound = make_video(videos / "sound.mp4", 16, painter=noise(320, 240), gop=16)
+    broken = videos / "broken.mp4"
+    broken.write_bytes(sound.read_bytes()[:-2000])
+    for number in range(500):
+        shutil.copyfile(broken if number % 10 == 9 else sound, videos / f"{number:03}.mp4")
+    process = psutil.Process(os.getpid())
+
+    def extract(first: int, last: int) -> tuple[int, int]:
+        names = [str(videos / f"{number:03}.mp4") for number in range(first, last)]
+        recipe = {**SMALL, "short_side": 32, "crop": 32}
+        summary = extract_features(names, out=tmp_path / "features", recipe=recipe)
+        assert len(summary.done) + len(summary.failed) == last - first
+        return process.memory_info().rss, process.num_fds()
+
+    extract(0, 100)  # warms up caches and allocators
+    memory, files = extract(100, 200)
+    later_memory, later_files = extract(200, 500)
+    assert later_files == files
+    assert later_memory - memory < 20e6
