@@ -127,7 +127,8 @@ def resolve_dataset(
     if not folder.is_dir():
         folder, named = _known_folder(str(dataset), Path(data_root))
     own, layers = dataset_layers(folder)
-    return folder, load_config(preset or own or named or "custom", overrides, layers)
+    config = load_config(preset or own or named or "custom", overrides, layers)
+    return folder, config.model_copy(update={"dataset": config.dataset.for_training()})
 
 
 def _known_folder(name: str, data_root: Path) -> tuple[Path, str]:

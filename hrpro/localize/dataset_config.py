@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hrpro.configs.loader import Layer, build_config, read_layer, read_layers
 from hrpro.localize.evaluation import THUMOS_TIOUS
 from hrpro.localize.grid import SnippetGrid
+from hrpro.videos_folder import DATASET_YAML
 
-DATASET_YAML = "dataset.yaml"
+CLASS_KEYS = tuple("123456789abcdefghqrstuvwyABCDEFGHIJKLMNOPQRSTUVWXY")
+"""Keys that can stand for a class on the label page, in the order in which classes get them; a
+capital letter is Shift and the letter. The others move about in the video."""
 
 
 class GridConfig(BaseModel):
@@ -28,6 +31,36 @@ class GridConfig(BaseModel):
     def grid(self) -> SnippetGrid:
         """Return the grid these settings describe."""
         return SnippetGrid(self.fps, self.snippet, self.stride)
+
+
+class LabelConfig(BaseModel):
+    """Settings of the label page; they change nothing in a training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reaction_s: float = Field(0.2, ge=0, le=5)
+    """Seconds from the action to the key press, subtracted while the video plays."""
+    keys: dict[str, str] = {}
+    """Class -> its key, one of `CLASS_KEYS`; other classes get the next free one."""
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _digits_are_keys(cls, keys: object) -> object:
+        if not isinstance(keys, dict):
+            return keys
+        return {name: str(key) if type(key) is int else key for name, key in keys.items()}
+
+    @field_validator("keys")
+    @classmethod
+    def _usable_keys(cls, keys: dict[str, str]) -> dict[str, str]:
+        taken: dict[str, str] = {}
+        for name, key in keys.items():
+            if key not in CLASS_KEYS:
+                raise ValueError(f"{key!r} cannot be a key; use one of {''.join(CLASS_KEYS)}")
+            if key in taken:
+                raise ValueError(f"{key!r} is the key of {taken[key]!r} and of {name!r}")
+            taken[key] = name
+        return keys
 
 
 class DatasetConfig(BaseModel):
@@ -54,6 +87,21 @@ class DatasetConfig(BaseModel):
     """Overlaps at which mAP is measured."""
     cache_gb: float = Field(4.0, ge=0)
     """Features are kept in memory if all of them fit into this; else they stay mapped files."""
+    videos: str | None = Field(None, min_length=1)
+    """Folder of the videos, if it is not ``videos/``: see `hrpro.videos_folder`."""
+    label: LabelConfig = LabelConfig()
+
+    @model_validator(mode="after")
+    def _keys_of_known_classes(self) -> DatasetConfig:
+        if self.classes is not None:
+            for name in self.label.keys:
+                if name not in self.classes:
+                    raise ValueError(f"label.keys: {name!r} is not one of the classes")
+        return self
+
+    def for_training(self) -> DatasetConfig:
+        """Return the settings without those that change nothing in a training."""
+        return self.model_copy(update={"videos": None, "label": LabelConfig()})
 
 
 def dataset_layers(folder: str | Path) -> tuple[str | None, list[Layer]]:

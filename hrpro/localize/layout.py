@@ -9,6 +9,7 @@ from pathlib import Path
 from hrpro.errors import DataError
 from hrpro.localize.dataset_config import DatasetConfig
 from hrpro.problems import Problems
+from hrpro.videos_folder import videos_folder
 
 POINT_FILES = ("point_labels/point_gaussian.csv", "points.csv", "point_labels/points.csv")
 
@@ -55,7 +56,7 @@ def find_layout(folder: str | Path, config: DatasetConfig) -> Layout:
         split_test=first(["split_test.txt"]),
         ambiguous=first([config.ambiguous] if config.ambiguous else []),
         features=folder / "features",
-        videos=folder / "videos",
+        videos=videos_folder(folder),
     )
 
 

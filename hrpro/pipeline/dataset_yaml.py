@@ -1,0 +1,131 @@
+"""Change a folder's ``dataset.yaml`` and leave everything else in it as the person wrote it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+from hrpro.errors import UsageError
+from hrpro.files import write_text
+from hrpro.localize.dataset_config import LabelConfig, read_dataset_config
+from hrpro.localize.layout import find_layout
+from hrpro.localize.points import read_points
+from hrpro.problems import Problems
+from hrpro.videos_folder import DATASET_YAML
+
+
+def add_class(folder: str | Path, name: str) -> bool:
+    """Add a class to a dataset; False if it is there already.
+
+    Raises:
+        UsageError: not a class name, or one that differs from another only in upper and lower
+            case; or ``dataset.yaml`` is wrong.
+        HrproError: the file cannot be written.
+    """
+    return bool(add_classes(folder, [name]))
+
+
+def add_classes(folder: str | Path, names: Iterable[str]) -> list[str]:
+    """Add classes to a dataset, at the end of its list; return those that are new.
+
+    Raises:
+        UsageError: as `add_class`; then none is added.
+        HrproError: the file cannot be written.
+    """
+    names = [class_name(name) for name in names]
+    with _changed(folder) as settings:
+        known = list(_classes(folder))
+        new: list[str] = []
+        for name in names:
+            spelled = next((k for k in known if k.casefold() == name.casefold()), None)
+            if spelled is None:
+                known.append(name)
+                new.append(name)
+            elif spelled != name:
+                raise UsageError(f"class {name!r}: there is {spelled!r} already; use that name")
+        if new and settings.get("classes") is None:
+            settings["classes"] = [_quoted(label) for label in known]
+        elif new:
+            settings["classes"].extend(map(_quoted, new))
+    return new
+
+
+def set_reaction(folder: str | Path, reaction_s: float) -> None:
+    """Set the seconds from an action to the key press, ``label: {reaction_s: ...}``.
+
+    Raises:
+        UsageError: the value is out of range, or ``dataset.yaml`` is wrong.
+        HrproError: the file cannot be written.
+    """
+    try:
+        LabelConfig(reaction_s=reaction_s)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise UsageError(f"reaction time {reaction_s!r}: {reason}") from error
+    with _changed(folder) as settings:
+        if settings.get("label") is None:
+            settings["label"] = CommentedMap()
+        settings["label"]["reaction_s"] = reaction_s
+
+
+def class_name(text: str) -> str:
+    """Return a class name without blanks around it.
+
+    Raises:
+        UsageError: it is empty, longer than 100 characters, or holds control characters.
+    """
+    name = text.strip()
+    if not name or len(name) > 100 or not name.isprintable():
+        raise UsageError(f"{text!r}: not a class name; write 1 to 100 letters, digits and signs")
+    return name
+
+
+def _classes(folder: str | Path) -> tuple[str, ...]:
+    """The classes of a dataset: as configured, else those of its points."""
+    config = read_dataset_config(folder)
+    if config.classes is not None:
+        return config.classes
+    points = find_layout(folder, config).points
+    rows = read_points(points, Problems()) if points else []
+    return tuple(sorted({row.label for row in rows}))
+
+
+@contextmanager
+def _changed(folder: str | Path) -> Iterator[CommentedMap]:
+    """Yield the settings of a folder; write them if they were changed."""
+    path = Path(folder) / DATASET_YAML
+    read_dataset_config(folder)  # refuses what is wrong, with its line
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    try:
+        settings = yaml.load(text)
+    except YAMLError as error:
+        raise UsageError(f"{path}: {error.problem}; put it right") from error
+    head = ""
+    if settings is None:  # nothing, or nothing but comments
+        settings, head = CommentedMap(), text
+    unchanged = _dumped(yaml, settings)
+    yield settings
+    if (changed := _dumped(yaml, settings)) != unchanged:
+        write_text(path, head + changed)
+
+
+def _dumped(yaml: YAML, settings: CommentedMap) -> str:
+    text = io.StringIO()
+    yaml.dump(settings, text)
+    return text.getvalue()
+
+
+def _quoted(name: str) -> DoubleQuotedScalarString:
+    # Without quotes, a class "yes" or "1:30" would be read as something else than text.
+    return DoubleQuotedScalarString(name)
