@@ -13,7 +13,7 @@ from videos import corners, damage_packets, make_sound, make_video, noise, numbe
 from hrpro.annotations import Action
 from hrpro.errors import HrproError, UsageError, VideoError
 from hrpro.extract.decode import FrameReader, probe
-from hrpro.pipeline import render
+from hrpro.pipeline import h264
 from hrpro.pipeline.overlay import COLOURS, Overlay, clock, ranked_classes
 from hrpro.pipeline.render import render_preview
 from hrpro.pipeline.results import Detection
@@ -271,14 +271,14 @@ def test_write_errors_name_the_preview(tmp_path, monkeypatch):
     def full(self, picture, start_s, end_s):
         raise av.error.InvalidDataError(28, "No space left on device")
 
-    monkeypatch.setattr(render.Encoder, "write", full)
-    with pytest.raises(HrproError, match=r"p\.mp4: cannot write the preview: No space left"):
+    monkeypatch.setattr(h264.Encoder, "write", full)
+    with pytest.raises(HrproError, match=r"p\.mp4: cannot write the video: No space left"):
         render_preview(video, [], tmp_path / "p.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
 
 
 def test_without_an_h264_encoder_it_says_so(tmp_path, monkeypatch, preview, caplog):
-    monkeypatch.setattr(render.av, "codecs_available", {"mpeg4"})
+    monkeypatch.setattr(h264.av, "codecs_available", {"mpeg4"})
     with caplog.at_level(logging.WARNING):
         path = preview(make_video(tmp_path / "v.mp4", 5))
     assert probe(path).codec == "mpeg4"

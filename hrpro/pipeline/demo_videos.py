@@ -21,7 +21,7 @@ from hrpro.annotations import Action, VideoAnnotation, write_ground_truth
 from hrpro.files import atomic_path, write_text
 from hrpro.pipeline.demo_figures import HEIGHT, WIDTH, draw, make_scene
 from hrpro.pipeline.demo_motions import MOTIONS, act, idle, join
-from hrpro.pipeline.render import Encoder
+from hrpro.pipeline.h264 import Encoder
 
 CLASSES = tuple(sorted(MOTIONS))
 FPS = 25

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
-from fractions import Fraction
-from itertools import chain
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import av
-import numpy as np
-from av.codec.context import Flags
-from av.container import OutputContainer
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
-
-from hrpro.errors import HrproError, UsageError
-from hrpro.extract.decode import DecodeReport, FrameReader, VideoInfo, prefetch, probe
-from hrpro.extract.probe import naming, open_video
-from hrpro.files import atomic_path
+from hrpro.errors import UsageError
+from hrpro.extract.decode import DecodeReport, probe
 from hrpro.pipeline.formats import check_outputs
+from hrpro.pipeline.h264 import Paint, duration_of, rewrite_video
 from hrpro.pipeline.overlay import Overlay, Span
 from hrpro.pipeline.results import Detection
-from hrpro.pipeline.sound import Sound
 
 PREVIEW_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
-# Seconds per tick. Nearly all camera rates, 29.97 and 59.94 among them, and milliseconds are whole
-# ticks in it, and it is as fine as MPEG-4 (at most 65535 ticks a second) allows.
-CLOCK = Fraction(1, 60_000)
 MIN_SHORT_SIDE = 160  # smaller videos are enlarged: no text could be read on them
-PREFETCH_BYTES = 128 << 20
-
-_log = logging.getLogger(__name__)
 
 
 def render_preview(
@@ -70,40 +51,19 @@ def render_preview(
     check_preview_path(out_path)
     check_outputs([], [out_path], inputs=[video_path])
     info = probe(video_path)
-    duration_s = info.duration_s or _scanned_duration(video_path, info)
-    short_side = _short_side(info.width, info.height, max_height)
-    with (
-        FrameReader(video_path, fps=None, short_side=short_side, crop=None) as reader,
-        prefetch(reader.timed(), _prefetch_depth(info, short_side)) as timed,
-    ):
-        pictures = _with_ends(timed, reader.report)
-        first = next(pictures)
-        height, width = first[2].shape[:2]
-        overlay = Overlay(
-            width,
-            height,
-            duration_s,
-            list(detections),
-            None if ground_truth is None else list(ground_truth),
-        )
-        with (
-            atomic_path(out_path) as temporary,
-            _naming_output(out_path),
-            av.open(
-                f"file:{temporary.absolute()}", "w", options=_container_options(out_path)
-            ) as output,
-        ):
-            encoder = Encoder(output, width, height, info.average_fps)
-            with closing(Sound(video_path, info.start_s, output)) as sound:
-                for start_s, end_s, picture in chain([first], pictures):
-                    overlay.draw(picture, start_s)
-                    sound.write_until(start_s)
-                    encoder.write(picture, start_s, end_s)
-                    if progress is not None:
-                        progress(end_s, max(end_s, duration_s))
-                encoder.finish()
-                sound.write_until(math.inf)
-    return reader.report
+    duration_s = duration_of(info)
+
+    def painter(width: int, height: int) -> Paint:
+        truth = None if ground_truth is None else list(ground_truth)
+        return Overlay(width, height, duration_s, list(detections), truth).draw
+
+    return rewrite_video(
+        info,
+        out_path,
+        short_side=_short_side(info.width, info.height, max_height),
+        painter=painter,
+        progress=progress and (lambda done_s: progress(done_s, max(done_s, duration_s))),
+    )
 
 
 def check_preview_path(path: str | Path) -> None:
@@ -116,116 +76,9 @@ def check_preview_path(path: str | Path) -> None:
         raise UsageError(f"{path}: a preview must be one of {', '.join(PREVIEW_SUFFIXES)}")
 
 
-class Encoder:
-    """Encodes upright RGB pictures, each with its own time, as the video stream of a file."""
-
-    def __init__(
-        self, output: OutputContainer, width: int, height: int, fps: Fraction | None
-    ) -> None:
-        """Add the stream; `fps` only guides the rate control, the times decide."""
-        self._output = output
-        self._to_yuv = VideoReformatter()
-        self._next_tick = 0
-        name = _encoder_name()
-        stream = output.add_stream(name, rate=(fps or Fraction(25)).limit_denominator(1001))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        context = stream.codec_context
-        context.time_base = CLOCK
-        # Without B-frames the pictures are stored in the order they are shown, and containers
-        # then keep the duration of every frame, that of the last one included.
-        context.options = {"bf": "0"}
-        if name == "libx264":
-            context.options |= {"preset": "veryfast", "crf": "21"}
-        else:
-            context.bit_rate = max(1_000_000, 5 * width * height)
-        context.flags |= Flags.frame_duration
-        context.color_range = ColorRange.MPEG
-        context.colorspace = Colorspace.ITU709
-        context.color_primaries = ColorPrimaries.BT709
-        context.color_trc = ColorTrc.BT709
-        self._stream = stream
-
-    def write(self, picture: np.ndarray, start_s: float, end_s: float) -> None:
-        """Encode one picture, uint8 RGB `[height, width, 3]`, shown from `start_s` to `end_s`."""
-        frame = self._to_yuv.reformat(
-            av.VideoFrame.from_ndarray(picture, format="rgb24"),
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.MPEG,
-        )
-        frame.time_base = CLOCK
-        frame.pts = max(round(start_s / CLOCK), self._next_tick)
-        frame.duration = max(1, round(end_s / CLOCK) - frame.pts)
-        self._next_tick = frame.pts + 1
-        self._output.mux(self._stream.encode(frame))
-
-    def finish(self) -> None:
-        """Write what the encoder still holds."""
-        self._output.mux(self._stream.encode(None))
-
-
-def _encoder_name() -> str:
-    for name in ("libx264", "libopenh264"):
-        if name in av.codecs_available:
-            return name
-    _log.warning(
-        "this FFmpeg has no H.264 encoder; the preview becomes MPEG-4, which browsers do not play "
-        "(remedy: python -m pip install --force-reinstall --only-binary :all: av)"
-    )
-    return "mpeg4"
-
-
-def _container_options(path: Path) -> dict[str, str]:
-    # The index goes to the front, so that a browser can start before it has the whole file.
-    return {} if path.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
-
-
-@contextmanager
-def _naming_output(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except av.FFmpegError as error:
-        reason = error.strerror or error
-        raise HrproError(f"{path}: cannot write the preview: {reason}") from error
-
-
-def _with_ends(
-    pictures: Iterator[tuple[float, np.ndarray]], report: DecodeReport
-) -> Iterator[tuple[float, float, np.ndarray]]:
-    """Yield `(start_s, end_s, picture)`: a picture is shown until the next one, the last until
-    the video ends. Pictures are cut to even sides, as yuv420p wants them."""
-    start_s, picture = next(pictures)
-    for next_start_s, next_picture in pictures:
-        yield start_s, next_start_s, _even(picture)
-        start_s, picture = next_start_s, next_picture
-    yield start_s, report.duration_s, _even(picture)
-
-
-def _even(picture: np.ndarray) -> np.ndarray:
-    height, width = (side // 2 * 2 for side in picture.shape[:2])
-    return np.ascontiguousarray(picture[:height, :width])
-
-
 def _short_side(width: int, height: int, max_height: int | None) -> int:
     """Return the short side of the preview, in pixels."""
     short_side = max(min(width, height), MIN_SHORT_SIDE)
     if max_height is None:
         return short_side
     return max(2, min(short_side, max_height * min(width, height) // height))
-
-
-def _prefetch_depth(info: VideoInfo, short_side: int) -> int:
-    num_pixels = info.width * info.height * (short_side / min(info.width, info.height)) ** 2
-    return round(min(max(PREFETCH_BYTES / (3 * num_pixels), 2), 32))
-
-
-def _scanned_duration(path: Path, info: VideoInfo) -> float:
-    """Return the duration of a video whose header has none, by reading through its packets."""
-    end_s = info.start_s
-    with naming(path), open_video(path) as (container, stream), suppress(av.FFmpegError):
-        for packet in container.demux(stream):
-            if packet.pts is not None:
-                end = packet.pts + (packet.duration or 0)
-                end_s = max(end_s, float(end * stream.time_base))
-    return end_s - info.start_s
