@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from hrpro.errors import UsageError
+from hrpro.extract.sources import find_videos
 from hrpro.localize.config import resolve_dataset
 from hrpro.localize.dataset_config import LabelConfig, read_dataset_config
 from hrpro.pipeline.dataset_yaml import add_class, add_classes, set_reaction
+from hrpro.pipeline.extract import default_target
 from hrpro.videos_folder import videos_folder
 
 
@@ -126,3 +128,14 @@ def test_videos_folder(tmp_path):
     assert videos_folder(write(tmp_path, "videos: ../there\n")) == tmp_path / "../there"
     for useless in ("videos: [1]\n", "]", "- a\n"):
         assert videos_folder(write(tmp_path, useless)) == tmp_path / "videos"
+
+
+def test_videos_of_a_dataset_are_found_wherever_they_are(tmp_path):
+    footage, folder = tmp_path / "footage", tmp_path / "own"
+    (footage / "day 1").mkdir(parents=True)
+    for name in ("day 1/a.mp4", "day 1/a.avi", "b.mp4"):
+        (footage / name).touch()
+    write(folder, "videos: ../footage\n")
+    sources = find_videos([folder])
+    assert [source.key for source in sources] == ["b.mp4", "day 1/a.avi", "day 1/a.mp4"]
+    assert default_target([str(folder)]) == folder / "features"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hrpro.errors import DataError, UsageError
+from hrpro.videos_folder import DATASET_YAML, videos_folder
 
 # What is taken from folders and patterns. A file that is named itself is opened whatever its name.
 VIDEO_SUFFIXES = (
@@ -17,9 +18,9 @@ VIDEO_SUFFIXES = (
     *(".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogm", ".ogv", ".rm", ".rmvb", ".ts"),
     *(".vob", ".webm", ".wmv", ".y4m"),
 )
-# A folder with one of these and a folder "videos" is a dataset: its videos are in there.
+# A folder with one of these and videos elsewhere than in itself is a dataset.
 _DATASET_MARKS = (
-    "dataset.yaml",
+    DATASET_YAML,
     "gt_full.json",
     "annotations.json",
     "points.csv",
@@ -82,7 +83,7 @@ def _expand(given: str) -> tuple[Path, Sequence[Path]]:
 
 
 def _in_folder(folder: Path) -> tuple[Path, Sequence[Path]]:
-    videos = folder / "videos"
+    videos = videos_folder(folder)
     if videos.is_dir() and any((folder / mark).exists() for mark in _DATASET_MARKS):
         folder = videos
     paths = list(_walk(folder))

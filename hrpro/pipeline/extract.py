@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from hrpro.errors import UsageError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.extractor import Extractor
-from hrpro.extract.sources import find_videos
+from hrpro.extract.sources import VideoSource, find_videos
 from hrpro.extract.weights import available
 from hrpro.files import check_writable
-from hrpro.pipeline.batch import extract_batch
+from hrpro.pipeline.batch import extract_batch, video_ids
 from hrpro.pipeline.progress import Reporter, Summary
+from hrpro.videos_folder import videos_folder
 
 
 def make_recipe(options: Mapping[str, Any], base: ExtractConfig | None = None) -> ExtractConfig:
@@ -73,6 +74,7 @@ def extract_features(
     inputs: Sequence[str],
     *,
     out: Path | None = None,
+    only: Collection[str] | None = None,
     recipe: dict[str, Any] | None = None,
     device: str | None = None,
     precision: str | None = None,
@@ -85,6 +87,7 @@ def extract_features(
     Args:
         inputs: video files, folders, globs or dataset folders.
         out: target folder; ``features/``, or that of the dataset folder, by default.
+        only: work on the videos of these names alone (see `video_ids`); on all by default.
         recipe: options of `make_recipe` that differ from the canonical ones.
         device: see `Extractor`; so are `precision` and `batch_size`.
         reporter: where progress goes; silent by default.
@@ -94,6 +97,8 @@ def extract_features(
     """
     reporter = reporter or Reporter(quiet=True)
     sources = find_videos(inputs)
+    if only is not None:
+        sources = _of_names(sources, only)
     target = out or default_target(inputs)
     check_writable(target / "features")
     config = make_recipe(choose_streams(recipe or {}, reporter))
@@ -107,10 +112,20 @@ def extract_features(
     return extract_batch(sources, target, extractor, reporter=reporter, **batch_options)
 
 
+def _of_names(sources: Sequence[VideoSource], names: Collection[str]) -> list[VideoSource]:
+    """Choose videos by name, together with any that differ only in their suffix.
+
+    Those must stay: a video keeps its suffix in its name because of them.
+    """
+    stems = {source.key: PurePosixPath(source.key).with_suffix("") for source in sources}
+    wanted = {stems[key] for key, name in video_ids(sources).items() if name in names}
+    return [source for source in sources if stems[source.key] in wanted]
+
+
 def default_target(inputs: Sequence[str]) -> Path:
     """``DATASET/features`` if the only input is a dataset folder, else ``features``."""
     if len(inputs) == 1:
         folder = Path(inputs[0])
-        if folder.name != "videos" and (folder / "videos").is_dir():
+        if folder.name != "videos" and videos_folder(folder).is_dir():
             return folder / "features"
     return Path("features")
