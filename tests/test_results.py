@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hrpro.errors import DataError
 from hrpro.pipeline.results import (
+    Curves,
     Detection,
     Results,
     VideoResult,
@@ -35,9 +36,18 @@ def results(draw, labels=texts):
     video_ids = draw(st.lists(labels, max_size=3, unique=True))
     found = st.lists(detections(labels), max_size=4)
     about = st.one_of(st.none(), st.floats(0, 1e6))
+    curve = st.lists(numbers, max_size=3)
+    curves = st.builds(
+        Curves, numbers, st.floats(1e-3, 1e3), st.dictionaries(texts, curve, max_size=2)
+    )
     videos = [
         VideoResult(
-            video_id, draw(st.one_of(st.none(), texts)), draw(about), draw(about), draw(found)
+            video_id,
+            draw(st.one_of(st.none(), texts)),
+            draw(about),
+            draw(about),
+            draw(found),
+            draw(st.one_of(st.none(), curves)),
         )
         for video_id in video_ids
     ]
@@ -140,8 +150,13 @@ def test_malformed_detections_are_named(tmp_path, row, message):
         ([], "not a result file"),
         ({}, "not a result file"),
         ({"results": []}, "not a result file"),
-        ({"results": {}, "videos": []}, '"videos" and "model" must be objects'),
-        ({"results": {}, "model": 1}, '"videos" and "model" must be objects'),
+        ({"results": {}, "videos": []}, "must be objects"),
+        ({"results": {}, "model": 1}, "must be objects"),
+        ({"results": {}, "curves": []}, "must be objects"),
+        ({"results": {"v": []}, "curves": {"v": {"step": 1}}}, "curves must be an object"),
+        ({"results": {}, "curves": {"v": {"step": 0, "classes": {}}}}, "must be above 0"),
+        ({"results": {"v": []}, "curves": {"v": {"classes": {}}}}, "step must be a number"),
+        ({"results": {}, "curves": {"v": {"step": 1, "classes": {"a": 3}}}}, "list of numbers"),
         ({"results": {"v": {}}}, "detections must be a list"),
         ({"results": {"v": []}, "videos": {"v": 1}}, "what is known of the video an object"),
         ({"results": {"v": []}, "videos": {"v": {"path": 1}}}, "path must be a text"),

@@ -49,11 +49,7 @@ class HrproLocalizer(nn.Module):
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> tuple[Proposals, list[Array]]:
         """Stage 1: every proposal of every video, and the attention ``[T]`` of the videos."""
-        predictions: list[SnippetPrediction] = []
-        for _, batch in in_batches(videos):
-            features = [self._here(video.features) for video in batch]
-            with self._autocast():
-                predictions += self.snippets.predict(features)
+        predictions = self._predict(videos)
         attentions = [prediction.attention.cpu().numpy() for prediction in predictions]
         proposals = generate_proposals(
             [prediction.fused.cpu().numpy() for prediction in predictions],
@@ -66,6 +62,18 @@ class HrproLocalizer(nn.Module):
         )
         in_order = np.argsort(proposals.video, kind="stable")
         return proposals[in_order], attentions
+
+    def activations(self, videos: Sequence[FeatureSequence]) -> list[Array]:
+        """Stage 1: class activations fused with the attention, ``[T, C]`` of each video."""
+        return [prediction.fused.cpu().numpy() for prediction in self._predict(videos)]
+
+    def _predict(self, videos: Sequence[FeatureSequence]) -> list[SnippetPrediction]:
+        predictions: list[SnippetPrediction] = []
+        for _, batch in in_batches(videos):
+            features = [self._here(video.features) for video in batch]
+            with self._autocast():
+                predictions += self.snippets.predict(features)
+        return predictions
 
     def refine(self, videos: Sequence[FeatureSequence], candidates: Proposals) -> Proposals:
         """Stage 2: two detections of every candidate, as it is and with refined boundaries.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hrpro.localize.config import LocalizeConfig
 from hrpro.localize.dataset import Dataset
-from hrpro.localize.proposals import Proposals
+from hrpro.localize.proposals import Array, Proposals
 from hrpro.localize.sequences import FeatureSequence
 
 
@@ -65,6 +65,9 @@ class Localizer(Protocol):
             videos: the features.
             classes: look for these, and in every video; by default for those that it predicts.
         """
+
+    def activations(self, videos: Sequence[FeatureSequence]) -> list[Array]:
+        """The class activation sequence of each video, ``[T, C]``, for people to look at."""
 
 
 class Method(Protocol):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.extractor import VideoFeatures
 from hrpro.features import Fingerprint
-from hrpro.pipeline.results import Detection
+from hrpro.pipeline.results import Curves, Detection
 
 
 class Detector(Protocol):
@@ -38,3 +38,6 @@ class Detector(Protocol):
         self, video: VideoFeatures, classes: Collection[str] | None = None
     ) -> list[Detection]:
         """All detections of one video, of `classes` only if given, in no particular order."""
+
+    def curves(self, video: VideoFeatures, labels: Collection[str]) -> Curves:
+        """The class activation sequences of some classes, as the detections were read off them."""

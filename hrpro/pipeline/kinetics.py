@@ -20,7 +20,7 @@ from hrpro.extract.extractor import VideoFeatures
 from hrpro.features import Fingerprint
 from hrpro.localize.nms import soft_nms
 from hrpro.localize.proposals import ProposalConfig, Proposals, generate_proposals, smooth
-from hrpro.pipeline.results import Detection
+from hrpro.pipeline.results import Curves, Detection
 
 
 class KineticsConfig(BaseModel):
@@ -98,6 +98,25 @@ class KineticsDetector:
             classes=classes,
         )
 
+    def curves(self, video: VideoFeatures, labels: Collection[str]) -> Curves:
+        """The smoothed probabilities of some classes, at the middles of the snippets."""
+        sidecar = video.sidecar
+        stride_s, snippet_s = sidecar.snippet_stride_s, sidecar.snippet_length_s
+        probabilities = self._probabilities(video.logits, stride_s)
+        return Curves(
+            snippet_s / 2,
+            stride_s,
+            {
+                label: probabilities[:, class_index(self.classes, label)].round(4).tolist()
+                for label in labels
+            },
+        )
+
+    def _probabilities(self, logits: np.ndarray, stride_s: float) -> np.ndarray:
+        width = max(1, round(self.config.smooth_s / stride_s)) | 1  # odd, so that nothing shifts
+        # Smoothing before the softmax: neighbours that disagree make each other less sure.
+        return _softmax(smooth(logits.astype(np.float64), width))
+
     def localize(
         self,
         logits: np.ndarray,
@@ -117,9 +136,7 @@ class KineticsDetector:
             classes: names to look for; by default those that are probable somewhere.
         """
         config = self.config
-        width = max(1, round(config.smooth_s / stride_s)) | 1  # odd, so that nothing shifts
-        # Smoothing before the softmax: neighbours that disagree make each other less sure.
-        probabilities = _softmax(smooth(logits.astype(np.float64), width))
+        probabilities = self._probabilities(logits, stride_s)
         best = np.sort(probabilities, axis=0)[::-1]
         video_score = best[: max(1, len(best) // config.video_score_share)].mean(axis=0)
         gap = max(1, round(config.close_gaps_s / stride_s))

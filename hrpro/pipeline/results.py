@@ -1,14 +1,15 @@
 """What detection gives: labelled, scored spans per video, and the result JSON that holds them.
 
 The JSON is the ActivityNet detection format, so that evaluation code made for it works unchanged,
-plus two keys: ``videos`` (where each video is, how long) and ``model`` (what made the detections).
+plus a few keys: ``videos`` (where each video is, how long), ``model`` (what made the detections),
+and on request ``curves`` (the class activation sequences behind them).
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,37 @@ class Detection:
 
 
 @dataclass(frozen=True)
+class Curves:
+    """Class activation sequences of one video: how strongly each class fires over time.
+
+    Value k of a class belongs to the time ``start_s + k * step_s``.
+
+    Raises:
+        DataError: a number is not finite, or the step is not positive.
+    """
+
+    start_s: float
+    step_s: float
+    classes: Mapping[str, Sequence[float]]
+
+    def __post_init__(self) -> None:
+        for name in ("start_s", "step_s"):
+            object.__setattr__(self, name, _finite(getattr(self, name), name.removesuffix("_s")))
+        if self.step_s <= 0:
+            raise DataError(f"the step of the curves must be above 0, not {self.step_s:g}")
+        values = {
+            label: tuple(_finite(value, "curve") for value in curve)
+            for label, curve in self.classes.items()
+        }
+        object.__setattr__(self, "classes", values)
+
+
+@dataclass(frozen=True)
 class VideoResult:
     """The detections of one video, highest score first.
 
-    `path`, `duration_s` and `fps` (frames per second) are None where a file does not tell them.
+    `path`, `duration_s` and `fps` (frames per second) are None where a file does not tell them,
+    and so are the `curves`.
     """
 
     video_id: str
@@ -54,6 +82,7 @@ class VideoResult:
     duration_s: float | None = None
     fps: float | None = None
     detections: tuple[Detection, ...] = ()
+    curves: Curves | None = None
 
     def __post_init__(self) -> None:
         ranked = sorted(self.detections, key=lambda detection: -detection.score)
@@ -138,7 +167,21 @@ def to_json(results: Results) -> dict[str, Any]:
             for video in results.videos
         },
         "model": results.model,
+        **_curves_json(results),
     }
+
+
+def _curves_json(results: Results) -> dict[str, Any]:
+    curves = {
+        video.video_id: {
+            "start": video.curves.start_s,
+            "step": video.curves.step_s,
+            "classes": {label: list(curve) for label, curve in video.curves.classes.items()},
+        }
+        for video in results.videos
+        if video.curves is not None
+    }
+    return {"curves": curves} if curves else {}
 
 
 def from_json(value: Any) -> Results:
@@ -151,14 +194,16 @@ def from_json(value: Any) -> Results:
         raise DataError('not a result file: it has no object "results"')
     about = value.get("videos", {})
     model = value.get("model", {})
-    if not isinstance(about, Mapping) or not isinstance(model, Mapping):
-        raise DataError('"videos" and "model" must be objects')
+    curves = value.get("curves", {})
+    if not all(isinstance(each, Mapping) for each in (about, model, curves)):
+        raise DataError('"videos", "model" and "curves" must be objects')
     found = value["results"]
-    video_ids = [*found, *(video_id for video_id in about if video_id not in found)]
+    video_ids = list(dict.fromkeys([*found, *about, *curves]))
     videos = []
     for video_id in video_ids:
         try:
-            videos.append(_video(video_id, found.get(video_id, []), about.get(video_id, {})))
+            video = _video(video_id, found.get(video_id, []), about.get(video_id, {}))
+            videos.append(replace(video, curves=_curves(curves.get(video_id))))
         except DataError as error:
             raise DataError(f"video {video_id!r}: {error}") from error
     return Results(tuple(videos), dict(model))
@@ -215,6 +260,16 @@ def _video(video_id: str, rows: Any, about: Any) -> VideoResult:
         None if fps is None else _finite(fps, "fps"),
         tuple(detections),
     )
+
+
+def _curves(value: Any) -> Curves | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not isinstance(value.get("classes"), Mapping):
+        raise DataError('the curves must be an object with "start", "step" and "classes"')
+    if not all(isinstance(curve, list) for curve in value["classes"].values()):
+        raise DataError("a curve must be a list of numbers")
+    return Curves(value.get("start", 0.0), value.get("step"), value["classes"])
 
 
 def _detection(row: Any) -> Detection:

@@ -18,7 +18,7 @@ from hrpro.localize.model_folder import FeaturesNeeded, TrainedModel, load_model
 from hrpro.localize.proposals import Proposals
 from hrpro.localize.sequences import FeatureSequence
 from hrpro.pipeline.kinetics import class_index
-from hrpro.pipeline.results import Detection
+from hrpro.pipeline.results import Curves, Detection
 
 STREAMS = {1024: ("rgb",), 2048: ("rgb", "flow")}
 """Streams of features of unknown origin, by their width."""
@@ -60,14 +60,33 @@ class TrainedDetector:
         self, video: VideoFeatures, classes: Collection[str] | None = None
     ) -> list[Detection]:
         """All detections of one video, of `classes` only if given."""
-        fingerprint, facts = video.sidecar.fingerprint, video.sidecar.video
-        grid = SnippetGrid(float(Fraction(facts.fps)), fingerprint.snippet, fingerprint.stride)
-        sequence = FeatureSequence(torch.from_numpy(video.features), grid)
+        sequence = to_sequence(video)
         wanted = None
         if classes is not None:
             wanted = [class_index(self.classes, name) for name in classes]
         found = self.model.localizer.localize([sequence], wanted)
-        return to_detections(found, self.classes, facts.duration_s)
+        return to_detections(found, self.classes, video.sidecar.video.duration_s)
+
+    def curves(self, video: VideoFeatures, labels: Collection[str]) -> Curves:
+        """The class activation sequences of some classes, at the middles of the snippets."""
+        sequence = to_sequence(video)
+        grid = sequence.grid
+        activations = self.model.localizer.activations([sequence])[0]
+        return Curves(
+            grid.offset_s + grid.stride_s / 2,
+            grid.stride_s,
+            {
+                label: activations[:, class_index(self.classes, label)].round(4).tolist()
+                for label in labels
+            },
+        )
+
+
+def to_sequence(video: VideoFeatures) -> FeatureSequence:
+    """The features of a video as the localizer takes them."""
+    fingerprint, facts = video.sidecar.fingerprint, video.sidecar.video
+    grid = SnippetGrid(float(Fraction(facts.fps)), fingerprint.snippet, fingerprint.stride)
+    return FeatureSequence(torch.from_numpy(video.features), grid)
 
 
 def to_detections(found: Proposals, classes: Sequence[str], duration_s: float) -> list[Detection]:
