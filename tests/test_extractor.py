@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from fractions import Fraction
 
@@ -14,7 +15,7 @@ from videos import make_video, noise, truncate
 from hrpro.devices import choose_device
 from hrpro.errors import UsageError, VideoError
 from hrpro.extract.config import ExtractConfig
-from hrpro.extract.extractor import Extractor, choose_dtype
+from hrpro.extract.extractor import Extractor, Job, choose_dtype
 from hrpro.extract.sources import find_videos
 from hrpro.features import read_features, read_sidecar
 from hrpro.pipeline.batch import extract_batch, video_ids
@@ -207,3 +208,97 @@ def test_memory_does_not_grow_with_length(extractor, tmp_path):
     grown(short)  # warm up the allocator
     frame_bytes = 64 * 64 * 3
     assert grown(long) < 2000 * frame_bytes  # all frames would be twice that
+
+
+def test_many_videos_in_common_batches_equal_one_by_one(extractor, tmp_path):
+    lengths = {"a": 20, "b": 100, "c": 5, "d": 33}
+    paths = {
+        name: make_video(tmp_path / f"{name}.mp4", frames=frames, painter=noise())
+        for name, frames in lengths.items()
+    }
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("not a video")
+    jobs = [Job(path, key=name) for name, path in paths.items()]
+    jobs.insert(1, Job(bad, key="bad"))
+    big = Extractor(SMALL, precision="float32", batch_size=4)
+    found = {job.key: result for job, result in big.extract_many(jobs, keep_logits=True)}
+    assert set(found) == {*lengths, "bad"}
+    assert isinstance(found["bad"], VideoError)
+    for name, path in paths.items():
+        alone = extractor.extract(path)
+        np.testing.assert_allclose(found[name].features, alone.features, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(found[name].logits, alone.logits, rtol=1e-3, atol=1e-3)
+        assert found[name].sidecar == alone.sidecar
+        assert found[name].report == alone.report
+
+
+def test_overlapping_snippets_of_several_videos_share_batches(rgb_weights, tmp_path):
+    paths = [make_video(tmp_path / f"{k}.mp4", frames=24, painter=noise()) for k in range(3)]
+    recipe = SMALL.model_copy(update={"stride": 4})
+    dense = Extractor(recipe, precision="float32", batch_size=8)
+    alone = Extractor(recipe, precision="float32", batch_size=1)
+    for job, video in dense.extract_many(map(Job, paths)):
+        assert video.features.shape == (3, 1024)
+        np.testing.assert_allclose(
+            video.features, alone.extract(job.path).features, rtol=1e-3, atol=1e-4
+        )
+
+
+def test_jobs_can_be_handed_out_as_results_come_back(extractor, tmp_path):
+    path = make_video(tmp_path / "a.mp4", frames=16)
+    big = Extractor(SMALL, precision="float32", batch_size=8)
+    returned = []
+
+    def jobs():
+        for number in range(3):
+            while len(returned) < number:
+                yield None
+            yield Job(path, key=str(number))
+
+    for job, video in big.extract_many(jobs()):
+        assert len(video.features) == 1
+        returned.append(job.key)
+    assert returned == ["0", "1", "2"]
+
+
+def test_progress_and_starts_are_told_per_video(extractor, tmp_path):
+    jobs = [Job(make_video(tmp_path / f"{k}.mp4", frames=50), key=str(k)) for k in range(2)]
+    begun, steps = [], {"0": [], "1": []}
+    results = extractor.extract_many(
+        jobs,
+        started=lambda job: begun.append(job.key),
+        progress=lambda job, done_s, duration_s: steps[job.key].append((done_s, duration_s)),
+    )
+    assert len(list(results)) == 2
+    assert begun == ["0", "1"]
+    for told in steps.values():
+        assert told == sorted(told)
+        assert told[-1] == (pytest.approx(2.0), pytest.approx(2.0))
+
+
+def test_leaving_many_videos_early_closes_their_files(extractor, tmp_path):
+    path = make_video(tmp_path / "a.mp4", frames=400)
+    process = psutil.Process(os.getpid())
+    results = extractor.extract_many([Job(path)] * 5)
+    next(results)
+    results.close()
+    assert str(path) not in [file.path for file in process.open_files()]
+    assert all(thread.name != "prefetch" for thread in threading.enumerate())
+
+
+def test_a_video_whose_decoder_breaks_costs_that_video(extractor, tmp_path, monkeypatch):
+    path = make_video(tmp_path / "a.mp4", frames=40)
+    blocks = extractor._blocks
+
+    def broken(reader):
+        yield from list(blocks(reader))[:1]
+        if reader.info.path.name == "b.mp4":
+            raise MemoryError("no room")
+
+    other = make_video(tmp_path / "b.mp4", frames=40)
+    monkeypatch.setattr(extractor, "_blocks", broken)
+    found = {
+        job.path.name: result for job, result in extractor.extract_many(map(Job, (other, path)))
+    }
+    assert isinstance(found["b.mp4"], MemoryError)
+    assert len(found["a.mp4"].features) == 2

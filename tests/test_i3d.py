@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hrpro.errors import WeightsError
-from hrpro.extract.extractor import to_network_input
 from hrpro.extract.i3d import (
     InceptionI3D,
     MaxPoolSame,
@@ -19,6 +18,7 @@ from hrpro.extract.i3d import (
     load_i3d,
     same_padding,
 )
+from hrpro.extract.networks import to_network_input
 
 
 @pytest.fixture(scope="module")

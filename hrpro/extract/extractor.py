@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from hrpro import __version__
 from hrpro.devices import choose_device
-from hrpro.errors import UsageError, VideoError
+from hrpro.errors import UsageError
+from hrpro.extract.batching import run_batches
 from hrpro.extract.config import ExtractConfig
-from hrpro.extract.decode import DecodeReport, FrameReader, VideoInfo
-from hrpro.extract.flow import make_flow
-from hrpro.extract.i3d import NUM_KINETICS_CLASSES, InceptionI3D, best_dtype, load_i3d
-from hrpro.extract.prefetch import prefetch
+from hrpro.extract.decode import FrameReader
+from hrpro.extract.flow import FlowAlgorithm, make_flow
+from hrpro.extract.gathering import Job, Video, VideoFeatures
+from hrpro.extract.i3d import (
+    FEATURE_DIM,
+    NUM_KINETICS_CLASSES,
+    InceptionI3D,
+    best_dtype,
+    load_i3d,
+)
+from hrpro.extract.networks import Networks
+from hrpro.extract.prefetch import Produced, prefetch, prefetch_each
 from hrpro.extract.snippets import Sample, SnippetBlock, cut_snippets, with_flow
 from hrpro.extract.weights import load_weights
-from hrpro.features import Sidecar, VideoFacts, WeightsId
+from hrpro.features import WeightsId
+
+__all__ = ["Extractor", "Job", "SnippetOutput", "VideoFeatures", "choose_dtype", "decode_threads"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 # Snippets per forward pass. On a CPU larger batches fall out of the cache.
 _BATCH_SIZE = {"cpu": 2, "cuda": 32}
+
+# New frames in one block on its way from a decoder to the networks: few, so that little memory
+# waits, and enough that neighbouring blocks repeat little where snippets overlap.
+_BLOCK_FRAMES = 64
 
 
 class SnippetOutput(NamedTuple):
@@ -45,21 +57,8 @@ class SnippetOutput(NamedTuple):
     padded: bool
 
 
-@dataclass(frozen=True)
-class VideoFeatures:
-    """Everything the networks say about one video."""
-
-    features: np.ndarray
-    """``[T, 1024 * streams]`` float32."""
-    logits: np.ndarray
-    """``[T, 400]`` float32 Kinetics logits; ``[0, 400]`` if they were not kept."""
-    sidecar: Sidecar
-    info: VideoInfo
-    report: DecodeReport
-
-
 class Extractor:
-    """Holds the networks of a recipe and turns videos into features, one after the other.
+    """Holds the networks of a recipe and turns videos into features.
 
     Args:
         config: the recipe.
@@ -67,6 +66,8 @@ class Extractor:
         precision: ``float32``, ``bfloat16`` or ``float16``; by default the fastest that keeps the
             features.
         batch_size: snippets per forward pass.
+        compile: compile the networks with ``torch.compile``, which takes a minute or so at the
+            start; where it does not work, they run as they are.
         progress: show the download if the weights must be fetched first.
 
     Raises:
@@ -81,13 +82,16 @@ class Extractor:
         device: str | None = None,
         precision: str | None = None,
         batch_size: int | None = None,
+        compile: bool = False,
         progress: bool = True,
     ):
         self.config = config or ExtractConfig()
         self.device = choose_device(device)
         self.dtype = choose_dtype(precision, self.device)
-        self.batch_size = batch_size or _BATCH_SIZE.get(self.device.type, 8)
-        self.flow = make_flow(self.config.flow) if "flow" in self.config.streams else None
+        self.decode_threads = decode_threads(self.device)
+        self.flow: FlowAlgorithm | None = None
+        if "flow" in self.config.streams:
+            self.flow = make_flow(self.config.flow, device=self.device, progress=progress)
         self.networks: dict[str, InceptionI3D] = {}
         weights_ids = {}
         for stream in self.config.streams:
@@ -97,55 +101,42 @@ class Extractor:
             )
             weights_ids[stream] = WeightsId(sha256=weights.sha256, source=weights.source)
         flow = {"algorithm": self.flow.name, **self.flow.parameters()} if self.flow else None
+        self._runner = Networks(
+            self.networks,
+            device=self.device,
+            dtype=self.dtype,
+            length=self.config.snippet,
+            stride=self.config.stride,
+            batch_size=batch_size or _BATCH_SIZE.get(self.device.type, 8),
+            compile=compile,
+        )
         precision_name = str(self.dtype).removeprefix("torch.")
         self.fingerprint = self.config.fingerprint(weights_ids, flow, precision_name)
 
     @property
     def dim(self) -> int:
         """Width of the feature vector over all streams."""
-        return 1024 * len(self.config.streams)
+        return FEATURE_DIM * len(self.config.streams)
+
+    @property
+    def batch_size(self) -> int:
+        """Snippets per forward pass; smaller than at first after the device ran out of memory."""
+        return self._runner.batch_size
 
     def stream(self, reader: FrameReader) -> Iterator[SnippetOutput]:
-        """Features block by block, in constant memory, while the decoder works ahead.
+        """Features piece by piece, in constant memory, while the decoder works ahead.
 
         The last item tells the number of frames and may hold no snippet.
         """
-        config = self.config
         with closing(prefetch(self._blocks(reader), depth=2)) as blocks:
-            for block in blocks:
-                outputs = [
-                    self._run(name, block, array, config.snippet, config.stride)
-                    for name, array in zip(config.streams, block.arrays, strict=False)
-                ]
-                features = [features for features, _ in outputs] or [np.zeros((0, self.dim))]
-                logits = [logits for _, logits in outputs] or [np.zeros((0, 400))]
+            for part, features, logits in run_batches(((None, b) for b in blocks), self._runner):
                 yield SnippetOutput(
-                    block.first,
-                    np.concatenate(features, axis=1).astype(np.float32),
-                    np.mean(logits, axis=0).astype(np.float32),
-                    block.num_frames,
-                    block.padded,
+                    part.first,
+                    features.reshape(len(part), self.dim),
+                    logits.reshape(len(part), NUM_KINETICS_CLASSES),
+                    part.block.num_frames,
+                    part.block.padded,
                 )
-
-    def _blocks(self, reader: FrameReader) -> Iterator[SnippetBlock]:
-        """Decode, add flow, cut: the part that runs in the background thread."""
-        config = self.config
-        samples: Iterator[Sample]
-        if self.flow:
-            samples = with_flow(reader, self.flow, keep_rgb="rgb" in config.streams)
-        else:
-            samples = ((frame,) for frame in reader)
-        yield from cut_snippets(samples, config.snippet, config.stride, self.batch_size)
-
-    @torch.inference_mode()
-    def _run(
-        self, name: str, block: SnippetBlock, array: np.ndarray, length: int, stride: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        samples = torch.from_numpy(array).to(self.device, non_blocking=True).float()
-        if name == "rgb":
-            samples = samples.mul_(2 / 255).sub_(1)
-        output = self.networks[name](to_network_input(samples.to(self.dtype), length, stride))
-        return output.features.cpu().numpy(), output.logits.cpu().numpy()
 
     def extract(
         self,
@@ -169,93 +160,91 @@ class Extractor:
         Raises:
             VideoError: the file is not a video that can be used; one line with the reason.
         """
-        path = Path(path)
-        config = self.config
-        features, logits = _Rows(self.dim), _Rows(NUM_KINETICS_CLASSES)
-        output = None
-        reader = FrameReader(
-            path, fps=config.fps, short_side=config.short_side, crop=config.crop, strict=strict
-        )
-        with reader:
-            rate = config.fps or reader.info.average_fps
-            if rate is None:
-                raise VideoError(f"{path}: the frame rate is unknown; give one with --fps")
-            for output in self.stream(reader):
-                features.append(output.features)
-                if keep_logits:
-                    logits.append(output.logits)
+        job = Job(Path(path), Path(root) if root is not None else None, strict)
+        report = (lambda _, done_s, duration_s: progress(done_s, duration_s)) if progress else None
+        [(_, result)] = self.extract_many([job], keep_logits=keep_logits, progress=report)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def extract_many(
+        self,
+        jobs: Iterable[Job | None],
+        *,
+        keep_logits: bool = False,
+        progress: Callable[[Job, float, float], None] | None = None,
+        started: Callable[[Job], None] | None = None,
+    ) -> Iterator[tuple[Job, VideoFeatures | Exception]]:
+        """Features of many videos, several of them under way at once, in constant memory.
+
+        Decoding runs ahead in threads; batches hold the snippets of several videos. An error of
+        one video is its result, and the others go on. Close the iterator to stop early.
+
+        Args:
+            jobs: taken one by one as decoding gets on. It must not block; None says that there is
+                no job at hand right now: then what was decoded is finished, and `jobs` is asked
+                again soon. So jobs may be handed out as results come back.
+            keep_logits: without, the logits are empty and need no memory.
+            progress: called with a job, the time that is done and the duration by the header (0
+                where it has none), both in seconds.
+            started: called with a job before its file is opened, in the thread that decodes it.
+
+        Yields:
+            A job and its features, or its error (`VideoError` where the file cannot be used), as
+            soon as it is complete; not in the order of the jobs.
+
+        Raises:
+            HrproError: the device has no memory even for a single snippet.
+        """
+
+        def video_of(job: Job) -> Video:
+            return Video(
+                job,
+                self.config,
+                dim=self.dim,
+                num_classes=NUM_KINETICS_CLASSES,
+                keep_logits=keep_logits,
+            )
+
+        videos = (None if job is None else video_of(job) for job in jobs)
+
+        def decode(video: Video) -> Iterator[SnippetBlock]:
+            if started:
+                started(video.job)
+            with video.open() as reader:
+                yield from self._blocks(reader)
+
+        with closing(
+            prefetch_each(videos, decode, threads=self.decode_threads, depth=2)
+        ) as produced:
+            for part, features, logits in run_batches(map(_tagged, produced), self._runner):
+                video = part.owner
+                if part.block is None:
+                    yield video.job, video.result(self.fingerprint)
+                    continue
+                done_s = video.add(part.block, features, logits)
                 if progress:
-                    progress(float(output.num_frames / rate), reader.info.duration_s or 0.0)
-        if output is None:
-            raise VideoError(f"{path}: no frame could be decoded")
-        report = reader.report
-        joined = features.array()
-        facts = self._facts(path, root, rate, output, report, len(joined))
-        sidecar = Sidecar(
-            fingerprint=self.fingerprint, video=facts, dim=self.dim, hrpro=__version__
-        )
-        return VideoFeatures(joined, logits.array(), sidecar, reader.info, report)
+                    progress(video.job, done_s, video.duration_s)
 
-    @staticmethod
-    def _facts(
-        path: Path,
-        root: str | Path | None,
-        rate: Fraction,
-        output: SnippetOutput,
-        report: DecodeReport,
-        num_snippets: int,
-    ) -> VideoFacts:
-        stat = path.stat()
-        inside = root is not None and path.resolve().is_relative_to(Path(root).resolve())
-        shown = path.resolve().relative_to(Path(root).resolve()) if inside else Path(path.name)
-        return VideoFacts(
-            path=shown.as_posix(),
-            size_bytes=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
-            duration_s=round(report.duration_s, 6),
-            fps=str(rate),
-            num_frames=output.num_frames,
-            num_snippets=num_snippets,
-            corrupt_packets=report.corrupt_packets,
-            truncated=report.truncated,
-            padded=output.padded,
-        )
+    def _blocks(self, reader: FrameReader) -> Iterator[SnippetBlock]:
+        """Decode, add flow, cut: the part that runs in background threads."""
+        config = self.config
+        samples: Iterator[Sample]
+        if self.flow:
+            keep_rgb = "rgb" in config.streams
+            samples = with_flow(reader, self.flow, keep_rgb=keep_rgb, bits=config.flow_bits)
+        else:
+            samples = ((frame,) for frame in reader)
+        per_block = max(1, min(self._runner.batch_size, _BLOCK_FRAMES // config.stride))
+        yield from cut_snippets(samples, config.snippet, config.stride, per_block)
 
 
-class _Rows:
-    """Rows of a float32 array that grows in place, so that hours of video are not held twice."""
-
-    def __init__(self, width: int):
-        self._rows = np.empty((64, width), np.float32)
-        self._used = 0
-
-    def append(self, block: np.ndarray) -> None:
-        needed = self._used + len(block)
-        if needed > len(self._rows):
-            capacity = max(needed, len(self._rows) * 5 // 4)
-            self._rows.resize((capacity, self._rows.shape[1]), refcheck=False)
-        self._rows[self._used : needed] = block
-        self._used = needed
-
-    def array(self) -> np.ndarray:
-        """All rows so far; nothing may be appended any more."""
-        self._rows.resize((self._used, self._rows.shape[1]), refcheck=False)
-        return self._rows
-
-
-def to_network_input(samples: Tensor, length: int, stride: int) -> Tensor:
-    """Cut a run of samples into a batch of snippets.
-
-    Args:
-        samples: ``[(B - 1) * stride + length, H, W, C]``.
-        length: frames per snippet.
-        stride: frames from the start of one snippet to the next.
-
-    Returns:
-        ``[B, C, length, H, W]``, channels-last in memory; no copy where snippets do not overlap.
-    """
-    snippets = samples.unfold(0, length, stride)  # [B, H, W, C, length]
-    return snippets.permute(0, 3, 4, 1, 2).contiguous(memory_format=torch.channels_last_3d)
+def _tagged(produced: Produced | None) -> tuple[Video, SnippetBlock | None] | None:
+    if produced is None:
+        return None
+    if produced.item is None:
+        produced.job.error = produced.error
+    return produced.job, produced.item
 
 
 def choose_dtype(precision: str | None, device: torch.device) -> torch.dtype:
@@ -269,3 +258,14 @@ def choose_dtype(precision: str | None, device: torch.device) -> torch.dtype:
     if precision not in PRECISIONS:
         raise UsageError(f"--precision {precision}: choose one of auto, {', '.join(PRECISIONS)}")
     return PRECISIONS[precision]
+
+
+def decode_threads(device: torch.device) -> int:
+    """How many videos to decode at once so that the networks on `device` do not wait.
+
+    A GPU is fed by a few threads; on a CPU the networks need the cores themselves.
+    """
+    if device.type != "cuda":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(4, (cores or 1) // max(1, torch.cuda.device_count())))

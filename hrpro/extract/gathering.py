@@ -1,0 +1,162 @@
+"""One video on its way through the extractor: what to do, its rows so far, and the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hrpro import __version__
+from hrpro.errors import HrproError, VideoError
+from hrpro.extract.config import ExtractConfig
+from hrpro.extract.decode import DecodeReport, FrameReader, VideoInfo
+from hrpro.extract.snippets import SnippetBlock
+from hrpro.features import Fingerprint, Sidecar, VideoFacts
+
+
+class Job(NamedTuple):
+    """A video whose features are wanted."""
+
+    path: Path
+    root: Path | None = None
+    """Folder that the path in the sidecar is relative to; the video's own by default."""
+    strict: bool = False
+    """Fail on a truncated video instead of keeping what could be decoded."""
+    key: str = ""
+    """The caller's name for it."""
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """Everything the networks say about one video."""
+
+    features: np.ndarray
+    """``[T, dim]`` float32, 1024 per stream of I3D."""
+    logits: np.ndarray
+    """``[T, 400]`` float32 Kinetics logits; ``[0, 400]`` if they were not kept."""
+    sidecar: Sidecar
+    info: VideoInfo
+    report: DecodeReport
+
+
+class Video:
+    """A job under way. One thread decodes it while another adds the rows that are done.
+
+    Args:
+        job: which video.
+        config: the recipe.
+        dim: width of the features.
+        num_classes: width of the logits.
+        keep_logits: without, they are dropped.
+    """
+
+    def __init__(
+        self, job: Job, config: ExtractConfig, *, dim: int, num_classes: int, keep_logits: bool
+    ):
+        self.job = job
+        self.error: Exception | None = None
+        """What ended the decoding early."""
+        self._config = config
+        self._features = _GrowingArray(dim)
+        self._logits = _GrowingArray(num_classes)
+        self._keep_logits = keep_logits
+        self._reader: FrameReader | None = None
+        self._rate = Fraction(0)
+        self._last: SnippetBlock | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[FrameReader]:
+        """The frames of the video.
+
+        Raises:
+            VideoError: the file is not a video that can be used; one line with the reason.
+        """
+        config, path = self._config, self.job.path
+        with FrameReader(
+            path,
+            fps=config.fps,
+            short_side=config.short_side,
+            crop=config.crop,
+            strict=self.job.strict,
+        ) as reader:
+            rate = config.fps or reader.info.average_fps
+            if rate is None:
+                raise VideoError(f"{path}: the frame rate is unknown; give one with --fps")
+            self._reader, self._rate = reader, rate
+            yield reader
+
+    @property
+    def duration_s(self) -> float:
+        """Duration by the header, 0 where it has none."""
+        assert self._reader is not None
+        return self._reader.info.duration_s or 0.0
+
+    def add(self, block: SnippetBlock, features: np.ndarray, logits: np.ndarray) -> float:
+        """Append rows of a block; return the seconds of video that are done."""
+        self._last = block
+        if len(features):
+            self._features.append(features)
+            if self._keep_logits:
+                self._logits.append(logits)
+        return float(block.num_frames / self._rate)
+
+    def result(self, fingerprint: Fingerprint) -> VideoFeatures | Exception:
+        """The features, or what is wrong with the video; to be called once, at the end."""
+        if self.error is not None:
+            return self.error
+        if self._last is None or self._reader is None:
+            return VideoError(f"{self.job.path}: no frame could be decoded")
+        features = self._features.array()
+        try:
+            facts = self._facts(self._last, self._reader.report, len(features))
+        except (OSError, HrproError) as error:  # gone in the meantime
+            return error
+        sidecar = Sidecar(
+            fingerprint=fingerprint, video=facts, dim=features.shape[1], hrpro=__version__
+        )
+        reader = self._reader
+        return VideoFeatures(features, self._logits.array(), sidecar, reader.info, reader.report)
+
+    def _facts(self, last: SnippetBlock, report: DecodeReport, num_snippets: int) -> VideoFacts:
+        path, root = self.job.path, self.job.root
+        stat = path.stat()
+        inside = root is not None and path.resolve().is_relative_to(root.resolve())
+        shown = path.resolve().relative_to(root.resolve()) if inside else Path(path.name)
+        return VideoFacts(
+            path=shown.as_posix(),
+            size_bytes=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+            duration_s=round(report.duration_s, 6),
+            fps=str(self._rate),
+            num_frames=last.num_frames,
+            num_snippets=num_snippets,
+            corrupt_packets=report.corrupt_packets,
+            truncated=report.truncated,
+            padded=last.padded,
+        )
+
+
+class _GrowingArray:
+    """Rows of float32 that grow in place, so that hours of video are not held twice."""
+
+    def __init__(self, width: int):
+        self._rows = np.empty((64, width), np.float32)
+        self._used = 0
+
+    def append(self, block: np.ndarray) -> None:
+        needed = self._used + len(block)
+        if needed > len(self._rows):
+            capacity = max(needed, len(self._rows) * 5 // 4)
+            self._rows.resize((capacity, self._rows.shape[1]), refcheck=False)
+        self._rows[self._used : needed] = block
+        self._used = needed
+
+    def array(self) -> np.ndarray:
+        """All rows so far; nothing may be appended any more."""
+        self._rows.resize((self._used, self._rows.shape[1]), refcheck=False)
+        return self._rows

@@ -1,0 +1,186 @@
+"""The networks of all streams on one device: upload, cut into snippets, run, bring rows back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hrpro.errors import HrproError
+from hrpro.extract.batching import Part
+from hrpro.extract.i3d import I3DOutput
+
+_log = logging.getLogger(__name__)
+
+
+class Arriving(NamedTuple):
+    """Features and logits on their way from the device."""
+
+    features: Tensor
+    logits: Tensor
+    arrived: torch.cuda.Event | None
+
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        """Wait for them: ``[B, dim]`` and ``[B, classes]``, float32."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.features.numpy(), self.logits.numpy()
+
+
+class Networks:
+    """Runs batches of snippets through the network of each stream.
+
+    On a GPU every batch has the same shape (the last snippet is repeated), as CUDA graphs need it;
+    it is copied from pinned memory, and while one batch runs the next is prepared.
+
+    Args:
+        networks: stream -> network, in the order of the features.
+        device: where they are.
+        dtype: what they compute in.
+        length: frames per snippet.
+        stride: frames from the start of one snippet to the start of the next.
+        batch_size: snippets per forward pass; `shrink` halves it.
+        compile: compile the networks with ``torch.compile``; where that fails they run as they
+            are, with a warning in the log.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, nn.Module],
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        length: int,
+        stride: int,
+        batch_size: int,
+        compile: bool = False,
+    ):
+        self.device, self.dtype = device, dtype
+        self.length, self.stride = length, stride
+        self.batch_size = batch_size
+        self._shrunk = False
+        self.ahead = 1 if device.type == "cuda" else 0
+        self._networks: dict[str, Callable[[Tensor], I3DOutput]] = dict(networks)
+        if compile:
+            self._networks = {name: Compiled(each, device) for name, each in networks.items()}
+
+    @torch.inference_mode()
+    def launch(self, parts: Sequence[Part]) -> Arriving:
+        """Start a batch; see `hrpro.extract.batching.Runner`."""
+        parts = [part for part in parts if len(part)]
+        if not parts:
+            return Arriving(torch.empty(0, 0), torch.empty(0, 0), None)
+        runs = zip(*(part.runs(self.length, self.stride) for part in parts), strict=True)
+        outputs = [
+            network(self._input(name, each))
+            for (name, network), each in zip(self._networks.items(), runs, strict=True)
+        ]
+        count = sum(map(len, parts))
+        features = torch.cat([output.features for output in outputs], dim=1)[:count]
+        logits = torch.stack([output.logits for output in outputs]).mean(dim=0)[:count]
+        if self._shrunk:
+            self._shrunk = False
+            _log.warning(
+                "%s: out of memory; going on with batches of %d snippets (--batch-size)",
+                self.device,
+                self.batch_size,
+            )
+        return self._download(features.float(), logits.float())
+
+    def shrink(self) -> None:
+        """Halve the batch size, after a batch did not fit on the device.
+
+        Raises:
+            HrproError: it is 1 already.
+        """
+        if self.batch_size == 1:
+            raise HrproError(
+                f"{self.device}: out of memory even with --batch-size 1; "
+                "end what else runs there, or use --device cpu"
+            )
+        self.batch_size //= 2
+        self._shrunk = True
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _input(self, name: str, runs: Sequence[np.ndarray]) -> Tensor:
+        """Samples of several runs to ``[B, C, length, H, W]``, as the network wants them."""
+        samples = self._upload(runs).float()
+        if name == "rgb":
+            samples = samples.mul_(2 / 255).sub_(1)
+        lengths = [len(run) for run in runs]
+        pieces = [
+            to_network_input(run, self.length, self.stride)
+            for run in samples.to(self.dtype).split(lengths)
+        ]
+        missing = self.batch_size - sum(map(len, pieces))
+        if self.device.type == "cuda" and missing:
+            pieces.append(pieces[-1][-1:].expand(missing, -1, -1, -1, -1))
+        if len(pieces) == 1:
+            return pieces[0]
+        return torch.cat(pieces).contiguous(memory_format=torch.channels_last_3d)
+
+    def _upload(self, runs: Sequence[np.ndarray]) -> Tensor:
+        if self.device.type != "cuda":
+            joined = runs[0] if len(runs) == 1 else np.concatenate(runs)
+            return torch.from_numpy(joined).to(self.device)
+        shape = (sum(map(len, runs)), *runs[0].shape[1:])
+        dtype = torch.from_numpy(runs[0][:0]).dtype
+        pinned = torch.empty(shape, dtype=dtype, pin_memory=True)
+        np.concatenate(runs, out=pinned.numpy())
+        return pinned.to(self.device, non_blocking=True)  # torch keeps the memory until then
+
+    def _download(self, features: Tensor, logits: Tensor) -> Arriving:
+        if self.device.type != "cuda":
+            return Arriving(features.cpu(), logits.cpu(), None)
+        pinned = [torch.empty(each.shape, pin_memory=True) for each in (features, logits)]
+        for host, there in zip(pinned, (features, logits), strict=True):
+            host.copy_(there, non_blocking=True)
+        arrived = torch.cuda.current_stream(self.device).record_event()
+        return Arriving(*pinned, arrived)
+
+
+class Compiled:
+    """A network in the hands of ``torch.compile``, and as it was where that does not work."""
+
+    def __init__(self, network: nn.Module, device: torch.device):
+        # CUDA graphs take the launches of some hundred small kernels off the CPU.
+        mode = "reduce-overhead" if device.type == "cuda" else "default"
+        self._plain = network
+        self._network: Callable[[Tensor], I3DOutput] = torch.compile(network, mode=mode)
+        self._proven = False
+
+    def __call__(self, x: Tensor) -> I3DOutput:
+        """Run the network; the first call compiles."""
+        try:
+            output = self._network(x)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            if self._proven:
+                raise
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            _log.warning("--compile: not possible here, going on without (%s)", reason)
+            output = self._plain(x)
+            self._network = self._plain
+        self._proven = True
+        return output
+
+
+def to_network_input(samples: Tensor, length: int, stride: int) -> Tensor:
+    """Cut a run of samples into a batch of snippets.
+
+    Args:
+        samples: ``[(B - 1) * stride + length, H, W, C]``.
+        length: frames per snippet.
+        stride: frames from the start of one snippet to the next.
+
+    Returns:
+        ``[B, C, length, H, W]``, channels-last in memory; no copy where snippets do not overlap.
+    """
+    snippets = samples.unfold(0, length, stride)  # [B, H, W, C, length]
+    return snippets.permute(0, 3, 4, 1, 2).contiguous(memory_format=torch.channels_last_3d)
