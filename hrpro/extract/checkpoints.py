@@ -1,6 +1,6 @@
-"""Read the published I3D weight files and rename their contents to the names of `InceptionI3D`.
+"""Read published weight files, and rename those of I3D to the names of `InceptionI3D`.
 
-Four layouts are understood, told apart by what is in the file and never by its name:
+The layouts are told apart by what is in the file and never by its name. For I3D:
 
 ======================  ===================================================================
 ``hrpro``               our own safetensors
@@ -9,6 +9,9 @@ Four layouts are understood, told apart by what is in the file and never by its 
 ``kinetics-i3d-torch``  ``mixed_3b.branch_1.0.conv3d.weight``: hassony2/kinetics_i3d_pytorch and
                         v-iashin/video_features
 ======================  ===================================================================
+
+The files of pytorchvideo's networks (``{"model_state": ...}``) and of torchvision's RAFT already
+have the names of the networks that are built from them.
 """
 
 from __future__ import annotations
@@ -17,9 +20,8 @@ import pickle
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -28,56 +30,76 @@ import torch
 from torch import Tensor
 
 from hrpro.errors import WeightsError
-from hrpro.extract.i3d import NUM_KINETICS_CLASSES, STREAM_CHANNELS, InceptionI3D
-
-Stream = Literal["rgb", "flow"]
+from hrpro.extract.i3d import STREAM_CHANNELS
+from hrpro.extract.zoo import NETWORKS, RAFT, Stream, expected_shapes
 
 _FIRST_CONV = "Conv3d_1a_7x7.conv.weight"
 _TORCH_LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MAGIC = b"\x80"
 _MAX_NESTING = 8
+# Keys under which training scripts put the weights, beside other things.
+_WRAPPERS = ("state_dict", "model_state")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An I3D weight file, converted and checked."""
+    """A weight file, converted and checked."""
 
     state_dict: dict[str, Tensor]
-    """Float32 tensors by the names of `InceptionI3D`, complete and of the right shapes."""
-    stream: Stream
+    """Float32 tensors by the names of the network, complete and of the right shapes."""
+    network: str
+    """One of `NETWORKS`."""
+    stream: Stream | None
+    """What the network looks at; None for RAFT."""
     layout: str
-    """Which of the four layouts the file has."""
+    """Which layout the file has."""
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read an I3D weight file of any known layout; nothing in it is ever executed.
+def read_checkpoint(path: str | Path, network: str | None = None) -> Checkpoint:
+    """Read a weight file of any known layout; nothing in it is ever executed.
+
+    Args:
+        path: the file.
+        network: one of `NETWORKS`, where it is known. Without, the file tells, unless several
+            networks have weights of the same names and shapes.
 
     Raises:
-        WeightsError: the file is missing, damaged, unsafe, of an unknown layout, or not a
-            Kinetics-400 I3D; names the first entry that is missing or wrong.
+        WeightsError: the file is missing, damaged, unsafe, of an unknown layout, or not of
+            `network` with 400 classes; names the first entry that is missing or wrong.
     """
     path = Path(path)
     entries = _read_entries(path)
+    network = network or _network_of(path, entries)
+    stream: Stream | None = None if network in RAFT else "rgb"
+    layout = _AS_BUILT
+    if network == "i3d":
+        layout, stream = _i3d_layout(path, entries)
+    state_dict = _convert(path, entries, layout, network, stream)
+    return Checkpoint(state_dict, network, stream, layout.name)
+
+
+def _network_of(path: Path, entries: Mapping[str, Tensor]) -> str:
+    """The network whose names and shapes the entries have."""
+    if any(layout.rename(_FIRST_CONV) in entries for layout in LAYOUTS):
+        return "i3d"
+    shapes = {name: tuple(tensor.shape) for name, tensor in entries.items()}
+    others = [(name, None if name in RAFT else "rgb") for name in NETWORKS if name != "i3d"]
+    fitting = [name for name, stream in others if shapes == expected_shapes(stream, name)]
+    if not fitting:
+        raise WeightsError(f"{path}: not a weight file of {', '.join(NETWORKS)}")
+    if len(fitting) > 1:
+        raise WeightsError(f"{path}: fits {', '.join(fitting)}; say which it is with --network")
+    return fitting[0]
+
+
+def _i3d_layout(path: Path, entries: Mapping[str, Tensor]) -> tuple[_Layout, Stream]:
     for layout in LAYOUTS:
         first_conv = entries.get(layout.rename(_FIRST_CONV))
         if first_conv is not None:
-            stream = _stream_of(path, layout.our_form(first_conv))
-            return Checkpoint(_convert(path, entries, layout, stream), stream, layout.name)
+            return layout, _stream_of(path, layout.our_form(first_conv))
     known = ", ".join(layout.name for layout in LAYOUTS)
     raise WeightsError(f"{path}: not an I3D weight file (layouts understood: {known})")
-
-
-@cache
-def expected_shapes(stream: Stream, num_classes: int = NUM_KINETICS_CLASSES) -> dict[str, tuple]:
-    """Name and shape of every weight of the I3D of `stream`, in the order of the network."""
-    with torch.device("meta"):  # shapes only, no memory
-        network = InceptionI3D(STREAM_CHANNELS[stream], num_classes)
-    return {
-        name: tuple(tensor.shape)
-        for name, tensor in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
 
 
 def cross_modal(rgb: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -168,22 +190,28 @@ LAYOUTS = (
     _Layout("pytorch-i3d", _pytorch_i3d_name),
     _Layout("kinetics-i3d-torch", _kinetics_i3d_torch_name),
 )
+_AS_BUILT = _Layout("pytorch", lambda name: name)
 
 
 def _convert(
-    path: Path, entries: Mapping[str, Tensor], layout: _Layout, stream: Stream
+    path: Path,
+    entries: Mapping[str, Tensor],
+    layout: _Layout,
+    network: str,
+    stream: Stream | None,
 ) -> dict[str, Tensor]:
     """Rename, reorder and check every weight of the network."""
+    shown = "I3D" if network == "i3d" else network
     unused = dict(entries)
     state_dict = {}
-    for name, shape in expected_shapes(stream).items():
+    for name, shape in expected_shapes(stream, network).items():
         theirs = layout.rename(name)
         if theirs in unused:
             tensor = layout.our_form(unused.pop(theirs))
         elif layout.tensorflow_form and name.endswith("bn.weight"):
             tensor = torch.ones(shape)  # the TensorFlow release trained without a scale
         else:
-            raise WeightsError(f"{path}: not complete I3D weights: {theirs} is missing")
+            raise WeightsError(f"{path}: not complete {shown} weights: {theirs} is missing")
         # The shape is checked before anything is copied: a hostile file can name a huge one.
         if tuple(tensor.shape) != shape:
             found = list(tensor.shape)
@@ -195,7 +223,8 @@ def _convert(
             torch.float32, copy=True, memory_format=torch.contiguous_format
         )
     if unused:
-        raise WeightsError(f"{path}: not the I3D network: {next(iter(unused))} is not part of it")
+        extra = next(iter(unused))
+        raise WeightsError(f"{path}: not the {shown} network: {extra} is not part of it")
     return state_dict
 
 
@@ -234,8 +263,9 @@ def _read_entries(path: Path) -> dict[str, Tensor]:
         # The readers meet hostile or truncated bytes here and fail in every way there is.
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise WeightsError(f"{path}: damaged or unsafe weight file: {reason}") from error
-    if isinstance(tree, Mapping) and isinstance(tree.get("state_dict"), Mapping):
-        tree = tree["state_dict"]
+    if isinstance(tree, Mapping):
+        wrapped = (tree.get(key) for key in _WRAPPERS)
+        tree = next((inner for inner in wrapped if isinstance(inner, Mapping)), tree)
     return {
         name.removeprefix("module."): tensor  # the prefix that DataParallel adds
         for name, tensor in _flatten(path, tree)

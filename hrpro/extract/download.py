@@ -1,4 +1,4 @@
-"""Download a file of a known checksum: resumable, checked before use, one process at a time."""
+"""Download a file: resumable, checked before use, one process at a time."""
 
 from __future__ import annotations
 
@@ -45,13 +45,21 @@ class UnreachableError(WeightsError):
 class Digest:
     """What pins the content of a file."""
 
-    kind: Literal["sha256", "git-blob"]
-    """``git-blob`` is the id that git gives the file: SHA-1 of ``blob <size>\\0`` and content."""
+    kind: Literal["sha256", "sha256-prefix", "git-blob"]
+    """``git-blob`` is the id that git gives the file: SHA-1 of ``blob <size>\\0`` and content.
+    ``sha256-prefix`` is the beginning of the sha256: enough against damage, not against forgery."""
     hex: str
 
     def matches(self, path: Path) -> bool:
         """Whether the file has exactly this content."""
-        return file_digest(path, self.kind) == self
+        kind = "git-blob" if self.kind == "git-blob" else "sha256"
+        return self.covers(file_digest(path, kind))
+
+    def covers(self, digest: Digest) -> bool:
+        """Whether `digest`, computed from a file, is the one expected."""
+        if self.kind == "sha256-prefix":
+            return digest.kind == "sha256" and digest.hex.startswith(self.hex)
+        return digest == self
 
 
 def file_digest(path: Path, kind: Literal["sha256", "git-blob"] = "sha256") -> Digest:
@@ -89,7 +97,12 @@ def exclusive(target: Path) -> Iterator[None]:
 
 
 def download(
-    url: str, target: Path, digest: Digest, *, progress: bool = True, backoff_s: float = 1.0
+    url: str,
+    target: Path,
+    digest: Digest | None,
+    *,
+    progress: bool = True,
+    backoff_s: float = 1.0,
 ) -> Path:
     """Download `url` to `target`, going on where an earlier try stopped.
 
@@ -100,7 +113,8 @@ def download(
     Args:
         url: http or https address.
         target: where the file goes; a file already there with the right content is kept.
-        digest: the content expected.
+        digest: the content expected; None where nobody knows, and then what an earlier call left
+            is not continued, since nothing could tell whether the parts fit.
         progress: show a progress bar on standard error if that is a terminal.
         backoff_s: wait before the second attempt; doubles with every further one.
 
@@ -109,15 +123,17 @@ def download(
         WeightsError: the content is not the expected one, or the disk cannot take it.
     """
     with exclusive(target):
-        if target.is_file() and digest.matches(target):
+        if digest and target.is_file() and digest.matches(target):
             return target
         part = target.with_name(f"{target.name}.part")
         try:
+            if digest is None:
+                part.unlink(missing_ok=True)
             resumed = _fill(part, url, progress, backoff_s)
-            if resumed and not digest.matches(part):
+            if digest and resumed and not digest.matches(part):
                 part.unlink()
                 _fill(part, url, progress, backoff_s)
-            if not digest.matches(part):
+            if digest and not digest.matches(part):
                 part.unlink()
                 raise WeightsError(
                     f"{url}: not the expected file ({digest.kind} {digest.hex[:12]}...); "

