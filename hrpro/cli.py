@@ -104,6 +104,46 @@ def features_compare(first: Path, second: Path, as_json: bool) -> None:
     show(as_json, lambda: comparison, lambda: features_compare_lines(comparison))
 
 
+@main.command(
+    epilog="Example: hrpro init tennis --videos footage/ --classes serve,forehand,backhand"
+)
+@click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
+@click.option(
+    "--videos",
+    type=click.Path(path_type=Path),
+    help="Folder of the videos; they stay where they are.",
+)
+@click.option(
+    "--classes",
+    "--add-classes",
+    "classes",
+    multiple=True,
+    metavar="A,B,...",
+    help="Actions to learn; more can be added at any time.",
+)
+@click.option(
+    "--test-share",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of the videos to keep for testing (0.25).",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the split.")
+@click.option(
+    "--resplit", is_flag=True, help="Deal all videos anew, by the classes of their points."
+)
+@json_option
+def init(folder: Path, classes: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Make a dataset folder for videos of your own: settings, splits, an empty points file.
+
+    Run it again to take in new videos or to add classes; nothing of yours is overwritten.
+    """
+    from hrpro.pipeline.init import init as init_dataset
+    from hrpro.pipeline.init import split_classes
+
+    names = [name for text in classes for name in split_classes(text)]
+    outcome = init_dataset(folder, classes=names, **options)
+    show(as_json, lambda: outcome.to_json(), lambda: outcome.lines())
+
+
 @main.command(epilog="Example: hrpro train --dataset thumos --data-root data --run-dir runs/a")
 @click.option("--dataset", required=True, help="A dataset folder, or thumos, gtea, beoid, ...")
 @click.option(
@@ -410,6 +450,31 @@ def demo(
         options.update(num_train=videos, num_test=max(3, videos // 3))
     outcome = run_demo(out, seed=seed, reporter=make_reporter(ctx), **options)
     show(as_json, lambda: outcome.as_dict(), lambda: demo_lines(outcome))
+
+
+@main.command(epilog="Example: hrpro label my_dataset")
+@click.argument("dataset", type=click.Path(path_type=Path), metavar="DATASET")
+@click.option(
+    "--model", type=click.Path(path_type=Path), help="Model folder: offer what it finds, too."
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of this machine (a free one).")
+@click.option(
+    "--reaction-time",
+    "reaction_s",
+    type=click.FloatRange(0, 5),
+    metavar="S",
+    help="Seconds from an action to your key press (as in dataset.yaml, else 0.2).",
+)
+@click.option("--no-browser", is_flag=True, help="Print the address only.")
+def label(dataset: Path, no_browser: bool, **options: Any) -> None:
+    """Mark actions on a local web page: play, press the key of the class, done.
+
+    Every key press is on disk at once (points.csv), so Ctrl-C or closing the page loses nothing.
+    Without --model, suggestions that an earlier one has made are offered again.
+    """
+    from hrpro.pipeline.label.serve import label as serve
+
+    serve(dataset, browser=not no_browser, announce=click.echo, **options)
 
 
 @main.command(epilog="Example: hrpro doctor")

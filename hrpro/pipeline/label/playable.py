@@ -1,0 +1,114 @@
+"""What a video is, and whether browsers play the file as it is, at the times that we count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+from pydantic import BaseModel, ConfigDict
+
+from hrpro.errors import VideoError
+from hrpro.extract.decode import VideoInfo, probe
+from hrpro.extract.probe import naming, open_video
+from hrpro.pipeline.h264 import duration_of
+
+MP4_SUFFIXES = {".mp4", ".m4v", ".mov"}
+_VIDEO_CODECS = {"mp4": {"h264"}, "webm": {"vp8", "vp9", "av1"}}
+_AUDIO_CODECS = {"mp4": {"aac", "mp3"}, "webm": {"opus", "vorbis"}}
+# Full range is marked in the stream, and browsers heed that.
+_PIXEL_FORMATS = {"yuv420p", "yuvj420p"}
+# Players start their clock with the earliest stream. Encoders let sound begin a few samples early.
+_LATE_PICTURE_S, _EARLY_SOUND_S = 0.0005, 0.05
+_MANY_PACKETS = 64
+
+
+class MediaFacts(BaseModel):
+    """What is known of a video file; kept on disk, since it takes a moment to find out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size_bytes: int
+    mtime_ns: int
+    duration_s: float | None = None
+    fps: float | None = None
+    width: int | None = None
+    height: int | None = None
+    obstacle: str | None = None
+    """Why browsers need a copy; None if they play the file itself."""
+    error: str | None = None
+    """Why the video cannot be used at all, in one line."""
+
+    def fits(self, path: Path) -> bool:
+        """Whether the file is still the one that was looked at."""
+        return stamp(path) == (self.size_bytes, self.mtime_ns)
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Return size in bytes and time of the last change; zeros for a file that is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def look_at(path: Path) -> MediaFacts:
+    """Open a video and find out how browsers get to see it; errors become part of the answer."""
+    size_bytes, mtime_ns = stamp(path)
+    try:
+        info = probe(path)
+        duration_s = duration_of(info)
+        obstacle = _obstacle(path, info)
+    except VideoError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        return MediaFacts(size_bytes=size_bytes, mtime_ns=mtime_ns, error=reason)
+    return MediaFacts(
+        size_bytes=size_bytes,
+        mtime_ns=mtime_ns,
+        duration_s=round(duration_s, 6),
+        fps=float(info.average_fps) if info.average_fps else None,
+        width=info.width,
+        height=info.height,
+        obstacle=obstacle,
+    )
+
+
+def _obstacle(path: Path, info: VideoInfo) -> str | None:
+    """Return what keeps browsers from playing a file as we see it, or None."""
+    suffix = path.suffix.lower()
+    kind = "mp4" if suffix in MP4_SUFFIXES else suffix.removeprefix(".")
+    with naming(path), open_video(path) as (container, stream):
+        demuxer = container.format.name
+        if kind not in _VIDEO_CODECS or kind not in demuxer:
+            return f"browsers do not open {demuxer} files"
+        if info.codec not in _VIDEO_CODECS[kind]:
+            return f"browsers do not decode {info.codec} everywhere"
+        if info.pixel_format not in _PIXEL_FORMATS:
+            return f"browsers do not decode {info.pixel_format} everywhere"
+        if len(container.streams.video) > 1:
+            return "it has several pictures"
+        for audio in container.streams.audio:
+            codec = audio.codec_context and audio.codec_context.codec.canonical_name
+            if codec not in _AUDIO_CODECS[kind]:
+                return f"browsers do not decode {codec or 'unknown'} sound everywhere"
+        # Browsers flip nothing, and square pixels are not all of theirs.
+        if info.mirrored:
+            return "it is stored mirrored"
+        begin_s = (container.start_time or 0) / av.time_base
+        if abs(info.start_s) > _LATE_PICTURE_S or begin_s < -_EARLY_SOUND_S:
+            return "its clock does not start at 0 with the first picture"
+        if _hides_frames(container, stream):
+            return "its first frames are to be hidden (edit list)"
+    return None
+
+
+def _hides_frames(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> bool:
+    """Whether frames at the begin are decoded but not shown; players do not agree on those."""
+    for index, packet in enumerate(container.demux(stream)):
+        if packet.is_discard:
+            return True
+        if index == _MANY_PACKETS or (packet.is_keyframe and index):
+            return False
+    return False

@@ -1,0 +1,85 @@
+"""``points.csv``: written from the labels after every action, read where a person changed it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from hrpro.errors import DataError
+from hrpro.files import atomic_path
+from hrpro.localize.points import PointLabel, read_points
+from hrpro.pipeline.label.state import POINT, Labels, Point, Values
+
+COLUMNS = ("video_id", "class", "time")
+DECIMALS = 6
+"""Of a time in seconds: far finer than any frame, and short in a file that people read."""
+
+FrameRate = Callable[[str], float | None]
+"""Video id -> frames per second, or None."""
+
+
+def points_text(labels: Labels) -> str:
+    """Return the CSV file that holds these points."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for video_id, _, point in labels.points():
+        writer.writerow([video_id, point.label, repr(round(point.time_s, DECIMALS))])
+    return text.getvalue()
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a text file atomically, so that not even a power cut leaves it empty.
+
+    Raises:
+        HrproError: it cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def difference(path: Path, labels: Labels, number: int, frame_rate: FrameRate) -> dict[str, Values]:
+    """Return what turns the points of `labels` into those of a file, by video.
+
+    Points that are in both stay the same points; a line more or less is a point more or less.
+
+    Args:
+        path: the CSV file, in seconds or in frames.
+        labels: the points so far.
+        number: of the journal entry that this becomes; new points are named after it.
+        frame_rate: for a file in frames.
+
+    Raises:
+        DataError: the file is wrong, or counts frames of a video without a frame rate.
+    """
+    wanted = Counter(_place(path, row, frame_rate) for row in read_points(path))
+    changes: dict[str, Values] = {}
+    for video_id, point_id, point in labels.points():
+        place = (video_id, point.label, round(point.time_s, DECIMALS))
+        if wanted[place]:
+            wanted[place] -= 1
+        else:
+            changes.setdefault(video_id, {})[POINT + point_id] = None
+    for index, (video_id, label, time_s) in enumerate(wanted.elements()):
+        point = Point(label=label, time_s=time_s, source="file")
+        changes.setdefault(video_id, {})[f"{POINT}p{number}-{index}"] = point
+    return changes
+
+
+def _place(path: Path, row: PointLabel, frame_rate: FrameRate) -> tuple[str, str, float]:
+    time_s = row.time_s
+    if time_s is None:
+        fps = frame_rate(row.video_id)
+        if fps is None or row.frame is None:
+            raise DataError(
+                f"{path}:{row.line}: counts frames, but the frame rate of {row.video_id!r} is not "
+                "known; write 'fps: 25' or what it is into dataset.yaml"
+            )
+        time_s = row.frame / fps
+    return row.video_id, row.label, round(time_s, DECIMALS)

@@ -1,0 +1,84 @@
+"""``hrpro label``: serve the label page on this machine until Ctrl-C."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import webbrowser
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import uvicorn
+
+from hrpro.errors import UsageError
+from hrpro.pipeline.label.app import create_app
+from hrpro.pipeline.label.project import Project
+
+HOST = "127.0.0.1"
+
+
+def label(
+    folder: str | Path,
+    *,
+    model: str | Path | None = None,
+    port: int | None = None,
+    reaction_s: float | None = None,
+    browser: bool = True,
+    announce: Callable[[str], None] = print,
+) -> None:
+    """Serve the label page of a dataset; return at Ctrl-C. Nothing can be lost by that.
+
+    Args:
+        folder: the dataset.
+        model: model folder whose detections are offered as suggestions; None takes those that
+            were made last, if there are any.
+        port: None takes a free one.
+        reaction_s: seconds from an action to the key press, instead of the dataset's own.
+        browser: open the page in the default browser.
+        announce: called with the address of the page.
+
+    Raises:
+        UsageError: the port is taken, or the dataset cannot be labelled; see `Project`.
+        DataError: a file of the dataset is damaged.
+    """
+    if model is not None:
+        from hrpro.pipeline.suggest import suggest
+
+        suggest(folder, model)
+    with _listen(port) as listener, closing(Project(folder, reaction_s)) as project:
+        token = secrets.token_urlsafe(24)
+        port = listener.getsockname()[1]
+        url = f"http://{HOST}:{port}/?token={token}"
+        project.announce(url)
+        project.media.start()
+        announce(url)
+        if browser:
+            webbrowser.open(url)
+        config = uvicorn.Config(
+            create_app(project, token, port),
+            access_log=False,
+            lifespan="off",
+            log_level="critical",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        except KeyboardInterrupt:  # uvicorn passes Ctrl-C on once it has stopped
+            return
+
+
+def _listen(port: int | None) -> socket.socket:
+    """Return a socket of this machine only; what comes before the server runs waits in it."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port or 0))
+        listener.listen(128)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise UsageError(
+            f"port {port}: cannot be used ({error}); choose another --port, or none"
+        ) from error
+    return listener

@@ -1,0 +1,186 @@
+"""What has been labelled so far, and how it came about: values, and a history to undo.
+
+A journal entry says which values it sets. Everything here follows from the entries in their order,
+so that a server that starts again is in the state in which the last one was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat
+
+Source = Literal["click", "accepted", "file"]
+POINT, DETECTION, DONE = "point:", "detection:", "done"
+"""Names of values: ``point:ID``, ``detection:ID``, and ``done`` for the video as a whole."""
+
+
+class Point(BaseModel):
+    """A point label: this action happens here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: str
+    time_s: FiniteFloat
+    source: Source = "click"
+    """How it came: a key, a detection that was accepted, or a line somebody wrote in the file."""
+
+
+class Review(BaseModel):
+    """What a person said of a detection. A detection without one is open."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: Literal["accepted", "rejected"]
+    label: str
+    score: FiniteFloat
+    start_s: FiniteFloat
+    end_s: FiniteFloat
+    point: str | None = None
+    """The point that it added."""
+
+
+Value: TypeAlias = Point | Review | bool
+Values: TypeAlias = dict[str, Value | None]
+"""Name of a value -> what it becomes; None removes it."""
+
+
+class Entry(BaseModel):
+    """One line of the journal."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: int
+    """Counted from 1."""
+    at: str
+    """When, in UTC."""
+    client: str
+    """Which window of which browser."""
+    action: dict[str, object]
+    """What was asked for."""
+    of: int | None = None
+    """For ``undo`` and ``redo``: the entry that is taken back or done again."""
+    videos: dict[str, Values] = {}
+    """What it sets, by video."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An entry that can be undone: each value before and after it."""
+
+    number: int
+    before: Values
+    after: Values
+
+
+@dataclass
+class History:
+    """What one window did in one video, oldest first."""
+
+    done: list[Edit] = field(default_factory=list)
+    undone: list[Edit] = field(default_factory=list)
+
+
+class VideoLabels:
+    """The labels of one video."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Value] = {}
+        self._histories: dict[str, History] = {}
+
+    @property
+    def points(self) -> dict[str, Point]:
+        """The points by their ids, in order of time."""
+        found = [
+            (name.removeprefix(POINT), value)
+            for name, value in self._values.items()
+            if isinstance(value, Point)
+        ]
+        return dict(sorted(found, key=lambda item: (item[1].time_s, item[1].label, item[0])))
+
+    @property
+    def reviews(self) -> dict[str, Review]:
+        """What was said of detections, by their ids."""
+        return {
+            name.removeprefix(DETECTION): value
+            for name, value in self._values.items()
+            if isinstance(value, Review)
+        }
+
+    @property
+    def done(self) -> bool:
+        """Whether the video was marked as done."""
+        return self._values.get(DONE) is True
+
+    def get(self, name: str) -> Value | None:
+        """One value by its name."""
+        return self._values.get(name)
+
+    def to_undo(self, client: str) -> Edit | None:
+        """The last thing the window did and nothing has changed since, neither it nor another.
+
+        So an undo never takes back what somebody else did.
+        """
+        return next(self._fitting(client, "done", "after"), None)
+
+    def to_redo(self, client: str) -> Edit | None:
+        """What the window undid last, if what it changed is still as it was before."""
+        return next(self._fitting(client, "undone", "before"), None)
+
+    def _fitting(self, client: str, stack: str, side: str) -> Iterator[Edit]:
+        edits: list[Edit] = getattr(self._histories.get(client, History()), stack)
+        for edit in reversed(edits):
+            if all(self.get(name) == value for name, value in getattr(edit, side).items()):
+                yield edit
+
+    def apply(self, entry: Entry, values: Mapping[str, Value | None]) -> None:
+        """Set what an entry sets in this video and note it in the history of its window."""
+        before = {name: self.get(name) for name in values}
+        for name, value in values.items():
+            if value is None:
+                self._values.pop(name, None)
+            else:
+                self._values[name] = value
+        kind = entry.action.get("type")
+        if kind == "import":
+            return
+        history = self._histories.setdefault(entry.client, History())
+        if kind == "undo":
+            _move(history.done, history.undone, entry.of)
+        elif kind == "redo":
+            _move(history.undone, history.done, entry.of)
+        else:
+            history.done.append(Edit(entry.number, before, dict(values)))
+            history.undone.clear()
+
+
+def _move(source: list[Edit], target: list[Edit], number: int | None) -> None:
+    index = next(i for i, edit in enumerate(source) if edit.number == number)
+    target.append(source.pop(index))
+
+
+class Labels:
+    """The labels of all videos, out of journal entries."""
+
+    def __init__(self) -> None:
+        self.videos: dict[str, VideoLabels] = {}
+        self.number = 0
+        """Number of the last entry."""
+
+    def apply(self, entry: Entry) -> None:
+        """Go on by one entry."""
+        for video_id, values in entry.videos.items():
+            self.video(video_id).apply(entry, values)
+        self.number = entry.number
+
+    def video(self, video_id: str) -> VideoLabels:
+        """The labels of one video; empty ones for a video that was not labelled yet."""
+        return self.videos.setdefault(video_id, VideoLabels())
+
+    def points(self) -> Iterator[tuple[str, str, Point]]:
+        """Yield video id, point id and point: videos by name, their points by time."""
+        for video_id in sorted(self.videos):
+            for point_id, point in self.videos[video_id].points.items():
+                yield video_id, point_id, point
