@@ -130,6 +130,11 @@ def extractor_options(function: Callable) -> Callable:
             type=click.IntRange(1),
             help="Snippets per forward pass of a network (CPU 2, GPU 32).",
         ),
+        click.option(
+            "--compile",
+            is_flag=True,
+            help="Compile the networks first (torch.compile): a slower start, then faster.",
+        ),
     ]
     for option in reversed(options):
         function = option(function)

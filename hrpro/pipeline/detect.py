@@ -51,6 +51,7 @@ def detect_videos(
     device: str | None = None,
     precision: str | None = None,
     batch_size: int | None = None,
+    compile: bool = False,
     strict: bool = False,
     allow_mixed: bool = False,
     reporter: Reporter | None = None,
@@ -67,7 +68,7 @@ def detect_videos(
         classes: names to look for; all by default.
         min_score: report nothing that scores lower; 0 reports everything, as mAP wants it.
         top_k: report at most this many per video.
-        device: see `Extractor`; so are `precision` and `batch_size`.
+        device: see `Extractor`; so are `precision`, `batch_size` and `compile`.
         strict: a truncated video fails.
         allow_mixed: use a model with other features than it was trained on.
         reporter: where progress goes; silent by default.
@@ -91,6 +92,7 @@ def detect_videos(
         device=device,
         precision=precision,
         batch_size=batch_size,
+        compile=compile,
         progress=not reporter.quiet,
     )
     if warning := detector.check(extractor.fingerprint, extractor.dim, allow_mixed):

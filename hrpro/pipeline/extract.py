@@ -79,6 +79,7 @@ def extract_features(
     device: str | None = None,
     precision: str | None = None,
     batch_size: int | None = None,
+    compile: bool = False,
     reporter: Reporter | None = None,
     **batch_options: Any,
 ) -> Summary:
@@ -89,7 +90,7 @@ def extract_features(
         out: target folder; ``features/``, or that of the dataset folder, by default.
         only: work on the videos of these names alone (see `video_ids`); on all by default.
         recipe: options of `make_recipe` that differ from the canonical ones.
-        device: see `Extractor`; so are `precision` and `batch_size`.
+        device: see `Extractor`; so are `precision`, `batch_size` and `compile`.
         reporter: where progress goes; silent by default.
 
     Raises:
@@ -107,6 +108,7 @@ def extract_features(
         device=device,
         precision=precision,
         batch_size=batch_size,
+        compile=compile,
         progress=not reporter.quiet,
     )
     return extract_batch(sources, target, extractor, reporter=reporter, **batch_options)
