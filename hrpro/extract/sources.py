@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from hrpro.errors import DataError, UsageError
 from hrpro.videos_folder import DATASET_YAML, videos_folder
@@ -64,6 +65,16 @@ def find_videos(inputs: Iterable[str | Path]) -> list[VideoSource]:
     if len({source.key for source in sources}) < len(sources):
         sources = _under_common_root(found)
     return sorted(sources, key=lambda source: source.key)
+
+
+def video_ids(sources: Sequence[VideoSource]) -> dict[str, str]:
+    """The name of each video in features and results: its path below the root without the suffix.
+
+    Two videos that differ only in their suffix keep it: ``a.avi`` and ``a.mp4``.
+    """
+    stems = {source.key: str(PurePosixPath(source.key).with_suffix("")) for source in sources}
+    uses = Counter(stems.values())
+    return {key: stem if uses[stem] == 1 else key for key, stem in stems.items()}
 
 
 def _expand(given: str) -> tuple[Path, Sequence[Path]]:
