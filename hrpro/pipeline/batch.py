@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from hrpro.errors import DataError, VideoError
 from hrpro.extract.sources import VideoSource, video_ids
