@@ -212,6 +212,8 @@ def test_training_video_without_points_is_left_out(folder: Path) -> None:
 
 def test_class_without_points_is_warned_about(folder: Path) -> None:
     write_points(folder, "video_id,class,point\na,run,60\nb,run,300\n")
+    assert load_dataset(folder).classes == ("run",)  # jump is in marks of training videos only
+    (folder / "dataset.yaml").write_text("classes: [jump, run]\n")
     (warning,) = load_dataset(folder).warnings
     assert str(warning).endswith("1 of 2 classes have no point (jump); they cannot be learned")
 
@@ -504,11 +506,57 @@ def test_check_finds_everything_at_once(folder: Path) -> None:
 
 def test_next_command_follows_what_is_missing(tmp_path: Path, folder: Path) -> None:
     assert check_dataset(folder).next_command == f"hrpro train --dataset {folder}"
-    own = tmp_path / "own"
-    (own / "videos").mkdir(parents=True)
-    assert check_dataset(own).next_command.startswith("write a line for each action into ")
-    (own / "points.csv").write_text("video_id,class,time\na,run,1\n")
-    assert check_dataset(own).next_command == f"hrpro extract {own}"
+    own = tmp_path / "my own"
+    own.mkdir()
+    assert check_dataset(own).next_command == f"hrpro init '{own}' --videos DIR"
+    (own / "videos").mkdir()
+    assert check_dataset(own).next_command == f"hrpro init '{own}'"
+    (own / "split_train.txt").write_text("a\nb\n")
+    (own / "split_test.txt").write_text("c\n")
+    (own / "points.csv").write_text("video_id,class,time\n")
+    report = check_dataset(own)
+    assert report.next_command == f"hrpro label '{own}'"
+    assert [(p.severity, p.what) for p in report.problems] == [
+        ("missing", "no point labels yet"),
+        ("missing", "features of 2 of 2 train videos are missing (a, b)"),
+        ("missing", "features of 1 of 1 test videos are missing (c)"),
+    ]
+    (own / "points.csv").write_text("video_id,class,time\na,run,1\nc,run,2\n")
+    report = check_dataset(own)
+    assert report.next_command == f"hrpro extract '{own}'"
+    assert report.counts["points"] == report.counts["points of test videos (not used)"] == 1
+    for name in "abc":
+        save(own / f"features/{name}.npy", features())
+    report = check_dataset(own)
+    assert (report.ok, report.next_command) == (True, f"hrpro train --dataset '{own}'")
+    assert [p.what for p in report.problems] == ["1 of 2 training videos have no point (b)"]
+
+
+def test_points_of_test_videos_alone_train_nothing(folder: Path) -> None:
+    write_points(folder, "video_id,class,point\nc,run,60\n")
+    assert "no training videos with points" in refusal(folder)
+
+
+def test_videos_with_points_outside_the_splits_are_trained_on(folder: Path) -> None:
+    """If they exist, and if the ground truth does not list them: published splits are meant."""
+    rows = "a,run,1\nb,jump,2\nd,run,3\nnew,run,4\nfilmed,run,5\nleft-out,run,6\n"
+    truth = json.loads((folder / "gt_full.json").read_text())
+    truth["database"]["left-out"] = truth["database"]["a"]
+    (folder / "gt_full.json").write_text(json.dumps(truth))
+    (folder / "point_labels/point_gaussian.csv").write_text(f"video_id,class,time\n{rows}")
+    for name in ("new", "left-out"):
+        save(folder / f"features/{name}.npy", features())
+    assert "unknown video 'filmed'" in refusal(folder)
+    (folder / "videos").mkdir()
+    (folder / "videos/filmed.mp4").touch()
+    assert "features of 1 of 4 train videos are missing (filmed)" in refusal(folder)
+    save(folder / "features/filmed.npy", features())
+    data = load_dataset(folder)
+    assert [v.video_id for v in data.train] == ["a", "b", "filmed", "new"]
+    assert [v.video_id for v in data.test] == ["c", "d"]
+    assert [w.what for w in data.warnings] == [
+        "2 videos with points are in neither split (filmed, new)"
+    ]
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -90,6 +90,11 @@ def _counts(scan: DatasetScan) -> dict[str, int]:
     return {
         "classes": len(scan.classes),
         "points": len(scan.rows),
+        **(
+            {"points of test videos (not used)": scan.num_test_points}
+            if scan.num_test_points
+            else {}
+        ),
         "training videos": len(scan.train),
         "training videos with features": sum(v in scan.files for v in scan.train),
         "test videos": len(scan.test),
@@ -99,16 +104,19 @@ def _counts(scan: DatasetScan) -> dict[str, int]:
 
 
 def _next_command(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> str:
-    folder = shlex.quote(str(scan.layout.folder))
-    known = find_known(config.name) or find_known(scan.layout.folder.resolve().name)
+    """The first step that is not done: videos, points, features, training."""
+    layout, folder = scan.layout, shlex.quote(str(scan.layout.folder))
+    known = find_known(config.name) or find_known(layout.folder.resolve().name)
     if any(problem.severity == "error" for problem in problems):
         return f"put the errors right, then: hrpro dataset check {folder}"
     if not problems.blocking:
         return f"hrpro train --dataset {folder}"
-    if scan.layout.points is None and scan.layout.videos.is_dir():
-        return f"write a line for each action into {folder}/points.csv: video_id,class,time"
-    if scan.layout.videos.is_dir():
-        return f"hrpro extract {folder}"
-    if known is not None:
+    if known is not None and not layout.videos.is_dir():
         return f"hrpro dataset fetch {known.name}"
-    return f"put the videos into {folder}/videos, then: hrpro extract {folder}"
+    if not layout.videos.is_dir():
+        return f"hrpro init {folder} --videos DIR"
+    if not (layout.points or layout.split_train or layout.split_test):
+        return f"hrpro init {folder}"
+    if not scan.rows:
+        return f"hrpro label {folder}"
+    return f"hrpro extract {folder}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import glob
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +41,8 @@ class DatasetScan:
     ground_truth: dict[str, VideoAnnotation] = field(default_factory=dict)
     rows: list[PointLabel] = field(default_factory=list)
     """Point labels of the training videos as the file has them."""
+    num_test_points: int = 0
+    """Point labels of test videos, which nothing uses."""
     train: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
@@ -96,12 +100,14 @@ def _read_points(scan: DatasetScan, problems: Problems, needed: bool) -> None:
             scan.rows = read_points(scan.layout.points, problems)
         except DataError as error:
             problems.add_exception(error)
-    elif needed:
+    if needed and not scan.rows and not problems.blocking:
         folder = scan.layout.folder
         problems.missing(
-            folder / "points.csv",
-            "no point labels",
-            "write one line per action: video_id,class,time",
+            scan.layout.points or folder / "points.csv",
+            "no point labels yet",
+            f"click once per action in: hrpro label {shlex.quote(str(folder))}"
+            if scan.layout.videos.is_dir()
+            else "write one line per action: video_id,class,time",
         )
 
 
@@ -125,13 +131,15 @@ def _read_splits(scan: DatasetScan, config: DatasetConfig, problems: Problems) -
     scan.test = tuple(v for v in test if v not in excluded)
 
     known = {*train, *test, *excluded, *scan.ground_truth}
+    scan.train += _joining(scan, known, problems)
     _report_unknown(
-        layout.points, ((row.video_id, row.line) for row in scan.rows), known, "video", problems,
-        "add it to split_train.txt or delete its points",
+        layout.points, ((row.video_id, row.line) for row in scan.rows), known | set(scan.train),
+        "video", problems, "add it to split_train.txt or delete its points",
     )  # fmt: skip
-    used = set(scan.train)
+    used, has_points = set(scan.train), bool(scan.rows)
+    scan.num_test_points = sum(row.video_id in scan.test for row in scan.rows)
     scan.rows = [row for row in scan.rows if row.video_id in used]
-    if layout.points is not None and (idle := used - {row.video_id for row in scan.rows}):
+    if has_points and (idle := used - {row.video_id for row in scan.rows}):
         problems.warning(
             layout.points,
             f"{len(idle)} of {len(used)} training videos have no point ({_some(idle)})",
@@ -146,15 +154,46 @@ def _read_splits(scan: DatasetScan, config: DatasetConfig, problems: Problems) -
         )
 
 
+def _joining(scan: DatasetScan, known: set[str], problems: Problems) -> tuple[str, ...]:
+    """Videos that have points but are in neither split: they are trained on.
+
+    Those that the ground truth lists are not: with published data, the splits leave them out on
+    purpose. Nor are names of which there is neither a video nor features: misspelt ones.
+    """
+    features = FeatureFolder(scan.layout.features)
+    videos = scan.layout.videos
+
+    def exists(video_id: str) -> bool:
+        path = videos / video_id
+        return (
+            features.has(video_id)
+            or path.is_file()
+            or any(
+                each.stem == path.name for each in path.parent.glob(f"{glob.escape(path.name)}.*")
+            )
+        )
+
+    outside = dict.fromkeys(row.video_id for row in scan.rows if row.video_id not in known)
+    joining = tuple(sorted(filter(exists, outside)))
+    if joining and (scan.layout.split_train or scan.layout.split_test):
+        problems.warning(
+            scan.layout.points or "",
+            f"{len(joining)} videos with points are in neither split ({_some(joining)})",
+            "they are trained on",
+        )
+    return joining
+
+
 def _find_classes(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> None:
-    used = [v for v in (*scan.train, *scan.test) if v in scan.ground_truth]
-    in_truth = {label for v in used for label in scan.ground_truth[v].labels}
+    # Start and end marks of training videos are not looked at, not even for their classes.
+    marked = [v for v in scan.test if v in scan.ground_truth]
+    in_truth = {label for v in marked for label in scan.ground_truth[v].labels}
     in_points = {row.label for row in scan.rows}
     if config.classes is None:
         scan.classes = tuple(sorted(in_truth | in_points))
     else:
         scan.classes = tuple(sorted(set(config.classes)))
-        remedy = "correct it, or add it to 'classes' in the dataset's config"
+        remedy = "correct it, or add it to the classes: hrpro init FOLDER --add-classes NAME"
         rows = ((row.label, row.line) for row in scan.rows)
         _report_unknown(scan.layout.points, rows, set(scan.classes), "class", problems, remedy)
         for label in sorted(in_truth - set(scan.classes)):
@@ -182,11 +221,11 @@ def _find_features(
     for subset, videos in (("train", scan.train), ("test", scan.test)):
         if subset not in subsets:
             continue
-        if not videos and subset == "train":
+        if not videos and subset == "train" and not problems.blocking:
             problems.missing(
                 scan.layout.folder / "split_train.txt",
-                "no training videos",
-                "list them there, one name a line, or give points",
+                "no training videos with points",
+                "list them there, one name a line, and give points",
             )
         if not videos and subset == "test":
             problems.warning(
@@ -207,7 +246,7 @@ def _find_features(
         if missing:
             remedy = f"put {subset}/NAME.npy there"
             if scan.layout.videos.is_dir():
-                remedy = f"run: hrpro extract {scan.layout.folder}"
+                remedy = f"run: hrpro extract {shlex.quote(str(scan.layout.folder))}"
             problems.missing(
                 folder.folder,
                 f"features of {len(missing)} of {len(videos)} {subset} videos are missing "

@@ -63,6 +63,10 @@ class FeatureFolder:
     def __len__(self) -> int:
         return len(self._by_name)
 
+    def has(self, video_id: str) -> bool:
+        """Whether there is a feature file of this name, in whatever subset."""
+        return video_id in self._by_name or video_id in self._by_stem
+
     def find(self, video_id: str, subset: str) -> Path | None:
         """Return the feature file of a video, or None.
 

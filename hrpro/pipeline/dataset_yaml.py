@@ -40,21 +40,30 @@ def add_classes(folder: str | Path, names: Iterable[str]) -> list[str]:
         UsageError: as `add_class`; then none is added.
         HrproError: the file cannot be written.
     """
-    names = [class_name(name) for name in names]
     with _changed(folder) as settings:
-        known = list(_classes(folder))
-        new: list[str] = []
-        for name in names:
-            spelled = next((k for k in known if k.casefold() == name.casefold()), None)
-            if spelled is None:
-                known.append(name)
-                new.append(name)
-            elif spelled != name:
-                raise UsageError(f"class {name!r}: there is {spelled!r} already; use that name")
+        new = new_classes(folder, names)
         if new and settings.get("classes") is None:
-            settings["classes"] = [_quoted(label) for label in known]
+            settings["classes"] = [_quoted(label) for label in (*_classes(folder), *new)]
         elif new:
             settings["classes"].extend(map(_quoted, new))
+    return new
+
+
+def new_classes(folder: str | Path, names: Iterable[str]) -> list[str]:
+    """Return those of the names that are not yet classes of a dataset, each once.
+
+    Raises:
+        UsageError: as `add_class`.
+    """
+    known = list(_classes(folder))
+    new: list[str] = []
+    for name in map(class_name, names):
+        spelled = next((each for each in known if each.casefold() == name.casefold()), None)
+        if spelled is None:
+            known.append(name)
+            new.append(name)
+        elif spelled != name:
+            raise UsageError(f"class {name!r}: there is {spelled!r} already; use that name")
     return new
 
 
@@ -76,6 +85,17 @@ def set_reaction(folder: str | Path, reaction_s: float) -> None:
         settings["label"]["reaction_s"] = reaction_s
 
 
+def set_videos(folder: str | Path, videos: str) -> None:
+    """Name the folder of the videos, as seen from the dataset folder.
+
+    Raises:
+        UsageError: ``dataset.yaml`` is wrong.
+        HrproError: the file cannot be written.
+    """
+    with _changed(folder) as settings:
+        settings["videos"] = videos
+
+
 def class_name(text: str) -> str:
     """Return a class name without blanks around it.
 
@@ -91,8 +111,8 @@ def class_name(text: str) -> str:
 def _classes(folder: str | Path) -> tuple[str, ...]:
     """The classes of a dataset: as configured, else those of its points."""
     config = read_dataset_config(folder)
-    if config.classes is not None:
-        return config.classes
+    if config.classes is not None or not Path(folder).is_dir():
+        return config.classes or ()
     points = find_layout(folder, config).points
     rows = read_points(points, Problems()) if points else []
     return tuple(sorted({row.label for row in rows}))
