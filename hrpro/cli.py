@@ -240,7 +240,7 @@ def train(
     "outs",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Write the detections of --model: .json .csv .vtt .srt.",
+    help="Write the detections of --model: .json .csv .vtt .eaf ... (see convert).",
 )
 @click.option("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if there is one.")
 @click.option("--allow-mixed", is_flag=True, help="Accept features the model was not trained on.")
@@ -340,7 +340,7 @@ def dataset_fetch(ctx: click.Context, name: str, data_root: Path, as_json: bool)
     "outs",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Result file; repeat it for several formats: .json .csv .vtt .srt.",
+    help="Result file; repeat it for several formats: .json .csv .vtt .eaf ... (see convert).",
 )
 @click.option("--model", help="A model folder; the built-in kinetics400 without it.")
 @click.option("--render", type=click.Path(path_type=Path), help="Annotated preview (.mp4).")
@@ -420,6 +420,44 @@ def render(
     if absent := sorted(set(wanted or ()) - present):
         reporter.problem(f"warning: --classes: {result} has no {', '.join(absent)} in this video")
     plan.write_pictures(results.filter(classes=wanted, **limits), reporter)
+
+
+@main.command(epilog="Example: hrpro convert project.boris points.csv")
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--fps", help="Frames per second of the videos: 25, 29.97, 30000/1001, ...")
+@click.option(
+    "--video",
+    "videos",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Video that IN is about; tells frame rate, length and place. Repeat it for several.",
+)
+@click.option("--points", is_flag=True, help="Make the middle of every action a point.")
+@click.option("--from", "source_format", metavar="FORMAT", help="Format of IN: eaf, points.csv.")
+@click.option("--to", "target_format", metavar="FORMAT", help="Format of OUT.")
+@click.pass_context
+def convert(ctx: click.Context, fps: str | None, **options: Any) -> None:
+    """Turn labels or detections into the file of another tool.
+
+    The suffix decides; .json and .csv are read by what is in them. Several videos become several
+    files where a file holds one.
+
+    \b
+    .json  .csv                   detections: ActivityNet JSON, table
+    annotations.json  points.csv  labels: ground truth, point labels
+    .boris                        BORIS project
+    .eaf  .TextGrid               ELAN, Praat
+    .labelstudio.json             Label Studio
+    .vtt  .srt                    subtitles
+    .otio  .edl                   video editors: OpenTimelineIO, CMX 3600
+    """
+    from hrpro.pipeline.convert import convert as run
+    from hrpro.pipeline.interchange.rates import parse_rate
+
+    reporter = make_reporter(ctx)
+    for path in run(fps=parse_rate(fps) if fps else None, **options):
+        reporter.line(f"wrote {path}")
 
 
 @main.command(epilog="Example: hrpro demo")

@@ -145,7 +145,7 @@ def test_several_videos_get_a_subtitle_file_each(tmp_path):
         "r.a_b.vtt", "r.a_b-2.vtt", "r.A_B-3.vtt", "r._.vtt", "r.größe 1.vtt",
     ]  # fmt: skip
     assert sorted(tmp_path.iterdir()) == sorted(paths)
-    assert "größe 1 1.00" in paths[-1].read_text(encoding="utf-8")
+    assert "größe 1\n" in paths[-1].read_text(encoding="utf-8")
 
 
 def test_paths_per_video(tmp_path):
@@ -174,8 +174,8 @@ def registry(monkeypatch):
 def test_registered_formats_are_used(registry, tmp_path):
     registry.register(".TXT", lambda content, path: path.write_text(str(len(content.videos))))
     assert written(tmp_path, "r.txt", ONE_VIDEO) == "1"
-    assert registry.writers().keys() == {".json", ".csv", ".vtt", ".srt", ".txt"}
-    with pytest.raises(UsageError, match=r"\.txt cannot be read back; give one of \.csv, \.json"):
+    assert {".json", ".csv", ".vtt", ".srt", ".txt"} < set(registry.suffixes())
+    with pytest.raises(UsageError, match=r"r\.txt: \.txt can only be written"):
         read_results(tmp_path / "r.txt")
     with pytest.raises(UsageError, match="not a file suffix"):
         registry.register("txt", lambda content, path: None)
@@ -190,11 +190,9 @@ def test_other_packages_bring_formats_and_are_imported_on_use(registry, tmp_path
     entry = EntryPoint("Labels", "other_package:write_labels", formats.ENTRY_POINT_GROUP)
     broken = EntryPoint("broken", "no_such_package:write", formats.ENTRY_POINT_GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry, broken])
-    writer = registry.writers()[".labels"]
+    assert ".labels" in registry.suffixes()
     assert "other_package" not in sys.modules
     assert written(tmp_path, "r.labels", ONE_VIDEO) == "R&B <i>--> x,walk"
-    writer(ONE_VIDEO, tmp_path / "direct")
-    assert (tmp_path / "direct").read_text() == "R&B <i>--> x,walk"
     with pytest.raises(HrproError, match="cannot load the format from no_such_package:write"):
         check_outputs([tmp_path / "r.broken"])
 
@@ -222,7 +220,7 @@ def test_good_outputs_pass_and_nothing_is_created(tmp_path):
 def test_bad_outputs_are_refused(tmp_path):
     video = tmp_path / "in.mp4"
     video.touch()
-    with pytest.raises(UsageError, match=r"r\.xyz: unknown .* \.csv, \.json, \.srt, \.vtt"):
+    with pytest.raises(UsageError, match=r"r\.xyz: unknown .* \.csv, .*\.json, .*\.srt, .*\.vtt"):
         check_outputs([tmp_path / "r.xyz"])
     with pytest.raises(UsageError, match="unknown result format"):
         write_results(ONE_VIDEO, tmp_path / "r")

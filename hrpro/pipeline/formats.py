@@ -1,72 +1,87 @@
-"""Result files by suffix: JSON, CSV, WebVTT, SRT, and those that other packages add.
+"""Which file format a name stands for: results, labels, and the files of other tools.
 
-A format is a function that writes :class:`~hrpro.pipeline.results.Results` to a path. Add one for
-this process with :func:`register`, or for everyone who installs your package by an entry point::
+A format is a function that writes :class:`~hrpro.pipeline.results.Results` to a path, and one that
+reads them. Add one for this process with :func:`register`, or for everyone who installs your
+package by an entry point::
 
     [options.entry_points]
     hrpro.formats =
-        eaf = my_package.elan:write_eaf
+        sub = my_package.subtitles:write_sub
 
 The name is the suffix without its dot; the object is the writer or a :class:`Format`. It is
-imported when a file of that suffix is first written or read, not before.
+imported when a file of that suffix is first written or read, not before. A suffix may have two
+parts: ``points.csv`` is that of ``points.csv`` and ``my.points.csv``, and goes before ``csv``.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from hrpro.errors import DataError, HrproError, UsageError
+from hrpro.errors import HrproError, UsageError
 from hrpro.files import atomic_path, check_writable
-from hrpro.pipeline.results import (
-    Detection,
-    Results,
-    VideoResult,
-    read_results_json,
-    write_results_json,
-)
+from hrpro.pipeline.interchange.rates import Rates
+from hrpro.pipeline.results import Results
 
 Writer = Callable[[Results, Path], None]
-Reader = Callable[[Path], Results]
+Reader = Callable[..., Results]
+"""Takes the path and, if the format `counts_frames`, the :class:`Rates` that the user gave."""
 
 ENTRY_POINT_GROUP = "hrpro.formats"
-CSV_COLUMNS = ("video", "label", "start", "end", "score")
 
 
 @dataclass(frozen=True)
 class Format:
-    """How one suffix is written, and read where that is possible.
-
-    With `one_video`, a file can hold only one video: results of several become several files,
-    ``NAME.VIDEO.suffix`` each.
-    """
+    """How one suffix is written, and read where that is possible."""
 
     write: Writer
     read: Reader | None = None
     one_video: bool = False
+    """A file holds one video: results of several become files ``NAME.VIDEO.suffix``."""
+    counts_frames: bool = False
+    """Times may be frame numbers: the reader takes the frame rates as its second argument."""
+    for_detections: bool = True
+    """False for labels that only people make; no command but ``hrpro convert`` writes them."""
+    module: str | None = None
+    """A package of ``hrpro[formats]`` that must be installed."""
 
 
 # ------------------------------------------------------------------------------- the registry
 
+_MODULES = "hrpro.pipeline.interchange"
+_BUILT_IN = {
+    f".{name}": EntryPoint(name, f"{_MODULES}.{value}", ENTRY_POINT_GROUP)
+    for name, value in {
+        "json": "activitynet:RESULTS",
+        "annotations.json": "activitynet:ANNOTATIONS",
+        "labelstudio.json": "labelstudio:LABELSTUDIO",
+        "csv": "tables:CSV",
+        "points.csv": "tables:POINTS",
+        "vtt": "subtitles:VTT",
+        "srt": "subtitles:SRT",
+        "boris": "boris:BORIS",
+        "eaf": "eaf:EAF",
+        "textgrid": "textgrid:TEXTGRID",
+        "otio": "otio:OTIO",
+        "edl": "edl:EDL",
+    }.items()
+}
 _registered: dict[str, Format] = {}
 
 
-def register(
-    suffix: str, write: Writer, read: Reader | None = None, one_video: bool = False
-) -> None:
-    """Make `write` the writer of files that end in `suffix` (with its dot, say ``".eaf"``)."""
-    if not re.fullmatch(r"\.[^./\\]+", suffix):
+def register(suffix: str, write: Writer, read: Reader | None = None, **about: Any) -> None:
+    """Make `write` the writer of files that end in `suffix` (with its dot, say ``".sub"``).
+
+    `about` has the other fields of :class:`Format`.
+    """
+    if not re.fullmatch(r"\.[^/\\]*[^./\\]", suffix):
         raise UsageError(f"{suffix!r} is not a file suffix such as '.vtt'")
-    _registered[suffix.lower()] = Format(write, read, one_video)
-
-
-def writers() -> dict[str, Writer]:
-    """Return the writer of every known suffix; those of other packages are imported on use."""
-    return {suffix: _lazy_writer(suffix) for suffix in suffixes()}
+    _registered[suffix.lower()] = Format(write, read, **about)
 
 
 def suffixes() -> list[str]:
@@ -74,44 +89,53 @@ def suffixes() -> list[str]:
     return sorted({*_registered, *_entry_points()})
 
 
-def format_of(path: str | Path) -> Format:
+def format_of(path: str | Path, name: str | None = None) -> Format:
     """Return the format of a file by its suffix; upper and lower case are the same.
 
+    Args:
+        path: the file; the longest suffix that fits counts.
+        name: a suffix without its dot, to be used instead of that of `path`.
+
     Raises:
-        UsageError: no format has this suffix; lists those there are.
+        UsageError: no format has this suffix (lists those there are), or a package is missing.
         HrproError: the package that brings the format cannot be imported.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix in _registered:
-        return _registered[suffix]
-    entry = _entry_points().get(suffix)
-    if entry is None:
+    ending = f".{name or path.name}".lower() if name or path.suffix else ""
+    entries = _entry_points()
+    fitting = [suffix for suffix in {*_registered, *entries} if ending.endswith(suffix)]
+    if not fitting:
         raise UsageError(f"{path}: unknown result format; use one of {', '.join(suffixes())}")
-    try:
-        loaded = entry.load()
-    except Exception as error:
-        raise HrproError(f"{path}: cannot load the format from {entry.value}: {error}") from error
-    _registered[suffix] = loaded if isinstance(loaded, Format) else Format(loaded)
-    return _registered[suffix]
+    suffix = max(fitting, key=len)
+    if suffix not in _registered:
+        entry = entries[suffix]
+        try:
+            loaded = entry.load()
+        except Exception as error:
+            raise HrproError(
+                f"{path}: cannot load the format from {entry.value}: {error}"
+            ) from error
+        _registered[suffix] = loaded if isinstance(loaded, Format) else Format(loaded)
+    found = _registered[suffix]
+    if found.module is not None and find_spec(found.module) is None:
+        raise UsageError(
+            f'{path}: {suffix} needs more packages: python -m pip install "hrpro[formats]"'
+        )
+    return found
 
 
 def _entry_points() -> dict[str, EntryPoint]:
     found = entry_points(group=ENTRY_POINT_GROUP)
-    return {"." + entry.name.lower().lstrip("."): entry for entry in found}
-
-
-def _lazy_writer(suffix: str) -> Writer:
-    if suffix in _registered:
-        return _registered[suffix].write
-    return lambda results, path: format_of(f"x{suffix}").write(results, path)
+    return _BUILT_IN | {"." + entry.name.lower().lstrip("."): entry for entry in found}
 
 
 # ------------------------------------------------------------------------- reading and writing
 
 
-def write_results(results: Results, path: str | Path) -> list[Path]:
+def write_results(results: Results, path: str | Path, name: str | None = None) -> list[Path]:
     """Write `results` in the format of the suffix of `path`; return the files that were written.
+
+    With `name`, in the format of that name, see :func:`format_of`.
 
     The list is ``[path]``, except when several videos meet a format that holds one video
     (subtitles): each then gets a file of its own, ``NAME.VIDEO.suffix``. Every file is complete
@@ -122,7 +146,7 @@ def write_results(results: Results, path: str | Path) -> list[Path]:
         HrproError: the file cannot be written.
     """
     path = Path(path)
-    chosen = format_of(path)
+    chosen = format_of(path, name)
     if not chosen.one_video:
         parts = {path: results}
     else:
@@ -139,19 +163,23 @@ def write_results(results: Results, path: str | Path) -> list[Path]:
     return list(parts)
 
 
-def read_results(path: str | Path) -> Results:
-    """Read a result file back (JSON, CSV, and what other packages can read).
+def read_results(path: str | Path, rates: Rates | None = None, name: str | None = None) -> Results:
+    """Read a result file back, or a file of another tool.
+
+    Args:
+        path: the file.
+        rates: frame rates, for formats that count in frames and do not say how many a second.
+        name: the format, see :func:`format_of`.
 
     Raises:
-        UsageError: the format is unknown or can only be written.
+        UsageError: the format is unknown or can only be written, or a frame rate is missing.
         DataError: the file is missing or malformed; one line that names the file.
     """
     path = Path(path)
-    reader = format_of(path).read
-    if reader is None:
-        readable = ", ".join(suffix for suffix, known in sorted(_registered.items()) if known.read)
-        raise UsageError(f"{path}: {path.suffix} cannot be read back; give one of {readable}")
-    return reader(path)
+    chosen = format_of(path, name)
+    if chosen.read is None:
+        raise UsageError(f"{path}: {path.suffix} can only be written, not read back")
+    return chosen.read(path, rates or Rates()) if chosen.counts_frames else chosen.read(path)
 
 
 def check_outputs(
@@ -170,7 +198,11 @@ def check_outputs(
     """
     results, others = [Path(path) for path in results], [Path(path) for path in others]
     for path in results:
-        format_of(path)
+        if not format_of(path).for_detections:
+            raise UsageError(
+                f"{path}: this name is for labels by people; write the detections to .json or "
+                ".csv, and use hrpro convert"
+            )
     read = {Path(path).resolve() for path in inputs}
     taken: set[Path] = set()
     for path in [*results, *others]:
@@ -204,105 +236,3 @@ def _file_names(video_ids: Iterable[str]) -> Iterator[str]:
             unique = f"{name}-{number}"
         taken.add(unique.lower())
         yield unique
-
-
-# ---------------------------------------------------------------------------------------- CSV
-
-
-def _write_csv(results: Results, path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(CSV_COLUMNS)
-        table.writerows(
-            (_cell(video.video_id), _cell(found.label), found.start_s, found.end_s, found.score)
-            for video in results.videos
-            for found in video.detections
-        )
-
-
-def _read_csv(path: Path) -> Results:
-    detections: dict[str, list[Detection]] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file, strict=True)
-            missing = [name for name in CSV_COLUMNS if name not in (table.fieldnames or ())]
-            if missing:
-                raise DataError(f"{path}:1: no column {', '.join(missing)}")
-            for row in table:
-                try:
-                    video_id, label, *numbers = (row[name] or "" for name in CSV_COLUMNS)
-                    start_s, end_s, score = map(float, numbers)
-                    found = Detection(_uncell(label), score, start_s, end_s)
-                except (DataError, ValueError) as error:
-                    raise DataError(f"{path}:{table.line_num}: {error}") from error
-                detections.setdefault(_uncell(video_id), []).append(found)
-    except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a UTF-8 text file") from error
-    except csv.Error as error:
-        raise DataError(f"{path}: not valid CSV: {error}") from error
-    return Results(
-        tuple(
-            VideoResult(video_id, detections=tuple(rows)) for video_id, rows in detections.items()
-        )
-    )
-
-
-_FORMULA = re.compile(r"'*[=+\-@\t]")
-
-
-def _cell(text: str) -> str:
-    """Put an apostrophe before what a spreadsheet would run as a formula; `_uncell` takes it off.
-
-    Line ends and NUL become spaces: not every CSV reader takes them, quoted or not.
-    """
-    text = re.sub(r"[\r\n\0]", " ", text)
-    return "'" + text if _FORMULA.match(text) else text
-
-
-def _uncell(text: str) -> str:
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
-
-
-# ---------------------------------------------------------------------------------- subtitles
-
-_VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-# SRT has tags but no escapes: players show "&lt;" as it stands, so look-alikes take the place.
-_SRT_ESCAPES = str.maketrans({"<": "\u2039", ">": "\u203a"})
-
-
-def _write_vtt(results: Results, path: Path) -> None:
-    cues = (f"{cue}\n" for cue in _cues(results, ".", _VTT_ESCAPES))
-    path.write_text("\n".join(["WEBVTT\n", *cues]), encoding="utf-8")
-
-
-def _write_srt(results: Results, path: Path) -> None:
-    cues = (f"{number}\n{cue}\n" for number, cue in enumerate(_cues(results, ",", _SRT_ESCAPES), 1))
-    path.write_text("\n".join(cues), encoding="utf-8")
-
-
-def _cues(results: Results, decimal_mark: str, escapes: dict[int, str]) -> Iterator[str]:
-    """Yield "start --> end / label score" in order of time, as both subtitle formats want it."""
-    found = [detection for video in results.videos for detection in video.detections]
-    for detection in sorted(found, key=lambda detection: (detection.start_s, detection.end_s)):
-        start_ms = max(0, round(detection.start_s * 1000))
-        end_ms = max(start_ms + 1, round(detection.end_s * 1000))  # an empty cue is an invalid one
-        label = " ".join(detection.label.translate(escapes).split())
-        yield (
-            f"{_clock(start_ms, decimal_mark)} --> {_clock(end_ms, decimal_mark)}\n"
-            f"{label} {detection.score:.2f}"
-        )
-
-
-def _clock(time_ms: int, decimal_mark: str) -> str:
-    seconds, milliseconds = divmod(time_ms, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02d}:{minutes:02d}:{seconds:02d}{decimal_mark}{milliseconds:03d}"
-
-
-register(".json", write_results_json, read_results_json)
-register(".csv", _write_csv, _read_csv)
-register(".vtt", _write_vtt, one_video=True)
-register(".srt", _write_srt, one_video=True)

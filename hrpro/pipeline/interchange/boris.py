@@ -1,0 +1,257 @@
+"""BORIS projects (``.boris``): an observation per video, point and state events.
+
+A state event is on from its first time to its second, per subject and modifier. What overlaps in
+one class goes to further subjects when written, since BORIS cannot have a state on twice. The
+score stands in the comment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from hrpro.errors import DataError
+from hrpro.files import read_json
+from hrpro.pipeline.formats import Format
+from hrpro.pipeline.interchange.media import joined, path_of, relative_link, video_id_of
+from hrpro.pipeline.interchange.rates import exact_rate, to_frame
+from hrpro.pipeline.interchange.texts import plain
+from hrpro.pipeline.interchange.tiers import Mark, in_tiers
+from hrpro.pipeline.results import Detection, Results, VideoResult
+
+FORMAT_VERSION = "7.0"
+POINT, STATE = "Point event", "State event"
+
+_KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
+_SCORE = re.compile(r"score (-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
+_PLAYERS = [str(number) for number in range(1, 9)]
+
+
+def write_boris(results: Results, path: Path) -> None:
+    """Write a project: ethogram, one observation per video, its events in order of time.
+
+    A class of which every mark is a point becomes a point event, any other a state event.
+    """
+    found = [each for video in results.videos for each in video.detections]
+    states = {plain(each.label) for each in found if each.end_s > each.start_s}
+    labels = sorted({plain(each.label) for each in found})
+    now = datetime.now().isoformat(timespec="seconds")
+    observations = {
+        plain(video.video_id): _observation(video, states, path.parent, now)
+        for video in results.videos
+    }
+    subjects = {event[1] for each in observations.values() for event in each["events"]} - {""}
+    project = {
+        "time_format": "hh:mm:ss",
+        "project_date": now,
+        "project_name": "hrpro",
+        "project_description": "",
+        "project_format_version": FORMAT_VERSION,
+        "subjects_conf": {
+            str(index): {"key": "", "name": name, "description": "what overlaps in one class"}
+            for index, name in enumerate(sorted(subjects))
+        },
+        "behaviors_conf": {
+            str(index): {
+                "type": STATE if label in states else POINT,
+                "key": _KEYS[index] if index < len(_KEYS) else "",
+                "code": label,
+                "description": "",
+                "color": "",
+                "category": "",
+                "modifiers": {},
+                "excluded": "",
+                "coding map": "",
+            }
+            for index, label in enumerate(labels)
+        },
+        "behavioral_categories": [],
+        "independent_variables": {},
+        "coding_map": {},
+        "behaviors_coding_map": [],
+        "converters": {},
+        "observations": observations,
+    }
+    path.write_text(json.dumps(project, indent=1) + "\n", encoding="utf-8")
+
+
+def read_boris(path: Path) -> Results:
+    """Read the events of every observation; observations of one video are put together.
+
+    Times are those of the video: offsets of the observation are taken off, and of several videos
+    that follow each other in a player each gets its own events. An observation without a video
+    (live) has its name.
+
+    Raises:
+        DataError: unreadable, malformed, or a state without its end; names the observation.
+    """
+    project = read_json(path)
+    observations = project.get("observations") if isinstance(project, Mapping) else None
+    behaviours = project.get("behaviors_conf") if isinstance(project, Mapping) else None
+    if not isinstance(observations, Mapping) or not isinstance(behaviours, Mapping):
+        raise DataError(f"{path}: not a BORIS project: it has no observations and behaviors_conf")
+    states = {
+        each.get("code")
+        for each in behaviours.values()
+        if isinstance(each, Mapping)
+        and str(each.get("type")).startswith(STATE)
+        and isinstance(each.get("code"), str)
+    }
+    videos: list[VideoResult] = []
+    for name, observation in observations.items():
+        try:
+            videos += _videos(name, observation, states, path.parent)
+        except DataError as error:
+            raise DataError(f"{path}: observation {name!r}: {error}") from error
+    return joined(videos)
+
+
+# ---------------------------------------------------------------------------------- writing
+
+
+def _observation(video: VideoResult, states: set[str], folder: Path, date: str) -> dict[str, Any]:
+    file = relative_link(plain(video.path), folder) if video.path else plain(video.video_id)
+    about: dict[str, Any] = {
+        "length": {} if video.duration_s is None else {file: video.duration_s},
+        "fps": {} if video.fps is None else {file: video.fps},
+        "hasVideo": {file: True},
+        "hasAudio": {file: False},
+        "offset": {"1": 0.0},
+    }
+    return {
+        "file": {player: [file] if player == "1" else [] for player in _PLAYERS},
+        "type": "MEDIA",
+        "date": date,
+        "description": "",
+        "time offset": 0.0,
+        "events": sorted(_events(video, states), key=lambda event: event[0]),
+        "observation time interval": [0, 0],
+        "independent_variables": {},
+        "visualize_spectrogram": False,
+        "visualize_waveform": False,
+        "close_behaviors_between_videos": False,
+        "scan_sampling_time": 0,
+        "media_info": about,
+    }
+
+
+def _events(video: VideoResult, states: set[str]) -> Iterator[list[Any]]:
+    """Yield [time, subject, code, modifier, comment, frame] of every event."""
+    rate = exact_rate(video.fps) if video.fps else None
+    marks = (Mark(_time(each.start_s), _time(each.end_s), each) for each in video.detections)
+    rows: dict[str, int] = {}
+    for tier in in_tiers(marks).values():
+        label = plain(tier[0].detection.label)
+        row = rows[label] = rows.get(label, 0) + 1
+        for mark in tier:
+            comment = "" if mark.detection.score == 1 else f"score {mark.detection.score!r}"
+            times = (mark.start, mark.end) if label in states else (mark.start,)
+            for time_s in times:
+                frame = to_frame(time_s, rate) if rate else "NA"
+                subject = "" if row == 1 else f"overlap {row}"
+                yield [time_s, subject, label, "", comment, frame]
+
+
+def _time(time_s: float) -> float:
+    return round(max(0.0, time_s), 3)  # BORIS rounds to milliseconds
+
+
+# ---------------------------------------------------------------------------------- reading
+
+
+def _videos(name: str, observation: Any, states: set[str], folder: Path) -> Iterator[VideoResult]:
+    if not isinstance(observation, Mapping):
+        raise DataError("an object is expected")
+    files = observation.get("file") or {}
+    files = files.get("1") if isinstance(files, Mapping) else None
+    files = files or []
+    if not isinstance(files, list) or not all(isinstance(file, str) and file for file in files):
+        raise DataError("the files of player 1 must be a list of names")
+    about = observation.get("media_info")
+    about = about if isinstance(about, Mapping) else {}
+    offset_s = _number(observation.get("time offset") or 0.0, "time offset")
+    if observation.get("media_creation_date_as_offset"):
+        offset_s += _of(about, "media_creation_time", files[0] if files else "") or 0.0
+    actions = list(_actions(observation.get("events"), states))
+    for index, file in enumerate(files or [None]):
+        length_s = _of(about, "length", file)
+        if index < len(files) - 1 and length_s is None:
+            raise DataError(f"the length of {file} is unknown, and other videos follow it")
+        # An action belongs to the video in which it starts; the last has whatever remains.
+        ours = [each for each in actions if index == len(files) - 1 or file is None
+                or each.start_s < offset_s + length_s]  # fmt: skip
+        actions = actions[len(ours) :]
+        yield VideoResult(
+            name if file is None else video_id_of(file),
+            None if file is None else path_of(file, folder),
+            length_s,
+            _of(about, "fps", file),
+            tuple(
+                Detection(each.label, each.score, each.start_s - offset_s, each.end_s - offset_s)
+                for each in ours
+            ),
+        )
+        offset_s += length_s or 0.0
+
+
+def _actions(events: Any, states: set[str]) -> list[Detection]:
+    """Pair the events of states; return actions in order of their start."""
+    if not isinstance(events, list):
+        raise DataError("'events' must be a list")
+    rows = [_event(number, event) for number, event in enumerate(events, start=1)]
+    actions = [
+        Detection(code, score, time_s, time_s)
+        for (_, code, _), time_s, score in rows
+        if code not in states
+    ]
+    pending = sorted((row for row in rows if row[0][1] in states), key=lambda row: row[:2])
+    for (subject, code, _), group in groupby(pending, key=lambda row: row[0]):
+        actions += _pairs(subject, code, list(group))
+    return sorted(actions, key=lambda action: action.start_s)
+
+
+def _pairs(subject: str, code: str, rows: list[Any]) -> Iterable[Detection]:
+    if len(rows) % 2:
+        who = f" of {subject}" if subject else ""
+        raise DataError(
+            f"the state {code!r}{who} at {rows[-1][1]:g} s has no end; "
+            "BORIS adds it with Observations > Fix unpaired events"
+        )
+    for start, end in zip(rows[::2], rows[1::2], strict=True):
+        yield Detection(code, start[2], start[1], end[1])
+
+
+def _event(number: int, event: Any) -> tuple[tuple[str, str, str], float, float]:
+    """Return who, what and with which modifier; the time in seconds; the score."""
+    if not isinstance(event, list) or len(event) < 3:
+        raise DataError(f"event {number} must be [time, subject, code, ...]")
+    time_s = _number(event[0], f"time of event {number}")
+    subject, code, modifier, comment = (str(part or "") for part in [*event[1:5], "", ""][:4])
+    if not code:
+        raise DataError(f"event {number} has no code")
+    score = _SCORE.fullmatch(comment)
+    return (subject, code, modifier), time_s, float(score[1]) if score else 1.0
+
+
+def _of(about: Mapping[str, Any], key: str, file: str | None) -> float | None:
+    values = about.get(key)
+    value = values.get(file) if isinstance(values, Mapping) else None
+    return None if value in (None, "") else _number(value, f"{key} of {file}")
+
+
+def _number(value: Any, name: str) -> float:
+    """Return a number; BORIS writes some as text."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"the {name} is {value!r}, not a number") from None
+
+
+BORIS = Format(write_boris, read_boris)
