@@ -91,7 +91,7 @@ class _Api:
             since = int(request.query_params.get("since", "-1"))
         except ValueError as error:
             raise RefusedError("since: must be a revision, a whole number") from error
-        return JSONResponse(self._project.changes(since))
+        return JSONResponse(await run_in_threadpool(self._project.changes, since))
 
     async def add_class(self, request: Request) -> Response:
         wanted = _read(_NewClass, await _body(request))
@@ -102,11 +102,8 @@ class _Api:
         return JSONResponse(await run_in_threadpool(self._project.set_reaction, wanted.reaction_s))
 
     async def media(self, request: Request) -> Response:
-        # Names never become paths: they are looked up in the list of the dataset's videos.
         video_id = request.path_params["video_id"]
-        if video_id not in self._project.videos:
-            raise UnknownVideoError("there is no such video")
-        path = await run_in_threadpool(self._project.media.file, video_id)
+        path = await run_in_threadpool(self._project.media_file, video_id)
         if path is None:
             raise HTTPException(404, "this video cannot be played yet")
         kind = "video/webm" if path.suffix.lower() == ".webm" else "video/mp4"

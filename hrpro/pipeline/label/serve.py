@@ -6,7 +6,7 @@ import secrets
 import socket
 import webbrowser
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import uvicorn
@@ -50,11 +50,6 @@ def label(
         token = secrets.token_urlsafe(24)
         port = listener.getsockname()[1]
         url = f"http://{HOST}:{port}/?token={token}"
-        project.announce(url)
-        project.media.start()
-        announce(url)
-        if browser:
-            webbrowser.open(url)
         config = uvicorn.Config(
             create_app(project, token, port),
             access_log=False,
@@ -63,10 +58,13 @@ def label(
             server_header=False,
             timeout_graceful_shutdown=1,
         )
-        try:
+        with suppress(KeyboardInterrupt):  # uvicorn passes it on once it has stopped
+            project.announce(url)
+            project.media.start()
+            announce(url)
+            if browser:
+                webbrowser.open(url)
             uvicorn.Server(config).run(sockets=[listener])
-        except KeyboardInterrupt:  # uvicorn passes Ctrl-C on once it has stopped
-            return
 
 
 def _listen(port: int | None) -> socket.socket:

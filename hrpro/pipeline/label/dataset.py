@@ -1,0 +1,114 @@
+"""The dataset folder that is labelled: its videos, classes, splits and settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hrpro.annotations import VideoAnnotation, read_ground_truth
+from hrpro.errors import UsageError
+from hrpro.extract.sources import find_videos, video_ids
+from hrpro.localize.dataset_config import DatasetConfig, read_dataset_config
+from hrpro.localize.layout import POINT_FILES, Layout, find_layout, read_split
+from hrpro.pipeline import dataset_yaml
+from hrpro.problems import Problems
+
+PUBLISHED_POINTS, POINTS, OLD_POINTS = POINT_FILES
+
+
+class LabelDataset:
+    """What the label page needs to know of a dataset folder.
+
+    Args:
+        folder: the dataset.
+        reaction_s: reaction time for this session, instead of the one in ``dataset.yaml``.
+
+    Attributes:
+        name: of the dataset.
+        videos: the files by video id, in the order of the folder.
+        subsets: ``train`` or ``test`` by video id, as far as there are splits.
+
+    Raises:
+        UsageError: no videos, published point labels that would be overwritten, or
+            ``dataset.yaml`` is wrong.
+        DataError: the folder is not there, or a file in it is damaged.
+    """
+
+    def __init__(self, folder: str | Path, reaction_s: float | None = None) -> None:
+        self.folder = Path(folder)
+        self.config = read_dataset_config(folder)
+        layout = find_layout(folder, self.config)
+        _refuse_published_points(layout)
+        self.name = self.config.name or self.folder.resolve().name
+        self.videos = _find_videos(layout, self.config)
+        self.subsets = _subsets(layout)
+        self._truth: dict[str, VideoAnnotation] = {}
+        if layout.ground_truth is not None:
+            self._truth = read_ground_truth(layout.ground_truth)
+        self._reaction_s = reaction_s
+
+    @property
+    def reaction_s(self) -> float:
+        """Seconds from an action to the key press."""
+        return self.config.label.reaction_s if self._reaction_s is None else self._reaction_s
+
+    def classes(self, used: set[str]) -> list[str]:
+        """Return the classes as ``dataset.yaml`` has them, then those that only points have.
+
+        Args:
+            used: the classes of the points.
+        """
+        if self.config.classes is None:
+            used = used | {label for each in self._truth.values() for label in each.labels}
+        listed = self.config.classes or ()
+        return [*listed, *sorted(used - set(listed))]
+
+    def frame_rate(self, video_id: str) -> float | None:
+        """Return the frames per second of a video, if the dataset tells them."""
+        truth = self._truth.get(video_id)
+        return (truth and truth.fps) or self.config.fps
+
+    def add_class(self, name: str) -> None:
+        """Add a class to ``dataset.yaml``.
+
+        Raises:
+            UsageError: not a name, or ``dataset.yaml`` is wrong.
+        """
+        dataset_yaml.add_class(self.folder, name)
+        self.config = read_dataset_config(self.folder)
+
+    def set_reaction(self, reaction_s: float) -> None:
+        """Write the reaction time into ``dataset.yaml``.
+
+        Raises:
+            UsageError: out of range, or ``dataset.yaml`` is wrong.
+        """
+        dataset_yaml.set_reaction(self.folder, reaction_s)
+        self.config = read_dataset_config(self.folder)
+        self._reaction_s = None
+
+
+def _refuse_published_points(layout: Layout) -> None:
+    if layout.points == layout.folder / PUBLISHED_POINTS:
+        raise UsageError(
+            f"{layout.points}: training reads these published point labels, which are left as "
+            "they are; to label these videos yourself, make a dataset of them: hrpro init NAME "
+            f"--videos {layout.videos}"
+        )
+
+
+def _find_videos(layout: Layout, config: DatasetConfig) -> dict[str, Path]:
+    if not layout.videos.is_dir():
+        raise UsageError(f"{layout.videos}: no such folder; put the videos to label there")
+    sources = find_videos([layout.videos])
+    ids = video_ids(sources)
+    found = {ids[source.key]: source.path for source in sources}
+    return {name: path for name, path in found.items() if name not in config.excluded_videos}
+
+
+def _subsets(layout: Layout) -> dict[str, str]:
+    return {
+        video_id: subset
+        for subset, path in (("train", layout.split_train), ("test", layout.split_test))
+        if path is not None
+        for video_id in read_split(path, Problems())
+    }
