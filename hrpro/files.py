@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 import os
 import tempfile
@@ -27,9 +29,8 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem[:60]}.", suffix=f".part{target.suffix}", dir=target.parent
-        )
+        prefix, suffix = _temporary_name(target)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -42,6 +43,23 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(target: str | Path) -> None:
+    """Remove the temporary files of writers of `target` that were killed; none may be alive."""
+    target = Path(target)
+    prefix, suffix = _temporary_name(target)
+    pattern = f"{glob.escape(prefix)}{'[a-z0-9_]' * 8}{glob.escape(suffix)}"  # as mkstemp does
+    for path in target.parent.glob(pattern):
+        path.unlink(missing_ok=True)
+
+
+def _temporary_name(target: Path) -> tuple[str, str]:
+    """What the names of temporary files of `target`, and of no other file, begin and end with."""
+    stem = target.stem
+    if len(stem) > 60:
+        stem = f"{stem[:40]}-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:16]}"
+    return f".{stem}.", f".part{target.suffix}"
 
 
 def check_writable(target: str | Path) -> None:

@@ -18,9 +18,10 @@ from hrpro.extract.config import ExtractConfig
 from hrpro.extract.extractor import Extractor, Job, choose_dtype
 from hrpro.extract.sources import find_videos
 from hrpro.features import read_features, read_sidecar
-from hrpro.pipeline.batch import extract_batch, video_ids
-from hrpro.pipeline.extract import extract_features, make_recipe
+from hrpro.pipeline.batch import video_ids
+from hrpro.pipeline.extract import extract_batch, extract_features
 from hrpro.pipeline.progress import Reporter
+from hrpro.pipeline.recipe import make_recipe
 
 SMALL = ExtractConfig(short_side=64, crop=64)
 QUIET = Reporter(quiet=True)
@@ -180,7 +181,7 @@ def test_equal_stems_keep_their_suffix(tmp_path):
 
 
 def test_rgb_alone_is_said_in_one_line(rgb_weights, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("hrpro.pipeline.extract.available", lambda stream: False)
+    monkeypatch.setattr("hrpro.extract.weights.available", lambda stream: False)
     make_video(tmp_path / "a.mp4", frames=20)
     recipe = {"short_side": 64, "crop": 64}
     extract_features(

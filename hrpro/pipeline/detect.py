@@ -12,10 +12,10 @@ from hrpro.extract.extractor import Extractor, VideoFeatures
 from hrpro.extract.sources import VideoSource, find_videos
 from hrpro.pipeline.batch import run_batch, video_ids
 from hrpro.pipeline.detector import Detector
-from hrpro.pipeline.extract import choose_streams, make_recipe
 from hrpro.pipeline.kinetics import KineticsDetector, class_index
 from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.progress import Reporter, Summary
+from hrpro.pipeline.recipe import choose_streams, make_recipe
 from hrpro.pipeline.results import Results, VideoResult
 from hrpro.pipeline.trained import TrainedDetector
 
@@ -85,7 +85,7 @@ def detect_videos(
         classes = [detector.classes[class_index(detector.classes, name)] for name in classes]
     recipe = recipe or {}
     if detector.any_streams:
-        recipe = choose_streams(recipe, reporter)
+        recipe = choose_streams(recipe, reporter.line)
     config = make_recipe(recipe, detector.extract_config)
     extractor = Extractor(
         config,

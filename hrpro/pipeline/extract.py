@@ -1,73 +1,25 @@
-"""``hrpro extract``: find the videos, choose the recipe, run the batch."""
+"""``hrpro extract``: find the videos, choose who works on which, supervise the workers."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from fractions import Fraction
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from hrpro.errors import UsageError
-from hrpro.extract.config import ExtractConfig
-from hrpro.extract.extractor import Extractor
-from hrpro.extract.sources import VideoSource, find_videos
-from hrpro.extract.weights import available
+from hrpro.extract.sources import VideoSource, find_videos, video_ids
 from hrpro.files import check_writable
-from hrpro.pipeline.batch import extract_batch, video_ids
+from hrpro.pipeline.batch import feature_targets
+from hrpro.pipeline.ledger import Ledger
 from hrpro.pipeline.progress import Reporter, Summary
+from hrpro.pipeline.recipe import make_recipe
+from hrpro.pipeline.sharding import Shard
+from hrpro.pipeline.supervisor import Supervisor
+from hrpro.pipeline.worker import WorkerSettings
+from hrpro.pipeline.workers import Engine, InlineEngine, LocalEngine
 from hrpro.videos_folder import videos_folder
 
-
-def make_recipe(options: Mapping[str, Any], base: ExtractConfig | None = None) -> ExtractConfig:
-    """Build a recipe from command-line options, which are texts.
-
-    Args:
-        options: the options that were given, by the names of `ExtractConfig`; streams separated
-            by commas, fps as ``25``, ``30000/1001`` or ``native``.
-        base: where everything else comes from.
-
-    Raises:
-        UsageError: a value does not fit; names the option.
-    """
-    values = (base or ExtractConfig()).model_dump()
-    values.update(options)
-    if isinstance(values["streams"], str):
-        values["streams"] = tuple(name.strip() for name in values["streams"].split(","))
-    if isinstance(values["fps"], str):
-        try:
-            values["fps"] = None if values["fps"] == "native" else Fraction(values["fps"])
-        except (ValueError, ZeroDivisionError) as error:
-            raise UsageError(
-                f"--fps {options['fps']}: give a number, a fraction like 30000/1001, or native"
-            ) from error
-    try:
-        return ExtractConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        given = options.get(str(first["loc"][0]), "")
-        reason = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{option} {given}: {reason}") from error
-
-
-def choose_streams(recipe: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-    """Settle the streams where the person did not: both if both weights are at hand, else RGB.
-
-    Says in one line when the flow stream is left out, and how to get it.
-    """
-    if "streams" in recipe:
-        return recipe
-    if recipe.get("flow") or recipe.get("flow_weights"):
-        return {**recipe, "streams": "rgb,flow"}
-    if available("flow"):
-        return {**recipe, "streams": "rgb,flow"}
-    reporter.line(
-        "RGB stream alone: the flow weights are not in the cache. Get them with `hrpro weights "
-        "fetch flow`, or ask for --streams rgb,flow --flow-weights cross-modal."
-    )
-    return {**recipe, "streams": "rgb"}
+if TYPE_CHECKING:
+    from hrpro.extract.extractor import Extractor
 
 
 def extract_features(
@@ -80,48 +32,132 @@ def extract_features(
     precision: str | None = None,
     batch_size: int | None = None,
     compile: bool = False,
+    strict: bool = False,
+    dtype: str = "float32",
+    workers: int | None = 0,
+    shard: Shard | None = None,
+    overwrite: bool = False,
+    retry_poisoned: bool = False,
     reporter: Reporter | None = None,
-    **batch_options: Any,
 ) -> Summary:
-    """Extract the features of everything `inputs` name; see `extract_batch` for the options.
+    """Extract the features of everything `inputs` name.
+
+    One bad video costs that video, and what is done already is skipped. Several processes may
+    work into one folder at the same time, also from several machines.
 
     Args:
         inputs: video files, folders, globs or dataset folders.
-        out: target folder; ``features/``, or that of the dataset folder, by default.
+        out: target folder; ``features/``, or that of the dataset folder, by default. The folders
+            below the videos' root are kept.
         only: work on the videos of these names alone (see `video_ids`); on all by default.
         recipe: options of `make_recipe` that differ from the canonical ones.
         device: see `Extractor`; so are `precision`, `batch_size` and `compile`.
+        precision: arithmetic of the networks.
+        batch_size: snippets per forward pass.
+        compile: compile the networks first.
+        strict: a truncated video fails instead of giving features up to the damage.
+        dtype: ``float32`` or ``float16``, as written.
+        workers: worker processes; None for one per GPU, or one. With 0 this process does the work
+            itself, and a video that crashes the decoder takes it along. Scripts that ask for
+            workers need the usual ``if __name__ == "__main__":``.
+        shard: work on this part of the videos only.
+        overwrite: extract again what is there.
+        retry_poisoned: try videos again that crashed their worker twice.
         reporter: where progress goes; silent by default.
 
     Raises:
-        UsageError: no videos, or options that do not fit.
+        UsageError: no videos, options that do not fit, or `out` holds features of another recipe
+            and `overwrite` was not asked for.
+        HrproError: features cannot be written, or workers cannot be kept alive.
     """
     reporter = reporter or Reporter(quiet=True)
     sources = find_videos(inputs)
-    if only is not None:
-        sources = _of_names(sources, only)
-    target = out or default_target(inputs)
-    check_writable(target / "features")
-    config = make_recipe(choose_streams(recipe or {}, reporter))
-    extractor = Extractor(
-        config,
+    out = out or default_target(inputs)
+    check_writable(out / "features")
+    recipe = recipe or {}
+    make_recipe(recipe)  # refuse what is wrong before workers start
+    settings = WorkerSettings(
+        recipe=recipe,
         device=device,
         precision=precision,
         batch_size=batch_size,
         compile=compile,
-        progress=not reporter.quiet,
+        strict=strict,
+        dtype=dtype,
+        show_download=not reporter.quiet,
     )
-    return extract_batch(sources, target, extractor, reporter=reporter, **batch_options)
+    engine = InlineEngine(settings) if workers == 0 else LocalEngine(settings, workers)
+    return supervise(
+        engine,
+        sources,
+        out,
+        only=only,
+        shard=shard,
+        reporter=reporter,
+        overwrite=overwrite,
+        retry_poisoned=retry_poisoned,
+    )
 
 
-def _of_names(sources: Sequence[VideoSource], names: Collection[str]) -> list[VideoSource]:
-    """Choose videos by name, together with any that differ only in their suffix.
+def extract_batch(
+    sources: Sequence[VideoSource],
+    out: Path,
+    extractor: Extractor,
+    *,
+    reporter: Reporter,
+    strict: bool = False,
+    dtype: str = "float32",
+    **options: bool,
+) -> Summary:
+    """Write the features of many videos with an extractor that is there already.
 
-    Those must stay: a video keeps its suffix in its name because of them.
+    Args:
+        sources: the videos.
+        out: target folder.
+        extractor: networks and recipe.
+        reporter: where progress goes.
+        strict: see `extract_features`; so are `dtype` and the other options.
+        dtype: of the numbers in the files.
+        options: `overwrite` and `retry_poisoned`.
+
+    Raises:
+        HrproError: as `extract_features`.
     """
-    stems = {source.key: PurePosixPath(source.key).with_suffix("") for source in sources}
-    wanted = {stems[key] for key, name in video_ids(sources).items() if name in names}
-    return [source for source in sources if stems[source.key] in wanted]
+    engine = InlineEngine(WorkerSettings(recipe={}, strict=strict, dtype=dtype), extractor)
+    return supervise(engine, sources, out, reporter=reporter, **options)
+
+
+def supervise(
+    engine: Engine,
+    sources: Sequence[VideoSource],
+    out: Path,
+    *,
+    reporter: Reporter,
+    only: Collection[str] | None = None,
+    shard: Shard | None = None,
+    overwrite: bool = False,
+    retry_poisoned: bool = False,
+) -> Summary:
+    """Extract videos with the workers of an engine; see `extract_features`."""
+    targets = feature_targets(sources, out)  # of all: names depend on the other videos
+    if only is not None:
+        names = video_ids(sources)
+        sources = [source for source in sources if names[source.key] in only]
+    if shard:
+        sources = shard.take(sources)
+        reporter.line(f"shard {shard}: {len(sources)} of {len(targets)} videos")
+    if not sources:
+        return Summary()
+    return Supervisor(
+        engine,
+        Ledger(out, reporter.problem),
+        sources,
+        targets,
+        out,
+        reporter=reporter,
+        overwrite=overwrite,
+        retry_poisoned=retry_poisoned,
+    ).run()
 
 
 def default_target(inputs: Sequence[str]) -> Path:

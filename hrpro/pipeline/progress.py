@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from rich.console import Console
 from rich.progress import (
@@ -33,6 +33,10 @@ class Summary:
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+    poisoned: list[Failure] = field(default_factory=list)
+    """Videos that are left alone because they crashed their worker twice."""
+    taken: list[Failure] = field(default_factory=list)
+    """Videos that another process is working on; the reason is its ``host:pid``."""
     warnings: list[str] = field(default_factory=list)
     video_s: float = 0.0
     """Seconds of video worked through."""
@@ -41,6 +45,10 @@ class Summary:
     def line(self) -> str:
         """The summary in one line."""
         text = f"{len(self.done)} done, {len(self.skipped)} skipped, {len(self.failed)} failed"
+        if self.poisoned:
+            text += f", {len(self.poisoned)} poisoned"
+        if self.taken:
+            text += f", {len(self.taken)} left to other processes"
         if self.video_s and self.elapsed_s:
             text += (
                 f"; {self.video_s:.1f} s of video in {self.elapsed_s:.1f} s "
@@ -49,15 +57,30 @@ class Summary:
         return text
 
     def lines(self) -> list[str]:
-        """The summary, and a line for each video that failed."""
-        return [self.line(), *(f"  failed: {each.path}: {each.reason}" for each in self.failed)]
+        """The summary, and a line for each video that is neither done nor skipped."""
+        lines = [self.line()]
+        lines += [f"  taken by {each.reason}: {each.path}" for each in self.taken]
+        lines += [f"  failed: {each.path}: {each.reason}" for each in self.failed]
+        lines += [f"  poisoned: {each.path}: {each.reason}" for each in self.poisoned]
+        if self.poisoned:
+            lines.append("  poisoned videos are tried again only with --retry-poisoned")
+        return lines
+
+    def sort(self) -> None:
+        """Put the videos in order, which several workers do not keep."""
+        self.done.sort()
+        self.skipped.sort()
+        for failures in (self.failed, self.poisoned, self.taken):
+            failures.sort(key=lambda each: each.path)
 
     def as_dict(self) -> dict:
         """The summary for ``--json``."""
         return {
             "done": self.done,
             "skipped": self.skipped,
-            "failed": [{"path": each.path, "reason": each.reason} for each in self.failed],
+            "failed": [asdict(each) for each in self.failed],
+            "poisoned": [asdict(each) for each in self.poisoned],
+            "taken": [{"path": each.path, "worker": each.reason} for each in self.taken],
             "warnings": self.warnings,
             "video_s": round(self.video_s, 3),
             "elapsed_s": round(self.elapsed_s, 3),

@@ -1,0 +1,290 @@
+"""What a worker does: build the extractor once, then turn the videos it is given into files.
+
+A worker is a process of its own (`hrpro.pipeline.workers`), an actor on another machine, or the
+process that asks. It takes `Task`s and answers with events. This module imports no network before
+a worker is built, so that whoever only talks to workers starts at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hrpro.errors import HrproError, VideoError
+from hrpro.features import Fingerprint, write_features
+
+if TYPE_CHECKING:
+    from hrpro.extract.extractor import Extractor
+    from hrpro.extract.gathering import VideoFeatures
+
+_PROGRESS_S = 0.25  # at most one report of progress in so long
+_AT_HAND = {"cuda": 16}  # videos that a worker knows of at a time, so that batches are full
+_AT_HAND_ELSEWHERE = 2
+# Errors of writing that are the fault of one name, not of the disk or the folder.
+_ERRORS_OF_ONE_NAME = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EILSEQ}
+
+
+class Task(NamedTuple):
+    """A video to extract."""
+
+    key: str
+    """Name of the video in the run."""
+    path: Path
+    root: Path
+    """Folder that the path in the sidecar is relative to."""
+    target: Path
+    """Feature file to write."""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker needs to know about a run; plain values that go through any pipe."""
+
+    recipe: dict[str, Any]
+    """Options of `make_recipe`. The worker settles the streams where they are left open."""
+    device: str | None = None
+    precision: str | None = None
+    batch_size: int | None = None
+    compile: bool = False
+    num_threads: int | None = None
+    """Threads of the networks on a CPU; all cores without."""
+    strict: bool = False
+    dtype: str = "float32"
+    """Of the numbers in the feature files."""
+    show_download: bool = False
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The extractor is built."""
+
+    worker: str
+    """``host:pid``."""
+    fingerprint: Fingerprint
+    devices: tuple[str, ...]
+    """Devices that workers with the same settings can be spread over."""
+    at_hand: int
+    """Videos that the worker should be given at a time."""
+    notes: tuple[str, ...] = ()
+    """Lines for the person in front of the run."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """Work on a video begins; said before its file is opened."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """So much of a video is done; the duration is 0 where its header has none."""
+
+    key: str
+    done_s: float
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Done:
+    """The features of a video are written."""
+
+    key: str
+    num_snippets: int
+    duration_s: float
+    seconds: float
+    """What the work took."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A video cannot be used; the worker goes on with the next."""
+
+    key: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The worker cannot go on, and another one could not either: wrong settings, disk full."""
+
+    error: Exception
+    trace: str
+    """The stack trace, for ``--debug``."""
+
+
+@dataclass(frozen=True)
+class Crashing:
+    """The worker ends by an error that a fresh one may not meet, say of a GPU."""
+
+    reason: str
+
+
+Event = Ready | Started | Progressed | Done | Failed | Broken | Crashing
+Listener = Callable[[Event], None]
+
+
+class TaskFeed(Iterator["Task | None"]):
+    """The tasks of a worker in their order; None where none is at hand right now."""
+
+    def __init__(self) -> None:
+        self._tasks: deque[Task] = deque()
+
+    def put(self, task: Task) -> None:
+        """Append a task; any thread may do so."""
+        self._tasks.append(task)
+
+    def __next__(self) -> Task | None:
+        try:
+            return self._tasks.popleft()
+        except IndexError:
+            return None
+
+
+def build_extractor(settings: WorkerSettings, note: Callable[[str], None]) -> Extractor:
+    """Make the extractor of a worker.
+
+    Args:
+        settings: of the run.
+        note: takes lines for the person in front of the run.
+
+    Raises:
+        UsageError: settings that do not fit.
+        WeightsError: weights are missing and cannot be fetched.
+    """
+    import torch
+
+    from hrpro.extract.extractor import Extractor
+    from hrpro.pipeline.recipe import choose_streams, make_recipe
+
+    if settings.num_threads:
+        torch.set_num_threads(settings.num_threads)
+    return Extractor(
+        make_recipe(choose_streams(settings.recipe, note)),
+        device=settings.device,
+        precision=settings.precision,
+        batch_size=settings.batch_size,
+        compile=settings.compile,
+        progress=settings.show_download,
+    )
+
+
+def introduce(extractor: Extractor, device: str | None, notes: tuple[str, ...] = ()) -> Ready:
+    """What a worker says first.
+
+    Args:
+        extractor: its own.
+        device: as it was asked for, not as it was chosen.
+        notes: lines for the person in front of the run.
+    """
+    import torch
+
+    devices = [str(extractor.device)]
+    if extractor.device.type == "cuda" and extractor.device.index is None:
+        devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return Ready(
+        worker=process_name(),
+        fingerprint=extractor.fingerprint,
+        devices=tuple(devices),
+        at_hand=_AT_HAND.get(extractor.device.type, _AT_HAND_ELSEWHERE),
+        notes=notes,
+    )
+
+
+def process_name() -> str:
+    """``host:pid`` of this process."""
+    return f"{platform.node()}:{os.getpid()}"
+
+
+def work(
+    extractor: Extractor,
+    feed: TaskFeed,
+    listener: Listener,
+    *,
+    strict: bool = False,
+    dtype: str = "float32",
+) -> Iterator[Done | Failed]:
+    """Extract the videos of a feed, which may grow meanwhile. It does not end: close it.
+
+    Args:
+        extractor: networks and recipe.
+        feed: the videos.
+        listener: takes `Started` (in the thread that decodes) and `Progressed` events.
+        strict: a truncated video fails instead of giving features up to the damage.
+        dtype: ``float32`` or ``float16``, as written.
+
+    Yields:
+        What became of each video.
+
+    Raises:
+        HrproError: features cannot be written (disk full), or the device has no memory for even
+            the smallest batch.
+    """
+    from hrpro.extract.gathering import Job
+
+    tasks: dict[str, Task] = {}
+    began: dict[str, float] = {}
+    reported: dict[str, float] = {}
+
+    def jobs() -> Iterator[Job | None]:
+        for task in feed:
+            if task is not None:
+                tasks[task.key] = task
+            yield task and Job(task.path, task.root, strict, task.key)
+
+    def started(job: Job) -> None:
+        began[job.key] = reported[job.key] = time.monotonic()
+        listener(Started(job.key))
+
+    def progress(job: Job, done_s: float, duration_s: float) -> None:
+        if (now := time.monotonic()) - reported[job.key] > _PROGRESS_S:
+            reported[job.key] = now
+            listener(Progressed(job.key, done_s, duration_s))
+
+    with closing(extractor.extract_many(jobs(), progress=progress, started=started)) as results:
+        for job, result in results:
+            task = tasks.pop(job.key)
+            reported.pop(job.key)
+            outcome = _write(task, result, dtype)
+            seconds = time.monotonic() - began.pop(job.key)
+            if isinstance(outcome, Exception):
+                yield Failed(job.key, _reason(outcome, job.path), seconds)
+            else:
+                facts, warnings = outcome.sidecar.video, tuple(outcome.report.warnings)
+                yield Done(job.key, facts.num_snippets, facts.duration_s, seconds, warnings)
+
+
+def _write(task: Task, result: VideoFeatures | Exception, dtype: str) -> VideoFeatures | Exception:
+    """Write the features of a video; return them, or what is wrong with this one video."""
+    if isinstance(result, Exception):
+        return result
+    if not np.isfinite(result.features).all():
+        return VideoError(f"{task.path}: the network gave NaN; try --precision float32")
+    sidecar = result.sidecar.model_copy(update={"dtype": dtype})
+    try:
+        write_features(task.target, result.features.astype(dtype, copy=False), sidecar)
+    except HrproError as error:
+        if getattr(error.__cause__, "errno", None) not in _ERRORS_OF_ONE_NAME:
+            raise
+        return error
+    return result
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Say in one line what is wrong with a video, without its name."""
+    text = (str(error).splitlines() or [""])[0].removeprefix(f"{path}: ")
+    if isinstance(error, (HrproError, MemoryError, RuntimeError, OSError)):
+        return text or type(error).__name__
+    return f"internal error: {type(error).__name__}: {text}"
