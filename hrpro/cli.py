@@ -23,6 +23,7 @@ from hrpro.cli_shared import (
     result_options,
     show,
     split_list,
+    stop_in_order,
     take_recipe,
 )
 
@@ -40,7 +41,7 @@ def main() -> None:
 
 
 @main.command(epilog="Example: hrpro extract videos/ -o features/ --streams rgb,flow")
-@click.argument("inputs", nargs=-1, required=True, metavar="VIDEO|FOLDER|GLOB...")
+@click.argument("inputs", nargs=-1, metavar="VIDEO|FOLDER|GLOB...")
 @click.option(
     "-o",
     "--out",
@@ -58,17 +59,53 @@ def main() -> None:
 )
 @click.option("--overwrite", is_flag=True, help="Extract again what is there.")
 @click.option("--strict", is_flag=True, help="Fail on truncated videos instead of keeping a part.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Worker processes (one per GPU, else 1); 0: none, a crash ends the run.",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Only part I of N: $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT, from 1.",
+)
+@click.option("--retry-poisoned", is_flag=True, help="Try videos that crashed their worker twice.")
+@click.option("--status", is_flag=True, help="Show how far it is; start nothing.")
 @json_option
 @click.pass_context
-def extract(ctx: click.Context, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def extract(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    out: Path | None,
+    shard: str | None,
+    status: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Compute I3D features of videos: one .npy and one sidecar .json each.
 
-    What is done already is skipped, so an interrupted run is resumed by the same command.
+    What is done already is skipped, so an interrupted run is resumed by the same command. Several
+    runs, also on several machines, can share a target folder.
     """
+    if not inputs and not (status and out):
+        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
+    if status:
+        from hrpro.pipeline.status import extraction_status
+
+        found = extraction_status(inputs, out, reporter=make_reporter(ctx))
+        show(as_json, found.to_json, found.lines)
+        return
     from hrpro.pipeline.extract import extract_features
+    from hrpro.pipeline.sharding import Shard
 
     recipe = take_recipe(options)
-    summary = extract_features(inputs, recipe=recipe, reporter=make_reporter(ctx), **options)
+    part = Shard.parse(shard) if shard else None
+    reporter = make_reporter(ctx)
+    with stop_in_order():
+        summary = extract_features(
+            inputs, out=out, recipe=recipe, shard=part, reporter=reporter, **options
+        )
     finish(ctx, summary, as_json)
 
 

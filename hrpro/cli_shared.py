@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +21,44 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 """Nothing could be done: wrong options or unusable input."""
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 HOW_TO_GO_ON = {
     "extract": "; run the same command again to go on",
     "train": "; run the same command again with --resume to go on",
 }
 """What Ctrl-C tells the user, for the commands that can go on where they stopped."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: a cluster wants the machine back, or somebody ended the process."""
+
+
+@contextmanager
+def stop_in_order() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the block by an exception, so that it can clean up.
+
+    Also where Ctrl-C would be ignored, as in a job that a shell script put in the background.
+    Further signals do not disturb the cleaning.
+    """
+    stops = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+
+    def stop(number: int, frame: object) -> None:
+        for each in stops:
+            signal.signal(each, signal.SIG_IGN)
+        raise stops[number]
+
+    before = {number: signal.signal(number, stop) for number in stops}
+    stopped = False
+    try:
+        yield
+    except KeyboardInterrupt:
+        stopped = True
+        raise
+    finally:
+        if not stopped:  # else the process is about to end, undisturbed
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class Command(click.Command):
@@ -45,9 +79,12 @@ class Command(click.Command):
         ctx.obj = {name: ctx.params.pop(name) for name in ("verbose", "quiet")}
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo(f"interrupted{HOW_TO_GO_ON.get(ctx.command.name, '')}", err=True)
-            ctx.exit(EXIT_INTERRUPTED)
+        except KeyboardInterrupt as stop:
+            what, code = "interrupted", EXIT_INTERRUPTED
+            if isinstance(stop, Terminated):
+                what, code = "terminated", EXIT_TERMINATED
+            click.echo(f"{what}{HOW_TO_GO_ON.get(ctx.command.name, '')}", err=True)
+            ctx.exit(code)
         except BrokenPipeError:
             ctx.exit(0)  # the reader of our output, head for example, has seen enough
         except HrproError as error:
@@ -107,7 +144,7 @@ def finish(ctx: click.Context, summary: Summary, as_json: bool) -> None:
         print_json(summary.as_dict())
     elif not ctx.obj["quiet"]:
         click.echo("\n".join(summary.lines()))
-    if summary.failed:
+    if summary.failed or summary.poisoned:
         ctx.exit(EXIT_FAILED)
 
 

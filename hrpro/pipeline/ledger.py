@@ -20,7 +20,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hrpro.errors import DataError
+from hrpro.errors import DataError, HrproError
 from hrpro.files import inside, read_json, write_json
 from hrpro.pipeline.leases import Leases
 
@@ -73,6 +73,17 @@ class Ledger:
         self._leases = Leases(self.folder)
         self._warn = warn
         self._warned: set[Path] = set()
+
+    def create(self) -> None:
+        """Make the folder if it is not there yet.
+
+        Raises:
+            HrproError: it cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HrproError(f"{self.folder}: cannot be made: {error.strerror}") from error
 
     def read(self, key: str) -> Record | None:
         """The record of a video; None if there is none, or a damaged one."""
@@ -131,7 +142,10 @@ class Ledger:
         if not path.exists():
             return None
         try:
-            return Record.model_validate(read_json(path))
+            record = Record.model_validate(read_json(path))
+            if self._path(record.key, "json") != path:
+                raise DataError(f"is about another video, {record.key!r}")
+            return record
         except (DataError, ValueError) as error:
             if path not in self._warned:
                 self._warned.add(path)

@@ -123,13 +123,14 @@ class Supervisor:
             HrproError: features cannot be written, or no worker can be kept alive.
             KeyboardInterrupt: everything is stopped and put in order.
         """
-        began = time.monotonic()
+        self._ledger.create()
         self._began = self._ledger.now()
         summary = self._summary
         try:
             self._start_worker(None, 1)
             while self._fingerprint is None:
                 self._listen()
+            ready = time.monotonic()
             self._queue.extend(self._pending())
             if self._queue:
                 sizes = {key: self._sources[key].path for key in self._queue}
@@ -139,7 +140,7 @@ class Supervisor:
         finally:
             self._stop()
         summary.taken = [Failure(key, owner) for key, owner in self._taken.items()]
-        summary.elapsed_s = time.monotonic() - began
+        summary.elapsed_s = time.monotonic() - ready
         summary.sort()
         return summary
 
