@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,11 @@ def detect_videos(
         for warning in video.report.warnings:
             reporter.line(f"warning: {source.path}: {warning}")
         result = to_result(names[source.key], source.path, video, detector, classes)
-        found.append(result.filter(min_score, top_k))
+        result = result.filter(min_score, top_k)
+        if plan.report is not None:
+            labels = dict.fromkeys(each.label for each in result.detections)
+            result = replace(result, curves=detector.curves(video, labels))
+        found.append(result)
         return video.sidecar.video.duration_s
 
     def results() -> Results:

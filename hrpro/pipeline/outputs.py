@@ -1,4 +1,4 @@
-"""Which files a detection run writes: results by suffix, previews and timeline plots."""
+"""Which files a detection run writes: results by suffix, previews, plots and the report."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from pathlib import Path
 
 from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError, VideoError
+from hrpro.pipeline.evaluate import Truth
 from hrpro.pipeline.formats import check_outputs, per_video_paths, read_results, write_results
 from hrpro.pipeline.plot import check_plot_path, plot_timeline
 from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.render import check_preview_path, render_preview
+from hrpro.pipeline.report.write import check_report_path, write_run
 from hrpro.pipeline.results import Results, VideoResult
 
 
 @dataclass(frozen=True)
 class OutputPlan:
-    """Everything that was asked for with ``--out``, ``--render`` and ``--plot``."""
+    """Everything that was asked for with ``--out``, ``--render``, ``--plot`` and ``--report``."""
 
     results: tuple[Path, ...] = ()
     render: Path | None = None
@@ -26,6 +28,8 @@ class OutputPlan:
     """Drawn beside the detections, by video id."""
     max_height: int | None = None
     """Scale previews down to this many lines."""
+    report: Path | None = None
+    """Web page; it shows the class activation curves, too."""
 
     def check(self, inputs: Sequence[Path]) -> None:
         """Refuse outputs that could not be written, before the work begins.
@@ -37,7 +41,9 @@ class OutputPlan:
             check_preview_path(self.render)
         if self.plot is not None:
             check_plot_path(self.plot)
-        others = [path for path in (self.render, self.plot) if path is not None]
+        if self.report is not None:
+            check_report_path(self.report)
+        others = [path for path in (self.render, self.plot, self.report) if path is not None]
         check_outputs(self.results, others, inputs)
 
     def write_results(self, results: Results, reporter: Reporter) -> None:
@@ -47,13 +53,17 @@ class OutputPlan:
                 reporter.line(f"wrote {written}")
 
     def write_pictures(self, results: Results, reporter: Reporter) -> None:
-        """Render plots and previews; of several videos each gets files of its own."""
+        """Write the report; render plots and previews, files of its own for each video."""
         names = [video.video_id for video in results.videos]
         truth = self.ground_truth or {}
 
         def of(target: Path) -> zip[tuple[VideoResult, Path]]:
             return zip(results.videos, per_video_paths(target, names), strict=True)
 
+        if self.report is not None:
+            measured = Truth({name: truth[name] for name in names if name in truth})
+            write_run(self.report.stem, results, self.report, measured)
+            reporter.line(f"wrote {self.report}")
         if self.plot is not None:
             for video, path in of(self.plot):
                 annotation = truth.get(video.video_id)

@@ -1,0 +1,213 @@
+"""What a report shows of the results of one run, as JSON can hold it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from hrpro.annotations import Action
+from hrpro.errors import DataError
+from hrpro.localize.evaluation import drop_ambiguous, mean_average_precision
+from hrpro.pipeline.evaluate import Evaluation, Truth, evaluate_table
+from hrpro.pipeline.results import Curves, Results, VideoResult
+from hrpro.pipeline.tables import averages
+
+MOST_DETECTIONS = 300
+"""Detections of one video in a report; the result file has them all."""
+PER_VIDEO = 8
+"""Without ground truth the slider starts where this many detections a video are left."""
+EMBEDDED_BYTES = 12_000_000
+"""Videos are put into the page as long as they take no more than this together."""
+_MEDIA_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
+
+
+@dataclass(frozen=True)
+class Content:
+    """The data of a page, and the videos that go into it by the id that the data calls them."""
+
+    data: dict[str, Any]
+    media: dict[str, Path]
+
+
+def run_content(
+    name: str,
+    results: Results,
+    page: Path,
+    truth: Truth | None = None,
+    videos: Path | None = None,
+    embed_bytes: int = EMBEDDED_BYTES,
+) -> Content:
+    """Everything about one run.
+
+    Args:
+        name: of the run, for the heading.
+        results: its detections.
+        page: where the page goes; links to videos are relative to it.
+        truth: ground truth to compare with.
+        videos: folder in which the videos are looked for first.
+        embed_bytes: put videos into the page up to this size together.
+    """
+    shown = {
+        video.video_id: truth.videos[video.video_id].actions
+        for video in results.videos
+        if truth is not None and video.video_id in truth.videos
+    }
+    classes = _classes(results, shown)
+    evaluation = _evaluate(name, results, truth)
+    quality = _quality(evaluation, results, truth) if evaluation and truth else {}
+    media: dict[str, Path] = {}
+    rows = []
+    for video in results.videos:
+        row = _video(video, shown.get(video.video_id), classes)
+        row["quality"] = quality.get(video.video_id)
+        source = _find(video, videos)
+        if source is not None:
+            size = source.stat().st_size
+            kind = _MEDIA_TYPES.get(source.suffix.lower())
+            if kind and size <= embed_bytes:
+                embed_bytes -= size
+                row["embedded"] = {"id": f"media-{len(media)}", "type": kind}
+                media[row["embedded"]["id"]] = source
+            else:
+                row["link"] = _link(source, page)
+        rows.append(row)
+    data = {
+        "name": name,
+        "model": _model_text(results.model),
+        "classes": list(classes),
+        "videos": rows,
+        "threshold": _first_threshold(results, sum(map(len, shown.values()))),
+        "evaluation": evaluation and _evaluation(evaluation),
+    }
+    return Content(data, media)
+
+
+def _classes(results: Results, shown: Mapping[str, Sequence[Action]]) -> dict[str, int]:
+    """Index of every class that occurs, those of the ground truth first, each by name."""
+    true = {action.label for actions in shown.values() for action in actions}
+    found = {each.label for video in results.videos for each in video.detections}
+    return {label: index for index, label in enumerate([*sorted(true), *sorted(found - true)])}
+
+
+def _video(
+    video: VideoResult, actions: Sequence[Action] | None, classes: Mapping[str, int]
+) -> dict[str, Any]:
+    """Times are rounded to the millisecond, which is finer than a frame."""
+    kept = video.detections[:MOST_DETECTIONS]
+    last_s = max([0.0, *(e.end_s for e in kept), *(a.end_s for a in actions or ())])
+    return {
+        "id": video.video_id,
+        "duration": video.duration_s or last_s,
+        "fps": video.fps,
+        "detections": [
+            [classes[e.label], round(e.score, 4), round(e.start_s, 3), round(e.end_s, 3)]
+            for e in kept
+        ],
+        "left_out": len(video.detections) - len(kept),
+        "truth": actions
+        and [[classes[a.label], round(a.start_s, 3), round(a.end_s, 3)] for a in actions],
+        "curves": video.curves and _curves(video.curves, classes),
+    }
+
+
+def _curves(curves: Curves, classes: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "start": curves.start_s,
+        "step": curves.step_s,
+        "classes": {
+            classes[label]: [round(value, 3) for value in curve]
+            for label, curve in curves.classes.items()
+            if label in classes
+        },
+    }
+
+
+def _table(videos: Sequence[VideoResult]) -> pd.DataFrame:
+    rows = [
+        (video.video_id, each.label, each.start_s, each.end_s, each.score)
+        for video in videos
+        for each in video.detections
+    ]
+    return pd.DataFrame(rows, columns=["video", "label", "start_s", "end_s", "score"])
+
+
+def _evaluate(name: str, results: Results, truth: Truth | None) -> Evaluation | None:
+    """Measure, where there is anything to measure."""
+    if truth is None or not any(video.actions for video in truth.videos.values()):
+        return None
+    try:
+        return evaluate_table(name, _table(results.videos), truth)
+    except DataError:
+        return None  # results of other videos than the ground truth's
+
+
+def _quality(evaluation: Evaluation, results: Results, truth: Truth) -> dict[str, float]:
+    """Average mAP within each video that has ground truth, as if it were the whole data set."""
+    found, true = _table(results.videos), truth.table()
+    if truth.ambiguous is not None:
+        found = drop_ambiguous(found, truth.ambiguous)
+    by_video = dict(iter(found.groupby("video", sort=False)))
+    tious = evaluation.precision.tious
+    return {
+        str(video): mean_average_precision(
+            by_video.get(video, found.iloc[:0]), actions, tious
+        ).average
+        for video, actions in true.groupby("video", sort=False)
+    }
+
+
+def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    precision, mistakes = evaluation.precision, evaluation.mistakes
+    return {
+        "tious": list(precision.tious),
+        "map": precision.mean.tolist(),
+        "averages": averages(precision),
+        "classes": [
+            {"label": label, "ap": column.tolist()}
+            for label, column in zip(precision.classes, precision.per_class.T, strict=True)
+        ],
+        "mistakes": {"tiou": mistakes.tiou, "counts": mistakes.counts},
+        "num_videos": evaluation.num_videos,
+    }
+
+
+def _first_threshold(results: Results, num_actions: int) -> float:
+    """The score that leaves about as many detections as there are actions."""
+    scores = sorted(
+        (each.score for video in results.videos for each in video.detections), reverse=True
+    )
+    wanted = num_actions or PER_VIDEO * len(results.videos)
+    return scores[min(wanted, len(scores)) - 1] if scores else 0.0
+
+
+def _find(video: VideoResult, folder: Path | None) -> Path | None:
+    """The file of a video, if it is where the results or the person say."""
+    path = Path(video.path) if video.path else None
+    candidates = [path] if path else []
+    if folder is not None:
+        name = path.name if path else video.video_id
+        candidates = [folder / name, folder / Path(video.video_id).name, *candidates]
+        candidates += [folder / f"{Path(video.video_id).name}{suffix}" for suffix in _MEDIA_TYPES]
+    return next((each for each in candidates if each.is_file()), None)
+
+
+def _link(video: Path, page: Path) -> str:
+    """A relative address of the video, so that both can be moved together."""
+    try:
+        relative = os.path.relpath(video.resolve(), page.resolve().parent)
+    except ValueError:  # another drive
+        return video.resolve().as_uri()
+    return quote(Path(relative).as_posix())
+
+
+def _model_text(model: Mapping[str, Any]) -> str:
+    """The model in a few words."""
+    name = str(model.get("name", ""))
+    parts = [str(model[key]) for key in ("folder", "weights") if model.get(key)]
+    return f"{name} ({', '.join(parts)})" if parts else name

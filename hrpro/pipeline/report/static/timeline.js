@@ -1,0 +1,115 @@
+// The timeline of one video: a row per class with its class activation curve, the ground truth
+// and the detections. A click anywhere seeks there.
+
+function makeTimeline(video, classes, seek) {
+  const inner = make("div", { class: "timeline-inner" });
+  const scroller = make("div", { class: "timeline", tabindex: "0", role: "group", "aria-label": "Timeline: arrows left and right seek" }, inner);
+  const playheads = [];
+  let playing = 0;
+
+  function draw(shown) {
+    playheads.length = 0;
+    const labels = rowsOf(video, shown);
+    inner.replaceChildren(axis(video), ...labels.map((label) => row(label, shown)));
+    if (!labels.length) inner.append(make("p", { class: "quiet" }, "Nothing to show with these filters."));
+    move(playing);
+  }
+
+  function row(label, shown) {
+    const track = make("div", { class: "track" });
+    track.addEventListener("click", (event) => {
+      if (event.target.closest("button")) return;
+      const box = track.getBoundingClientRect();
+      seek(((event.clientX - box.left) / box.width) * video.duration);
+    });
+    const curve = video.curves?.classes[label];
+    if (curve) track.append(curveOf(video, curve, label));
+    for (const [, start, end] of (video.truth ?? []).filter(([each]) => each === label)) {
+      track.append(make("span", {
+        class: "truth", title: `marked: ${classes[label]} ${clock(start)} - ${clock(end)}`,
+        style: { ...place(video, start, end), "--colour": colourOf(label) },
+      }));
+    }
+    const found = shown.filter((detection) => detection.label === label);
+    const lanes = lanesOf(found);
+    for (const detection of found) {
+      const text = `${classes[label]} ${clock(detection.start)} - ${clock(detection.end)}, score ${detection.score.toFixed(2)}`;
+      const bar = make("button", {
+        class: "detection", type: "button", title: text, "aria-label": text,
+        style: { ...place(video, detection.start, detection.end), background: colourOf(label), opacity: detection.opacity, "--lane": lanes.get(detection) },
+        onclick: () => seek(detection.start),
+      });
+      track.append(bar);
+    }
+    const playhead = make("span", { class: "playhead" });
+    playheads.push(playhead);
+    track.append(playhead);
+    track.style.setProperty("--lanes", Math.max(1, ...[...lanes.values()].map((lane) => lane + 1)));
+    track.classList.toggle("with-truth", Boolean(video.truth));
+    const name = make("span", { class: "row-label", title: classes[label] }, make("i", { style: { background: colourOf(label) } }), classes[label]);
+    return make("div", { class: "timeline-row" }, name, track);
+  }
+
+  function move(seconds) {
+    playing = seconds;
+    const left = place(video, seconds, seconds).left;
+    for (const playhead of playheads) playhead.style.left = left;
+  }
+
+  function zoom(times) {
+    inner.style.setProperty("--zoom", times);
+    const share = playing / (video.duration || 1);
+    scroller.scrollLeft = share * inner.scrollWidth - scroller.clientWidth / 2;
+  }
+
+  scroller.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step || event.target !== scroller) return;
+    event.preventDefault();
+    seek(Math.max(0, playing + step));
+  });
+  return { element: scroller, draw, move, zoom };
+}
+
+function rowsOf(video, shown) {
+  // Classes with something to see; the ones that were marked first, then by their best score.
+  const marked = [...new Set((video.truth ?? []).map(([label]) => label))];
+  const found = [...new Set(shown.map((detection) => detection.label))];
+  return [...marked, ...found.filter((label) => !marked.includes(label))];
+}
+
+function lanesOf(detections) {
+  // Detections of one class that overlap go below each other, the best ones on top.
+  const ends = [];
+  const lanes = new Map();
+  for (const detection of detections) {
+    let lane = ends.findIndex((taken) => taken.every(([start, end]) => detection.end <= start || detection.start >= end));
+    if (lane < 0) lane = Math.min(ends.length, 3);
+    (ends[lane] ??= []).push([detection.start, detection.end]);
+    lanes.set(detection, lane);
+  }
+  return lanes;
+}
+
+function curveOf(video, values, label) {
+  const { start, step } = video.curves;
+  const top = Math.max(1, ...values);
+  const points = values.map((value, index) => `${(start + index * step).toFixed(2)},${(100 - (100 * Math.max(0, value)) / top).toFixed(1)}`);
+  const end = start + (values.length - 1) * step;
+  return makeSvg(
+    "svg",
+    { class: "curve", viewBox: `0 0 ${video.duration || 1} 100`, preserveAspectRatio: "none", "aria-hidden": "true", style: `color: ${colourOf(label)}` },
+    makeSvg("polygon", { points: `${start},100 ${points.join(" ")} ${end},100` }),
+    makeSvg("polyline", { points: points.join(" ") }),
+  );
+}
+
+function axis(video) {
+  const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600];
+  const step = steps.find((each) => video.duration / each <= 8) ?? 7200;
+  const ticks = [];
+  for (let seconds = 0; seconds <= video.duration; seconds += step) {
+    ticks.push(make("span", { style: { left: place(video, seconds, seconds).left } }, clock(seconds).replace(/\.0$/, "")));
+  }
+  return make("div", { class: "timeline-row axis", "aria-hidden": "true" }, make("span", { class: "row-label" }), make("div", { class: "track" }, ...ticks));
+}
