@@ -1,0 +1,71 @@
+// The panel of classes: their keys, colours and counts, and the settings of labelling.
+
+import { el, reconcile, setText } from "./dom.js";
+import { inkOn } from "./format.js";
+import { classKey, keyCaps } from "./keys.js";
+
+export class ClassPanel {
+  /** @param on `drop(label)`, `add(name)`, `reaction(seconds)`, `limit(score)` */
+  constructor(root, store, on) {
+    Object.assign(this, { root, store, on });
+    this.list = root.querySelector("ul");
+    this.empty = root.querySelector(".empty-note");
+    this.reaction = root.querySelector("[name=reaction]");
+    this.limit = root.querySelector("[name=limit]");
+    this.#listen();
+  }
+
+  update() {
+    const { classes, reaction_s } = this.store.data;
+    const points = this.store.video?.points ?? [];
+    const counts = new Map();
+    for (const { label } of points) counts.set(label, (counts.get(label) ?? 0) + 1);
+    reconcile(this.list, classes, (each) => each.name, (each) => this.#create(each), (node, each) => {
+      const button = node.firstElementChild;
+      button.style.setProperty("--color", each.color);
+      button.style.setProperty("--ink", inkOn(each.color));
+      setText(button.querySelector("kbd"), each.key ? keyCaps(classKey(each.key)).join("+") : "");
+      setText(button.querySelector(".count"), String(counts.get(each.name) ?? 0));
+    });
+    this.empty.hidden = classes.length > 0;
+    if (document.activeElement !== this.reaction) this.reaction.value = reaction_s;
+    this.root.querySelector(".limit").hidden = !this.store.video?.detections.length;
+  }
+
+  /** Light up a class for a moment: the key press was heard. */
+  flash(label) {
+    const node = [...this.list.children].find((each) => each.dataset.key === label);
+    const color = node && getComputedStyle(node.firstElementChild).getPropertyValue("--color");
+    node?.firstElementChild.animate([{ backgroundColor: color }, {}], { duration: 450 });
+  }
+
+  #create({ name }) {
+    return el("li", {}, el(
+      "button",
+      { type: "button", class: "class", title: `Drop a point “${name}” now`, onclick: () => this.on.drop(name) },
+      el("kbd"),
+      el("span", { class: "name" }, name),
+      el("span", { class: "count", title: "Points in this video" }),
+    ));
+  }
+
+  #listen() {
+    const form = this.root.querySelector("form");
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const input = form.elements.name;
+      const name = input.value.trim();
+      if (name && (await this.on.add(name))) input.value = "";
+    });
+    this.reaction.addEventListener("change", () => {
+      const seconds = this.reaction.valueAsNumber;
+      if (this.reaction.checkValidity() && Number.isFinite(seconds)) this.on.reaction(seconds);
+      else this.reaction.reportValidity();
+    });
+    this.reaction.addEventListener("keydown", (event) => event.key === "Enter" && this.reaction.blur());
+    this.limit.addEventListener("input", () => {
+      setText(this.root.querySelector("output"), this.limit.valueAsNumber.toFixed(2));
+      this.on.limit(this.limit.valueAsNumber);
+    });
+  }
+}

@@ -1,0 +1,223 @@
+// What every command does; keys, buttons and the mouse all end up here.
+
+import { clamp, frameAt, middleOf, moment, plural, span } from "./format.js";
+
+const AROUND_S = 1; // a detection is looped with this much before and after it
+const NEAR_S = 0.5; // a selected point is let go when the playhead is farther away
+const ZOOM = 1.5;
+const UNDO = "(Z: undo)";
+
+export function makeCommands({ store, player, timeline, videos, say, open, toggleHelp, flash }) {
+  const exact = (seconds) => Number(clamp(seconds, 0, middleOf(player.lastFrame, player.fps)).toFixed(3));
+  const quoted = (item) => `“${item.label}”`;
+  const openDetections = () =>
+    timeline.detections
+      .filter((each) => each.status === "open")
+      .sort((a, b) => a.start_s - b.start_s || a.end_s - b.end_s);
+
+  /** A point now, or a moment ago while playing: pressing a key takes its time. */
+  function drop(label) {
+    if (!player.ready) return say("Wait until the video can be played.");
+    const late = player.playing ? store.data.reaction_s * player.speed : 0;
+    const time_s = exact(player.time - late);
+    store.act({ type: "add", label, time_s });
+    flash(label);
+    say(`point “${label}” at ${moment(time_s)} ${UNDO}`);
+  }
+
+  function relabel(label) {
+    const { selected } = store;
+    if (!selected) return;
+    if (selected.label === label) return say(`It is “${label}” already.`);
+    store.act({ type: "relabel", [selected.kind]: selected.id, label });
+    flash(label);
+    say(`${quoted(selected)} is now “${label}” ${UNDO}`);
+  }
+
+  function selectPoint(point) {
+    player.pause();
+    player.loop = null;
+    player.seekFrame(frameAt(point.time_s, player.fps)); // first: see keepSelection
+    store.select("point", point.id);
+    timeline.reveal(point.time_s, point.time_s);
+    say(`point ${quoted(point)} at ${moment(point.time_s)}`);
+  }
+
+  function otherPoint(direction) {
+    const points = [...store.video.points].sort((a, b) => direction * (a.time_s - b.time_s));
+    const at = points.findIndex((point) => point.id === store.selected?.id);
+    const beyond = (point) => direction * (point.time_s - player.time) > 0.5 / player.fps;
+    const next = at >= 0 ? points[at + 1] : points.find(beyond);
+    if (!next) return false;
+    selectPoint(next);
+    return true;
+  }
+
+  function reviewDetection(detection) {
+    const [start, end] = [detection.start_s - AROUND_S, detection.end_s + AROUND_S];
+    player.playLoop(start, end);
+    store.select("detection", detection.id);
+    timeline.reveal(start, end);
+  }
+
+  function otherDetection(direction) {
+    const found = openDetections();
+    if (!found.length) return say("No open detection in this video. M marks it as done.");
+    const from = store.selected?.kind === "detection" ? store.selected.start_s : player.time;
+    const rest = found.filter((each) => each.id !== store.selection?.id);
+    const beyond = (each) => direction * (each.start_s - from) >= 0;
+    const next = (direction > 0 ? rest.find(beyond) ?? rest[0] : rest.findLast(beyond) ?? rest.at(-1)) ?? found[0];
+    reviewDetection(next);
+    return say(`${quoted(next)} ${span(next.start_s, next.end_s)}? Enter: yes, X: no, N: next`);
+  }
+
+  /** Accept or reject, and on to the next one. */
+  function decide(type) {
+    const { selected } = store;
+    if (selected?.kind !== "detection") return say("Choose a detection first: N, or click one.");
+    const status = `${type}ed`;
+    if (selected.status !== status) store.act({ type, detection: selected.id });
+    const left = openDetections();
+    const what = `${status} ${quoted(selected)} at ${moment(selected.start_s)} ${UNDO}`;
+    const next = left.find((each) => each.start_s >= selected.start_s) ?? left[0];
+    if (next) {
+      reviewDetection(next);
+      return say(`${what}; ${plural(left.length, "detection")} left`);
+    }
+    player.pause();
+    player.loop = null;
+    store.select(null);
+    return say(`${what}; that was the last one. M marks the video as done.`);
+  }
+
+  function reopen() {
+    store.act({ type: "reopen", detection: store.selected.id });
+    say(`${quoted(store.selected)} is open again ${UNDO}`);
+  }
+
+  function retime(detection, start_s, end_s) {
+    if (start_s >= end_s) return say("A detection must start before it ends.");
+    store.act({ type: "retime", detection: detection.id, start_s: exact(start_s), end_s: exact(end_s) });
+    return say(`${quoted(detection)} is now ${span(start_s, end_s)}, accepted ${UNDO}`);
+  }
+
+  function setEdge(edge) {
+    const { selected } = store;
+    if (selected?.kind !== "detection") return say("Choose a detection first: N, or click one.");
+    const times = { start_s: selected.start_s, end_s: selected.end_s, [edge]: player.time };
+    return retime(selected, times.start_s, times.end_s);
+  }
+
+  function nudge(frames) {
+    const { selected } = store;
+    if (!selected) return say("Choose a point or a detection first.");
+    const shifted = (seconds) => exact(middleOf(frameAt(seconds, player.fps) + frames, player.fps));
+    player.pause();
+    if (selected.kind === "point") {
+      movePoint(selected, shifted(selected.time_s));
+      return player.seek(shifted(selected.time_s));
+    }
+    const { start_s, end_s } = selected;
+    const nearStart = Math.abs(player.time - start_s) <= Math.abs(player.time - end_s);
+    if (nearStart) retime(selected, shifted(start_s), end_s);
+    else retime(selected, start_s, shifted(end_s));
+    return player.seek(shifted(nearStart ? start_s : end_s));
+  }
+
+  function movePoint(point, seconds) {
+    const time_s = exact(seconds);
+    store.act({ type: "move", point: point.id, time_s });
+    say(`point ${quoted(point)} moved to ${moment(time_s)} ${UNDO}`);
+  }
+
+  function remove() {
+    const { selected } = store;
+    if (selected?.kind === "detection") return say("X rejects a detection.");
+    if (!selected) return say("Choose a point first: Tab, or click one.");
+    store.act({ type: "delete", point: selected.id });
+    store.select(null);
+    return say(`point ${quoted(selected)} at ${moment(selected.time_s)} deleted ${UNDO}`);
+  }
+
+  function takeBack(type) {
+    const waiting = store.outbox.pending(store.video.id).length > 0;
+    if (!waiting && !store.video[`can_${type}`]) return say(`Nothing to ${type}.`);
+    return store.act({ type });
+  }
+
+  function done() {
+    const isDone = !store.video.done;
+    store.act({ type: "done", done: isDone });
+    say(isDone ? "video marked as done. PgDn: next video" : "video is to do again");
+  }
+
+  function otherVideo(direction) {
+    const id = videos.neighbour(direction);
+    if (id) open(id);
+    else say(direction > 0 ? "This is the last video." : "This is the first video.");
+  }
+
+  function deselect() {
+    player.loop = null;
+    store.select(null);
+    document.activeElement?.blur();
+  }
+
+  /** Let go of what was selected once the playhead has left it, so that keys never change
+   * something out of sight. */
+  function keepSelection() {
+    const { selected } = store;
+    if (!selected || !player.ready || timeline.preview) return;
+    const room = selected.kind === "point" ? NEAR_S : 1.5 * AROUND_S;
+    const [start, end] = [selected.start_s ?? selected.time_s, selected.end_s ?? selected.time_s];
+    const outside = player.time < start - room || player.time > end + room;
+    if (outside || (selected.kind === "point" && player.playing)) store.select(null);
+  }
+
+  const always = {
+    nextVideo: () => otherVideo(1),
+    previousVideo: () => otherVideo(-1),
+    help: toggleHelp,
+    deselect,
+  };
+  const withVideo = {
+    toggle: () => player.toggle(),
+    stepBack: () => player.step(-1),
+    stepOn: () => player.step(1),
+    jumpBack: () => player.jump(-1),
+    jumpOn: () => player.jump(1),
+    backwards: () => player.shuttleBack(),
+    stop: () => player.pause(),
+    forwards: () => player.shuttleOn(),
+    slower: () => player.changeSpeed(-1),
+    faster: () => player.changeSpeed(1),
+    normalSpeed: () => player.setSpeed(1),
+    nextPoint: () => otherPoint(1),
+    previousPoint: () => otherPoint(-1),
+    remove,
+    undo: () => takeBack("undo"),
+    redo: () => takeBack("redo"),
+    nextDetection: () => otherDetection(1),
+    previousDetection: () => otherDetection(-1),
+    accept: () => decide("accept"),
+    reject: () => decide("reject"),
+    reopen,
+    setStart: () => setEdge("start_s"),
+    setEnd: () => setEdge("end_s"),
+    nudgeBack: () => nudge(-1),
+    nudgeOn: () => nudge(1),
+    done,
+    zoomIn: () => timeline.zoom(ZOOM),
+    zoomOut: () => timeline.zoom(1 / ZOOM),
+    zoomFit: () => timeline.fit(),
+    class: ({ label }) => (store.selected && !player.playing ? relabel(label) : drop(label)),
+  };
+
+  /** Run a command `{name, label?}`. Returns false where the key is better left to the browser. */
+  function run(command) {
+    if (always[command.name]) return always[command.name]();
+    return store.video ? withVideo[command.name](command) : false;
+  }
+
+  return { run, drop, relabel, selectPoint, reviewDetection, movePoint, retime, keepSelection };
+}

@@ -1,0 +1,185 @@
+// Puts the page together: state, player, panels, keys.
+
+import { ClassPanel } from "./classes.js";
+import { makeCommands } from "./commands.js";
+import { setText } from "./dom.js";
+import { percent, plural } from "./format.js";
+import { Help } from "./help.js";
+import { belongsTo, commandOf, keyName } from "./keys.js";
+import { Player } from "./player.js";
+import { PlayerBar } from "./playerbar.js";
+import { SelectionBar } from "./selection.js";
+import { Store } from "./store.js";
+import { Timeline } from "./timeline.js";
+import { VideoList } from "./videos.js";
+
+const byId = (id) => document.getElementById(id);
+
+const store = new Store({ changed: drawAll, opened: showVideo, said: say, failed: fail });
+const player = new Player(byId("video"), drawTime);
+const videos = new VideoList(byId("videos"), store, open);
+const help = new Help(byId("help"), store);
+const timeline = new Timeline(byId("timeline"), store, player, {
+  seek: (time) => player.seek(time),
+  select: (kind, id) => {
+    const { points, detections } = store.video;
+    if (kind === "point") commands.selectPoint(points.find((point) => point.id === id));
+    else commands.reviewDetection(detections.find((detection) => detection.id === id));
+  },
+  movePoint: (point, time) => commands.movePoint(point, time),
+  retime: (detection, start, end) => commands.retime(detection, start, end),
+});
+const panel = new ClassPanel(byId("classes"), store, {
+  drop: (label) => store.video && commands.drop(label),
+  add: (name) => store.addClass(name).then(() => say(`class “${name}” added`)).then(() => true, () => false),
+  reaction: (seconds) =>
+    store.setReaction(seconds).then(() => say(`points are set ${seconds} s before the key press`), () => {}),
+  limit: (score) => {
+    timeline.minScore = score;
+    drawAll();
+  },
+});
+const playerBar = new PlayerBar(byId("stage"), store, player, () => loadMedia());
+const commands = makeCommands({
+  store, player, timeline, videos, say, open,
+  toggleHelp: () => help.toggle(),
+  flash: (label) => panel.flash(label),
+});
+const selectionBar = new SelectionBar(byId("selection"), store, (name) => commands.run({ name }), commands.relabel);
+let loaded = null; // address of the media in the player
+
+function open(id) {
+  showList(false);
+  return store.open(id);
+}
+
+/** A video was opened, or became playable. */
+function showVideo() {
+  const { id } = store.confirmed;
+  history.replaceState(null, "", `#${encodeURIComponent(id)}`);
+  document.title = `${id} – hrpro label`;
+  const source = store.mediaOf(id);
+  if (loaded !== `${id} ${source}`) {
+    loaded = `${id} ${source}`;
+    loadMedia();
+  }
+  drawAll();
+}
+
+function loadMedia() {
+  const { confirmed } = store;
+  player.load(store.mediaOf(confirmed.id), confirmed);
+  timeline.open(confirmed.duration_s);
+}
+
+function drawAll() {
+  drawHeader();
+  videos.update();
+  panel.update();
+  timeline.update();
+  drawTime();
+  playerBar.notice();
+  selectionBar.update(timeline.detections.filter((each) => each.status === "open").length);
+}
+
+function drawTime() {
+  commands.keepSelection();
+  playerBar.update();
+  timeline.moveTo(player.time);
+}
+
+function drawHeader() {
+  const { data, entry, outbox, video } = store;
+  const done = data.videos.filter((each) => each.done).length;
+  const points = data.videos.reduce((sum, each) => sum + each.num_points, 0);
+  setText(byId("dataset"), data.dataset);
+  byId("progress").value = data.videos.length ? done / data.videos.length : 0;
+  setText(byId("progress-text"), `${done} of ${data.videos.length} videos done · ${plural(points, "point")}`);
+  setText(byId("model"), data.model ? `suggestions by ${data.model}` : "");
+  setText(byId("title"), video?.id ?? "");
+  setText(byId("facts"), entry ? `${mediaFacts(entry)}${
+    entry.subset === "test" ? " · test video" : ""}${
+    entry.uncertainty !== null ? ` · model ${percent(entry.uncertainty)} unsure` : ""}` : "");
+  byId("done").setAttribute("aria-pressed", String(Boolean(video?.done)));
+  setText(byId("done-text"), video?.done ? "Done" : "Mark as done");
+  for (const button of document.querySelectorAll("#stage button[data-run]")) button.disabled = !video;
+  setText(byId("saved"), outbox.entries.length ? "saving…" : store.lost ? "" : "all saved");
+  const warning = trouble(outbox.problem, outbox.entries.length);
+  byId("banner").hidden = !warning;
+  setText(byId("banner"), warning);
+}
+
+function mediaFacts({ width, height, fps }) {
+  return [width && `${width}×${height}`, fps && `${Number(fps.toFixed(3))} fps`].filter(Boolean).join(" · ");
+}
+
+/** What stands between the page and the server, in words. */
+function trouble(problem, waiting) {
+  const kept = waiting ? ` ${plural(waiting, "action")} not saved yet: kept in this tab and sent as soon as possible.` : "";
+  if (problem?.status === 403 || store.lost === "refused")
+    return `hrpro label was started anew. Open the address it printed in this tab.${kept}`;
+  if (problem || store.lost) return `hrpro label does not answer. If it was stopped, start it again with --port ${location.port}.${kept}`;
+  return "";
+}
+
+function say(text) {
+  byId("toast").classList.remove("error");
+  setText(byId("toast"), text);
+}
+
+function fail(text) {
+  byId("toast").classList.add("error");
+  setText(byId("toast"), text);
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.isComposing) return;
+  const key = keyName(event);
+  if (key === null || belongsTo(event.target, key)) return;
+  const tabbing = key.endsWith("Tab");
+  if (tabbing && event.target !== document.body) return; // somebody walks through the page
+  const command = commandOf(event, store.data.classes);
+  if (command && commands.run(command) !== false) event.preventDefault();
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  if (button.dataset.run) commands.run({ name: button.dataset.run });
+  if (event.detail > 0) button.blur(); // so that Space and Enter keep their meaning after a click
+});
+
+/** Show or hide the list where it is a drawer. */
+function showList(shown) {
+  document.body.classList.toggle("show-videos", shown);
+  byId("videos-toggle").setAttribute("aria-expanded", String(shown));
+}
+
+byId("videos-toggle").addEventListener("click", () => showList(!document.body.classList.contains("show-videos")));
+document.addEventListener("pointerdown", (event) => {
+  if (!event.target.closest("#videos, #videos-toggle")) showList(false);
+});
+
+byId("video").addEventListener("click", () => commands.run({ name: "toggle" }));
+byId("video").addEventListener("error", drawAll);
+byId("video").addEventListener("loadeddata", drawAll);
+
+window.addEventListener("hashchange", () => open(decodeURIComponent(location.hash.slice(1))));
+window.addEventListener("beforeunload", (event) => {
+  if (store.outbox.entries.length) event.preventDefault();
+});
+
+try {
+  await store.start();
+  const wished = decodeURIComponent(location.hash.slice(1));
+  const known = store.data.videos.map((video) => video.id);
+  const first = known.includes(wished) ? wished : (store.data.videos.find((video) => !video.done)?.id ?? known[0]);
+  drawAll();
+  if (first !== undefined) await open(first);
+  help.welcome();
+} catch (error) {
+  byId("banner").hidden = false;
+  setText(byId("banner"), error.status === 403
+    ? "This address is not the one that hrpro label printed: open that one."
+    : `hrpro label does not answer: ${error.message}`);
+}

@@ -1,0 +1,187 @@
+// What the page knows: the dataset, the open video, the selection. The server has the truth;
+// actions show at once and are confirmed, or taken back, by its answers.
+
+import { applied, difference } from "./actions.js";
+import { Unreachable, api } from "./api.js";
+import { Outbox } from "./outbox.js";
+
+const POLL_MS = 1500;
+
+export class Store {
+  /** @param handlers `changed()`, `opened()`, `said(text)`, `failed(text)` */
+  constructor(handlers) {
+    this.handlers = handlers;
+    this.client = clientName();
+    this.data = { dataset: "", classes: [], videos: [], reaction_s: 0, revision: 0, model: null };
+    this.confirmed = null; // the open video as the server last told it
+    this.selection = null; // {kind: "point" | "detection", id}
+    this.lost = false; // whether the last poll failed
+    this.numNames = 0;
+    this.outbox = new Outbox(
+      (entry) => this.#send(entry),
+      {
+        saved: (entry, answer) => this.#saved(entry, answer),
+        refused: (entry, error) => this.#refused(entry, error),
+        changed: () => this.handlers.changed(),
+      },
+      `hrpro.outbox.${this.client}`,
+    );
+  }
+
+  async start() {
+    this.data = await api.state();
+    this.outbox.pump();
+    setInterval(() => this.#poll(), POLL_MS);
+  }
+
+  /** The open video with everything that is still on its way to the server. */
+  get video() {
+    if (!this.confirmed) return null;
+    return this.outbox.pending(this.confirmed.id).reduce(applied, this.confirmed);
+  }
+
+  /** The open video's entry in the list. */
+  get entry() {
+    return this.data.videos.find((video) => video.id === this.confirmed?.id) ?? null;
+  }
+
+  /** Address of what the browser plays, or null as long as there is nothing. */
+  mediaOf(id) {
+    const playback = this.data.videos.find((video) => video.id === id)?.playback;
+    return ["direct", "proxy"].includes(playback) ? api.media(id) : null;
+  }
+
+  get selected() {
+    if (!this.selection || !this.confirmed) return null;
+    const { kind, id } = this.selection;
+    const list = kind === "point" ? this.video.points : this.video.detections;
+    const item = list.find((each) => each.id === id);
+    return item ? { kind, ...item } : null;
+  }
+
+  colorOf(label) {
+    return this.data.classes.find((each) => each.name === label)?.color ?? "#888888";
+  }
+
+  select(kind, id) {
+    this.selection = kind ? { kind, id } : null;
+    this.handlers.changed();
+  }
+
+  async open(id) {
+    this.opening = id;
+    let video;
+    try {
+      video = await api.video(id, this.client);
+    } catch (error) {
+      this.handlers.failed(`${id}: ${error.message}`);
+      return;
+    }
+    if (this.opening !== id) return; // another one was chosen meanwhile
+    this.confirmed = video;
+    this.selection = null;
+    this.handlers.opened();
+  }
+
+  /** Do something to the open video. */
+  act(action) {
+    this.numNames += 1;
+    const temporary = `new-${this.client}-${this.numNames}-${Date.now()}`;
+    this.outbox.push({ video: this.confirmed.id, action, temporary });
+  }
+
+  async addClass(name) {
+    await this.#setData(api.addClass(name));
+  }
+
+  async setReaction(reaction_s) {
+    await this.#setData(api.settings({ reaction_s }));
+  }
+
+  async #setData(answer) {
+    try {
+      this.data = await answer;
+      this.handlers.changed();
+    } catch (error) {
+      this.handlers.failed(error.message);
+      throw error;
+    }
+  }
+
+  async #send(entry) {
+    const { video, action } = entry;
+    if (entry.retried && action.type === "add") {
+      // The first try may have arrived although its answer did not.
+      const answer = await api.video(video, this.client);
+      const same = ({ label, time_s }) => label === action.label && time_s === action.time_s;
+      const found = answer.points.find(same);
+      if (found) return { ...answer, created: found.id };
+    }
+    return api.act(video, { client: this.client, action });
+  }
+
+  #saved(entry, answer) {
+    if (this.selection?.id === entry.temporary && answer.created)
+      this.selection.id = answer.created;
+    const isOpen = entry.video === this.confirmed?.id;
+    if (isOpen && ["undo", "redo"].includes(entry.action.type))
+      this.handlers.said(`${entry.action.type}: ${difference(this.confirmed, answer)}`);
+    if (isOpen) this.confirmed = answer;
+    this.#count(answer);
+    this.handlers.changed();
+  }
+
+  #refused(entry, error) {
+    this.handlers.failed(`not saved: ${error.message}`);
+    if (entry.video === this.confirmed?.id) this.#refresh();
+  }
+
+  /** Bring the list's numbers in line with a video. */
+  #count(video) {
+    const numOpen = video.detections.filter((each) => each.status === "open").length;
+    this.data.videos = this.data.videos.map((entry) =>
+      entry.id === video.id
+        ? { ...entry, num_points: video.points.length, num_open: numOpen, done: video.done }
+        : entry,
+    );
+  }
+
+  async #refresh() {
+    const video = await api.video(this.confirmed.id, this.client);
+    if (video.id !== this.confirmed.id || video.revision < this.confirmed.revision) return;
+    this.confirmed = video;
+    this.handlers.changed();
+  }
+
+  /** Take over what other tabs did, and how far the copies of videos are. */
+  async #poll() {
+    if (this.polling || document.hidden) return;
+    this.polling = true;
+    try {
+      const { revision, videos, playback } = await api.changes(this.data.revision);
+      const changed = revision !== this.data.revision;
+      if (changed) this.data = await api.state();
+      if (videos.includes(this.confirmed?.id) && this.confirmed.revision < revision)
+        await this.#refresh();
+      const wasReady = this.entry?.playback;
+      this.data.videos = this.data.videos.map((video) => ({ ...video, ...playback[video.id] }));
+      const recovered = this.lost;
+      this.lost = false;
+      if (recovered) this.outbox.pump();
+      if (this.entry && this.entry.playback !== wasReady) this.handlers.opened();
+      else if (changed || recovered || Object.keys(playback).length) this.handlers.changed();
+    } catch (error) {
+      this.lost = error instanceof Unreachable ? "unreachable" : "refused";
+      this.handlers.changed();
+    } finally {
+      this.polling = false;
+    }
+  }
+}
+
+/** This tab's name towards the server: undo takes back the tab's own actions. */
+function clientName() {
+  const name = sessionStorage.getItem("hrpro.client") ?? crypto.randomUUID();
+  sessionStorage.setItem("hrpro.client", name);
+  return name;
+}

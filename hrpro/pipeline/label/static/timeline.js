@@ -1,0 +1,296 @@
+// The timeline: one lane per class with its points and detections, below the whole video in small.
+
+import { drag } from "./drag.js";
+import { el, reconcile, setAttribute, setText } from "./dom.js";
+import { clamp, clock, frameAt, inkOn, middleOf, moment, percent, span } from "./format.js";
+import { keySign } from "./keys.js";
+import { TimeScale } from "./timescale.js";
+
+const MANY_CLASSES = 8;
+const SCORE_WIDTH_PX = 34; // a band this wide has room for its score
+const WHEEL_ZOOM = 1.0015;
+const STATUS_MARK = { open: "", accepted: "✓ ", rejected: "✕ " };
+
+export class Timeline {
+  /**
+   * @param on `seek(s)`, `select(kind, id)`, `movePoint(point, s)`,
+   *   `retime(detection, start_s, end_s)`: what the mouse or a finger asks for
+   */
+  constructor(root, store, player, on) {
+    Object.assign(this, { root, store, player, on, scale: new TimeScale(), minScore: 0 });
+    this.preview = null; // {id, time_s} or {id, start_s, end_s} while something is dragged
+    this.find = (name) => root.querySelector(`[data-part=${name}]`);
+    this.parts = Object.fromEntries(
+      ["overview", "window", "marks", "ticks", "lanes", "tip", "heads"].map((name) => [name, this.find(name)]),
+    );
+    this.playheads = root.querySelectorAll(".playhead");
+    this.#listen();
+    new ResizeObserver(() => this.update()).observe(root);
+  }
+
+  open(duration) {
+    this.scale.reset(duration);
+    this.preview = null;
+    this.update();
+  }
+
+  zoom(factor) {
+    this.scale.zoom(factor, this.player.time);
+    this.update();
+  }
+
+  fit() {
+    this.scale.fit();
+    this.update();
+  }
+
+  reveal(start, end) {
+    this.scale.reveal(start, end);
+    this.update();
+  }
+
+  /** Detections that are not hidden by the score limit. */
+  get detections() {
+    return (this.store.video?.detections ?? []).filter(
+      (each) => each.score >= this.minScore || each.status === "accepted",
+    );
+  }
+
+  /** Draw everything anew. */
+  update() {
+    const video = this.store.video;
+    this.root.classList.toggle("empty", !video);
+    if (!video) return;
+    const shown = (item) => (item.id === this.preview?.id ? { ...item, ...this.preview } : item);
+    this.points = video.points.map(shown);
+    this.bands = this.detections.map(shown);
+    this.#drawOverview();
+    this.#drawTicks();
+    this.#drawLanes();
+    this.moveTo(this.player.time);
+  }
+
+  /** Move the playhead only. */
+  moveTo(time) {
+    if (this.player.playing && !this.preview) {
+      const before = this.scale.start;
+      this.scale.follow(time);
+      if (before !== this.scale.start) this.update();
+    }
+    const { duration } = this.scale;
+    const [whole, view] = this.playheads;
+    whole.style.left = `${(100 * time) / (duration || 1)}%`;
+    view.style.left = `${100 * this.scale.share(time)}%`;
+    view.hidden = time < this.scale.start - 1e-3 || time > this.scale.end + 1e-3;
+  }
+
+  #drawOverview() {
+    const { start, length, duration } = this.scale;
+    const share = (seconds) => `${(100 * seconds) / (duration || 1)}%`;
+    this.parts.window.style.left = share(start);
+    this.parts.window.style.width = share(length);
+    this.parts.window.hidden = this.scale.whole;
+    const marks = [...this.bands.filter((band) => band.status !== "rejected"), ...this.points];
+    reconcile(this.parts.marks, marks, (mark) => mark.id, () => el("i"), (node, mark) => {
+      const isPoint = mark.time_s !== undefined;
+      node.className = isPoint ? "mark-point" : "mark-band";
+      node.style.left = share(isPoint ? mark.time_s : mark.start_s);
+      node.style.width = isPoint ? "" : share(mark.end_s - mark.start_s);
+      node.style.setProperty("--color", this.store.colorOf(mark.label));
+    });
+  }
+
+  #drawTicks() {
+    const { times, decimals } = this.scale.ticks(this.parts.ticks.clientWidth);
+    reconcile(this.parts.ticks, times, (time) => time.toFixed(3), () => el("span"), (node, time) => {
+      setText(node, clock(time, decimals));
+      node.style.left = `${100 * this.scale.share(time)}%`;
+    });
+  }
+
+  /** All classes where there are few; of many those that this video has. */
+  #lanes() {
+    const { classes } = this.store.data;
+    const used = new Set([...this.points, ...this.bands].map((item) => item.label));
+    const known = new Set(classes.map((each) => each.name));
+    const strangers = [...used].filter((label) => !known.has(label)).sort();
+    const lanes = classes.length <= MANY_CLASSES ? classes : classes.filter((each) => used.has(each.name));
+    return [...lanes, ...strangers.map((name) => ({ name, color: this.store.colorOf(name) }))];
+  }
+
+  #drawLanes() {
+    const lanes = this.#lanes();
+    const byName = (lane) => lane.name;
+    reconcile(this.parts.heads, lanes, byName, () => el("div", { class: "lane-head" }), (node, lane) => {
+      setText(node, lane.name);
+      node.title = lane.name;
+      node.style.setProperty("--color", lane.color);
+    });
+    const rows = [...lanes];
+    reconcile(this.parts.lanes, rows, byName, () => el("div", { class: "lane" }), (node, lane) => {
+      node.style.setProperty("--color", lane.color);
+      node.style.setProperty("--ink", inkOn(lane.color));
+      const items = [
+        ...this.bands.filter((band) => band.label === lane.name),
+        ...this.points.filter((point) => point.label === lane.name),
+      ].filter((item) => this.#inView(item));
+      reconcile(node, items, (item) => item.id, newItem, (child, item) => this.#drawItem(child, item, lane));
+    });
+    this.root.classList.toggle("no-lanes", !lanes.length);
+  }
+
+  #inView(item) {
+    const { start, end, length } = this.scale;
+    const margin = 0.02 * length; // a marker is wider than its moment
+    return (item.end_s ?? item.time_s) > start - margin && (item.start_s ?? item.time_s) < end + margin;
+  }
+
+  #drawItem(node, item, lane) {
+    const selected = this.store.selection?.id === item.id;
+    const isPoint = item.time_s !== undefined;
+    const kind = isPoint ? "point" : `band ${item.status}`;
+    node.className = `item ${kind}${selected ? " selected" : ""}`;
+    setAttribute(node, "aria-pressed", String(selected));
+    if (isPoint) {
+      node.style.left = `${100 * this.scale.share(item.time_s)}%`;
+      setText(node.firstElementChild, keySign(lane.key));
+      setAttribute(node, "aria-label", `point ${item.label} at ${moment(item.time_s)}`);
+      return;
+    }
+    const [from, to] = [this.scale.share(item.start_s), this.scale.share(item.end_s)];
+    node.style.left = `${100 * from}%`;
+    node.style.width = `${100 * (to - from)}%`;
+    node.style.setProperty("--strength", 0.25 + 0.6 * clamp(item.score, 0, 1));
+    const roomy = (to - from) * this.parts.lanes.clientWidth > SCORE_WIDTH_PX;
+    setText(node.firstElementChild, roomy ? STATUS_MARK[item.status] + item.score.toFixed(2) : "");
+    setAttribute(node, "aria-label", describeDetection(item));
+  }
+
+  #listen() {
+    const { lanes, overview, ticks, tip } = this.parts;
+    drag(lanes, (event) => this.#grab(event));
+    drag(ticks, () => this.#scrub(ticks));
+    drag(overview, () => ({
+      move: (moved) => {
+        const time = this.#timeOn(overview, moved, 0, this.scale.duration);
+        this.scale.center(time);
+        this.on.seek(time);
+        this.update();
+      },
+      start: true,
+    }));
+    lanes.addEventListener("click", (event) => {
+      if (event.detail === 0) this.#press(event.target.closest(".item")); // a screen reader's click
+    });
+    this.root.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+    for (const part of [lanes, ticks, overview]) {
+      part.addEventListener("pointermove", (event) => this.#hover(part, event));
+      part.addEventListener("pointerleave", () => (tip.hidden = true));
+    }
+  }
+
+  #timeOn(part, event, start = this.scale.start, end = this.scale.end) {
+    const box = part.getBoundingClientRect();
+    return clamp(start + ((event.clientX - box.left) / box.width) * (end - start), 0, this.scale.duration);
+  }
+
+  /** Pressing on a lane: a point or an edge of a detection is dragged, anything else is a seek. */
+  #grab(event) {
+    const item = this.#press(event.target.closest(".item"));
+    if (!item) return this.#scrub(this.parts.lanes);
+    if (item.time_s !== undefined) return this.#dragging(item, event, (time) => ({ time_s: time }));
+    const edge = event.target.dataset.edge;
+    if (!edge) return this.#scrubOnMove();
+    const limits = { start_s: (time) => Math.min(time, item.end_s - 1 / this.player.fps),
+      end_s: (time) => Math.max(time, item.start_s + 1 / this.player.fps) };
+    return this.#dragging(item, event, (time) => ({ [edge]: limits[edge](time) }));
+  }
+
+  /** Select the point or detection of an element and return it. */
+  #press(node) {
+    const item = node && this.#itemOf(node);
+    if (item) this.on.select(item.time_s === undefined ? "detection" : "point", item.id);
+    return item;
+  }
+
+  #itemOf(node) {
+    return [...this.points, ...this.bands].find((each) => each.id === node.dataset.key);
+  }
+
+  #scrub(part) {
+    return { start: true, move: (event) => this.on.seek(this.#timeOn(part, event)) };
+  }
+
+  #scrubOnMove() {
+    return { move: (event) => this.on.seek(this.#timeOn(this.parts.lanes, event)) };
+  }
+
+  #dragging(item, first, changed) {
+    const { fps } = this.player;
+    const old = item.time_s ?? item[first.target.dataset.edge];
+    const offset = old - this.#timeOn(this.parts.lanes, first);
+    return {
+      move: (event) => {
+        const wished = clamp(this.#timeOn(this.parts.lanes, event) + offset, 0, this.scale.duration);
+        const time = middleOf(Math.min(frameAt(wished, fps), this.player.lastFrame), fps);
+        this.preview = { id: item.id, ...changed(time) };
+        this.on.seek(time);
+        this.update();
+      },
+      end: () => {
+        const { preview } = this;
+        this.preview = null;
+        if (!preview) return;
+        if (preview.time_s !== undefined) this.on.movePoint(item, preview.time_s);
+        else this.on.retime(item, preview.start_s ?? item.start_s, preview.end_s ?? item.end_s);
+      },
+      cancel: () => {
+        this.preview = null;
+        this.update();
+      },
+    };
+  }
+
+  #wheel(event) {
+    const sideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
+    const scrolls = this.parts.lanes.parentElement;
+    if (!sideways && !event.ctrlKey && scrolls.scrollHeight > scrolls.clientHeight + 1) return;
+    event.preventDefault();
+    const delta = event.deltaX || event.deltaY;
+    if (sideways) this.scale.pan((delta / this.parts.lanes.clientWidth) * this.scale.length);
+    else this.scale.zoom(WHEEL_ZOOM ** -event.deltaY, this.#timeOn(this.parts.lanes, event));
+    this.update();
+  }
+
+  #hover(part, event) {
+    const { tip, overview } = this.parts;
+    if (event.pointerType === "touch" && !this.preview) return;
+    const limits = part === overview ? [0, this.scale.duration] : [];
+    const time = this.#timeOn(part, event, ...limits);
+    const node = event.target.closest(".item");
+    const item = node && this.#itemOf(node);
+    const name = !item ? "" : item.time_s === undefined ? describeDetection(item) : item.label;
+    const at = item?.time_s ?? time;
+    setText(tip, `${clock(at)}${name && ` · ${name}`}`);
+    const box = this.root.getBoundingClientRect();
+    tip.hidden = false;
+    const half = tip.offsetWidth / 2;
+    tip.style.left = `${clamp(event.clientX - box.left, half, Math.max(half, box.width - half))}px`;
+    tip.style.top = `${part.getBoundingClientRect().top - box.top}px`;
+  }
+}
+
+function newItem(item) {
+  const isPoint = item.time_s !== undefined;
+  const edge = (name) => el("i", { class: `edge ${name}`, "data-edge": name });
+  return el(
+    "button",
+    { type: "button", tabindex: -1 },
+    el("span"),
+    ...(isPoint ? [] : [edge("start_s"), edge("end_s")]),
+  );
+}
+
+function describeDetection({ label, score, start_s, end_s, status }) {
+  return `${status} detection ${label}, ${percent(score)}, ${span(start_s, end_s)}`;
+}
