@@ -245,7 +245,14 @@ def train(
 
     named = {"method": method, "seed": seed, "precision": precision}
     overrides += tuple(f"localize.{k}={v}" for k, v in named.items() if v is not None)
-    outcome = train_model(dataset, overrides=overrides, reporter=make_reporter(ctx), **options)
+    outcome = train_model(
+        dataset,
+        overrides=overrides,
+        recipe=take_recipe(options),
+        workers=None,
+        reporter=make_reporter(ctx),
+        **options,
+    )
     show(as_json, lambda: outcome.to_json(), lambda: outcome.lines())
 
 
@@ -381,6 +388,7 @@ def dataset_fetch(ctx: click.Context, name: str, data_root: Path, as_json: bool)
 )
 @click.option("--model", help="A model folder; the built-in kinetics400 without it.")
 @click.option("--render", type=click.Path(path_type=Path), help="Annotated preview (.mp4).")
+@click.option("--report", type=click.Path(path_type=Path), help="Web page of the results (.html).")
 @result_options
 @recipe_options
 @extractor_options
@@ -393,6 +401,7 @@ def detect(
     inputs: tuple[str, ...],
     outs: tuple[Path, ...],
     render: Path | None,
+    report: Path | None,
     plot: Path | None,
     ground_truth: Path | None,
     classes: str | None,
@@ -412,7 +421,7 @@ def detect(
     truth = read_ground_truth(ground_truth) if ground_truth else None
     results, summary = detect_videos(
         inputs,
-        OutputPlan(outs, render, plot, truth),
+        OutputPlan(outs, render, plot, truth, report=report),
         recipe=take_recipe(options),
         classes=split_list(classes),
         reporter=make_reporter(ctx),
@@ -423,6 +432,47 @@ def detect(
         if not ctx.obj["quiet"]:
             click.echo("\n".join(summary.lines()), err=True)
         ctx.exit(EXIT_FAILED)
+
+
+@main.command(epilog="Example: hrpro report result.json -o report.html")
+@click.argument(
+    "results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULT..."
+)
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Web page (.html)."
+)
+@click.option("--dataset", help="Dataset folder or name to measure on: adds mAP and mistakes.")
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=".",
+    show_default=True,
+    help="Where the folders of public data sets are.",
+)
+@click.option(
+    "--ground-truth", type=click.Path(path_type=Path), help="ActivityNet JSON to measure on."
+)
+@click.option("--subset", help="Subset of the ground truth (test, if it has that).")
+@click.option("--videos", type=click.Path(path_type=Path), help="Folder to look for the videos in.")
+@click.option(
+    "--embed-mb",
+    type=click.FloatRange(0),
+    default=12.0,
+    show_default=True,
+    help="Put videos into the page up to this size together; the others are linked.",
+)
+@click.pass_context
+def report(ctx: click.Context, results: tuple[Path, ...], embed_mb: float, **options: Any) -> None:
+    """Make a web page of result files: videos, timelines, tables, and mAP if measured.
+
+    Several result files get a page each and an index that compares them.
+    """
+    from hrpro.pipeline.report.write import report as write_report
+
+    written = write_report(results, embed_bytes=int(embed_mb * 1e6), **options)
+    reporter = make_reporter(ctx)
+    for path in written:
+        reporter.line(f"wrote {path}")
 
 
 @main.command(epilog="Example: hrpro render match.mp4 result.json -o preview.mp4")
