@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
@@ -150,7 +151,7 @@ class Change:
         """
         match action:
             case Add():
-                return {POINT + self._new_id: self._point(action.label, action.time_s)}
+                return {POINT + self._new_id: self._new_point(action)}
             case Move():
                 point = self._known_point(action.point)
                 time_s = self._inside(action.time_s)
@@ -181,8 +182,14 @@ class Change:
                 return {DONE: action.done or None}
         raise RefusedError("relabel either a point or a detection")
 
-    def _point(self, label: str, time_s: float) -> Point:
-        return Point(label=label, time_s=self._inside(time_s))
+    def _new_point(self, action: Add) -> Point:
+        point = Point(label=action.label, time_s=self._inside(action.time_s))
+        if any((p.label, p.time_s) == (point.label, point.time_s) for p in self._points()):
+            raise RefusedError(f"{point.label!r} is there already at {point.time_s:.2f} s")
+        return point
+
+    def _points(self) -> Iterable[Point]:
+        return self._labels.points.values()
 
     def _inside(self, time_s: float) -> float:
         if self._duration_s is not None and time_s > self._duration_s:
@@ -234,7 +241,7 @@ class Change:
     def _has_point(self, review: Review) -> bool:
         return any(
             point.label == review.label and review.start_s <= point.time_s <= review.end_s
-            for point in self._labels.points.values()
+            for point in self._points()
         )
 
     def _not_accepted(self, detection_id: str, judgement: str) -> Values:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,8 +26,10 @@ def points_text(labels: Labels) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for video_id, _, point in labels.points():
-        writer.writerow([video_id, point.label, repr(round(point.time_s, DECIMALS))])
+    rows = [
+        (video_id, point.label, _rounded(point.time_s)) for video_id, _, point in labels.points()
+    ]
+    writer.writerows(dict.fromkeys(rows))  # two points may have been moved onto each other
     return text.getvalue()
 
 
@@ -47,7 +48,7 @@ def write_durably(path: Path, text: str) -> None:
 def difference(path: Path, labels: Labels, number: int, frame_rate: FrameRate) -> dict[str, Values]:
     """Return what turns the points of `labels` into those of a file, by video.
 
-    Points that are in both stay the same points; a line more or less is a point more or less.
+    Points that are in both stay the same points. A place that is there twice counts once.
 
     Args:
         path: the CSV file, in seconds or in frames.
@@ -58,15 +59,15 @@ def difference(path: Path, labels: Labels, number: int, frame_rate: FrameRate) -
     Raises:
         DataError: the file is wrong, or counts frames of a video without a frame rate.
     """
-    wanted = Counter(_place(path, row, frame_rate) for row in read_points(path))
+    wanted = dict.fromkeys(_place(path, row, frame_rate) for row in read_points(path))
     changes: dict[str, Values] = {}
+    known = set()
     for video_id, point_id, point in labels.points():
-        place = (video_id, point.label, round(point.time_s, DECIMALS))
-        if wanted[place]:
-            wanted[place] -= 1
-        else:
+        place = (video_id, point.label, _rounded(point.time_s))
+        known.add(place)
+        if place not in wanted:
             changes.setdefault(video_id, {})[POINT + point_id] = None
-    for index, (video_id, label, time_s) in enumerate(wanted.elements()):
+    for index, (video_id, label, time_s) in enumerate(each for each in wanted if each not in known):
         point = Point(label=label, time_s=time_s, source="file")
         changes.setdefault(video_id, {})[f"{POINT}p{number}-{index}"] = point
     return changes
@@ -82,4 +83,8 @@ def _place(path: Path, row: PointLabel, frame_rate: FrameRate) -> tuple[str, str
                 "known; write 'fps: 25' or what it is into dataset.yaml"
             )
         time_s = row.frame / fps
-    return row.video_id, row.label, round(time_s, DECIMALS)
+    return row.video_id, row.label, _rounded(time_s)
+
+
+def _rounded(time_s: float) -> float:
+    return round(float(time_s), DECIMALS)
