@@ -43,7 +43,6 @@ def make_runner(network: nn.Module, batch_size: int, length: int, stride: int, *
     return Networks(
         {"flow": network},  # not scaled on the way
         device=torch.device("cpu"),
-        dtype=torch.float32,
         length=length,
         stride=stride,
         batch_size=batch_size,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from hrpro.errors import UsageError
+from hrpro.extract.backbones import BACKBONES, Backbone, Stream
 from hrpro.features import Fingerprint, WeightsId
-
-Stream = Literal["rgb", "flow"]
 
 
 class ExtractConfig(BaseModel):
@@ -18,16 +18,18 @@ class ExtractConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     streams: tuple[Stream, ...] = Field(("rgb",), min_length=1)
+    backbone: str = "i3d"
+    """A key of `BACKBONES`."""
     fps: Fraction | None = Fraction(25)
     """Frames per second after resampling; None keeps the video's own frames."""
     snippet: int = Field(16, ge=8)
     """Frames per snippet; the network needs at least 8."""
     stride: int = Field(16, ge=1)
     """Frames from the start of one snippet to the start of the next."""
-    short_side: int = Field(256, ge=32)
-    """Pixels of the shorter side after the resize."""
-    crop: int = Field(224, ge=32)
-    """Pixels of the centre crop."""
+    short_side: int = Field(default_factory=lambda data: _backbone(data).short_side, ge=32)
+    """Pixels of the shorter side after the resize; what the backbone was trained with."""
+    crop: int = Field(default_factory=lambda data: _backbone(data).crop, ge=32)
+    """Pixels of the centre crop, likewise."""
     flow: str = "dis"
     """Optical flow algorithm, used if the streams name ``flow``."""
     flow_bits: Literal[8] | None = None
@@ -41,6 +43,16 @@ class ExtractConfig(BaseModel):
             raise ValueError("names a stream twice")
         return tuple(sorted(streams, reverse=True))  # features are always [rgb | flow]
 
+    @field_validator("backbone")
+    @classmethod
+    def _sees_streams(cls, backbone: str, info: ValidationInfo) -> str:
+        if backbone not in BACKBONES:
+            raise ValueError(f"choose one of {', '.join(BACKBONES)}")
+        for stream in info.data.get("streams", ()):
+            if stream not in BACKBONES[backbone].streams:
+                raise ValueError(f"has no {stream} stream; use --streams rgb, or --backbone i3d")
+        return backbone
+
     @field_validator("fps")
     @classmethod
     def _positive(cls, fps: Fraction | None) -> Fraction | None:
@@ -50,7 +62,7 @@ class ExtractConfig(BaseModel):
 
     @field_validator("crop")
     @classmethod
-    def _fits(cls, crop: int, info) -> int:
+    def _fits(cls, crop: int, info: ValidationInfo) -> int:
         if crop > info.data.get("short_side", crop):
             raise ValueError("must not be larger than the short side")
         return crop
@@ -68,6 +80,7 @@ class ExtractConfig(BaseModel):
         if flow and self.flow_bits:
             flow = {**flow, "bits": self.flow_bits}
         return Fingerprint(
+            backbone=self.backbone,
             streams=self.streams,
             fps=str(self.fps) if self.fps else "native",
             snippet=self.snippet,
@@ -81,10 +94,20 @@ class ExtractConfig(BaseModel):
 
     @classmethod
     def from_fingerprint(cls, fingerprint: Fingerprint) -> ExtractConfig:
-        """The recipe that makes features which match `fingerprint`."""
+        """The recipe that makes features which match `fingerprint`.
+
+        Raises:
+            UsageError: they are of a backbone that is not here.
+        """
+        if fingerprint.backbone not in BACKBONES:
+            raise UsageError(
+                f"features of {fingerprint.backbone} cannot be made here; "
+                f"there are {', '.join(BACKBONES)}"
+            )
         flow = fingerprint.flow or {}
         flow_source = fingerprint.weights.get("flow", WeightsId(sha256="")).source
         return cls(
+            backbone=fingerprint.backbone,
             streams=fingerprint.streams,
             fps=None if fingerprint.fps == "native" else Fraction(fingerprint.fps),
             snippet=fingerprint.snippet,
@@ -95,3 +118,7 @@ class ExtractConfig(BaseModel):
             flow_bits=flow.get("bits"),
             flow_weights="cross-modal" if "cross-modal" in flow_source else "kinetics400",
         )
+
+
+def _backbone(validated: dict[str, Any]) -> Backbone:
+    return BACKBONES[validated.get("backbone", "i3d")]

@@ -13,22 +13,17 @@ import torch
 
 from hrpro.devices import choose_device
 from hrpro.errors import UsageError
+from hrpro.extract.backbones import BACKBONES
 from hrpro.extract.batching import run_batches
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import FrameReader
 from hrpro.extract.flow import FlowAlgorithm, make_flow
 from hrpro.extract.gathering import Job, Video, VideoFeatures
-from hrpro.extract.i3d import (
-    FEATURE_DIM,
-    NUM_KINETICS_CLASSES,
-    InceptionI3D,
-    best_dtype,
-    load_i3d,
-)
+from hrpro.extract.i3d import best_dtype
 from hrpro.extract.networks import Networks
 from hrpro.extract.prefetch import Produced, prefetch, prefetch_each
+from hrpro.extract.snippet_network import SnippetNetwork
 from hrpro.extract.snippets import Sample, SnippetBlock, cut_snippets, with_flow
-from hrpro.extract.weights import load_weights
 from hrpro.features import WeightsId
 
 __all__ = ["Extractor", "Job", "SnippetOutput", "VideoFeatures", "choose_dtype", "decode_threads"]
@@ -49,7 +44,7 @@ class SnippetOutput(NamedTuple):
     first: int
     """Index of the first snippet in the video."""
     features: np.ndarray
-    """``[B, 1024 * streams]`` float32, ``[rgb | flow]``."""
+    """``[B, dim]`` float32, ``[rgb | flow]``."""
     logits: np.ndarray
     """``[B, 400]`` float32, averaged over the streams."""
     num_frames: int
@@ -92,19 +87,21 @@ class Extractor:
         self.flow: FlowAlgorithm | None = None
         if "flow" in self.config.streams:
             self.flow = make_flow(self.config.flow, device=self.device, progress=progress)
-        self.networks: dict[str, InceptionI3D] = {}
-        weights_ids = {}
+        self.backbone = BACKBONES[self.config.backbone]
+        self.networks: dict[str, SnippetNetwork] = {}
+        weights_ids: dict[str, WeightsId] = {}
         for stream in self.config.streams:
-            weights = load_weights(stream, flow_weights=self.config.flow_weights, progress=progress)
-            self.networks[stream] = load_i3d(
-                weights.state_dict, device=self.device, dtype=self.dtype
+            self.networks[stream], weights_ids[stream] = self.backbone.load(
+                stream,
+                device=self.device,
+                dtype=self.dtype,
+                flow_weights=self.config.flow_weights,
+                progress=progress,
             )
-            weights_ids[stream] = WeightsId(sha256=weights.sha256, source=weights.source)
         flow = {"algorithm": self.flow.name, **self.flow.parameters()} if self.flow else None
         self._runner = Networks(
             self.networks,
             device=self.device,
-            dtype=self.dtype,
             length=self.config.snippet,
             stride=self.config.stride,
             batch_size=batch_size or _BATCH_SIZE.get(self.device.type, 8),
@@ -116,7 +113,7 @@ class Extractor:
     @property
     def dim(self) -> int:
         """Width of the feature vector over all streams."""
-        return FEATURE_DIM * len(self.config.streams)
+        return self.backbone.dim * len(self.config.streams)
 
     @property
     def batch_size(self) -> int:
@@ -133,7 +130,7 @@ class Extractor:
                 yield SnippetOutput(
                     part.first,
                     features.reshape(len(part), self.dim),
-                    logits.reshape(len(part), NUM_KINETICS_CLASSES),
+                    logits.reshape(len(part), self.backbone.num_classes),
                     part.block.num_frames,
                     part.block.padded,
                 )
@@ -202,7 +199,7 @@ class Extractor:
                 job,
                 self.config,
                 dim=self.dim,
-                num_classes=NUM_KINETICS_CLASSES,
+                num_classes=self.backbone.num_classes,
                 keep_logits=keep_logits,
             )
 

@@ -40,7 +40,6 @@ class Networks:
     Args:
         networks: stream -> network, in the order of the features.
         device: where they are.
-        dtype: what they compute in.
         length: frames per snippet.
         stride: frames from the start of one snippet to the start of the next.
         batch_size: snippets per forward pass; `shrink` halves it.
@@ -53,13 +52,12 @@ class Networks:
         networks: Mapping[str, nn.Module],
         *,
         device: torch.device,
-        dtype: torch.dtype,
         length: int,
         stride: int,
         batch_size: int,
         compile: bool = False,
     ):
-        self.device, self.dtype = device, dtype
+        self.device = device
         self.length, self.stride = length, stride
         self.batch_size = batch_size
         self._shrunk = False
@@ -76,8 +74,8 @@ class Networks:
             return Arriving(torch.empty(0, 0), torch.empty(0, 0), None)
         runs = zip(*(part.runs(self.length, self.stride) for part in parts), strict=True)
         outputs = [
-            network(self._input(name, each))
-            for (name, network), each in zip(self._networks.items(), runs, strict=True)
+            network(self._input(each))
+            for network, each in zip(self._networks.values(), runs, strict=True)
         ]
         count = sum(map(len, parts))
         features = torch.cat([output.features for output in outputs], dim=1)[:count]
@@ -107,20 +105,17 @@ class Networks:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _input(self, name: str, runs: Sequence[np.ndarray]) -> Tensor:
-        """Samples of several runs to ``[B, C, length, H, W]``, as the network wants them."""
-        samples = self._upload(runs).float()
-        if name == "rgb":
-            samples = samples.mul_(2 / 255).sub_(1)
+    def _input(self, runs: Sequence[np.ndarray]) -> Tensor:
+        """Samples of several runs to ``[B, C, length, H, W]``; the networks normalise them."""
         lengths = [len(run) for run in runs]
         pieces = [
             to_network_input(run, self.length, self.stride)
-            for run in samples.to(self.dtype).split(lengths)
+            for run in self._upload(runs).split(lengths)
         ]
         missing = self.batch_size - sum(map(len, pieces))
         if self.device.type == "cuda" and missing:
             pieces.append(pieces[-1][-1:].expand(missing, -1, -1, -1, -1))
-        if len(pieces) == 1:
+        if len(pieces) == 1 and self.device.type != "cuda":
             return pieces[0]
         return torch.cat(pieces).contiguous(memory_format=torch.channels_last_3d)
 
@@ -180,7 +175,6 @@ def to_network_input(samples: Tensor, length: int, stride: int) -> Tensor:
         stride: frames from the start of one snippet to the next.
 
     Returns:
-        ``[B, C, length, H, W]``, channels-last in memory; no copy where snippets do not overlap.
+        ``[B, C, length, H, W]``, a view: snippets that overlap share memory.
     """
-    snippets = samples.unfold(0, length, stride)  # [B, H, W, C, length]
-    return snippets.permute(0, 3, 4, 1, 2).contiguous(memory_format=torch.channels_last_3d)
+    return samples.unfold(0, length, stride).permute(0, 3, 4, 1, 2)

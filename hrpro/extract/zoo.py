@@ -5,21 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from functools import cache
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from hrpro.errors import WeightsError
+from hrpro.extract.backbones import BACKBONES, Stream
 from hrpro.extract.i3d import STREAM_CHANNELS, InceptionI3D, with_counters
 
-Stream = Literal["rgb", "flow"]
-
-PYTORCHVIDEO = ("i3d_r50", "slow_r50", "x3d_xs", "x3d_s", "x3d_m", "x3d_l")
-"""By the names that pytorchvideo gives its models."""
 RAFT = ("raft-large", "raft-small")
 """Optical flow networks; they belong to no stream."""
-NETWORKS = ("i3d", *PYTORCHVIDEO, *RAFT)
+NETWORKS = (*BACKBONES, *RAFT)
 
 
 def build_network(name: str, stream: Stream | None) -> nn.Module:
@@ -38,7 +34,7 @@ def build_network(name: str, stream: Stream | None) -> nn.Module:
     with warnings.catch_warnings():  # about its own use of torch.jit.script
         warnings.simplefilter("ignore")
         from pytorchvideo.models import hub
-    return getattr(hub, name)()
+    return getattr(hub, name)()  # the other backbones have pytorchvideo's names
 
 
 @cache

@@ -73,8 +73,8 @@ def features_info_lines(info: dict[str, Any]) -> list[str]:
 def compare_features(first: Path, second: Path) -> dict[str, Any]:
     """Compare two feature files of one video over the snippets both have.
 
-    The streams are compared apart when the width is a multiple of 1024: a re-extraction that
-    differs in its flow shows a high RGB and a low flow cosine.
+    The streams are compared apart when the width is that of two streams of I3D: a re-extraction
+    that differs in its flow shows a high RGB and a low flow cosine.
 
     Raises:
         DataError: a file cannot be used.
@@ -92,7 +92,8 @@ def compare_features(first: Path, second: Path) -> dict[str, Any]:
     }
     length = min(len(a), len(b))
     width = min(a.shape[1], b.shape[1])
-    names = ["rgb", "flow"] if width == 2 * FEATURE_DIM else ["all"]
+    one_stream = any(each and len(each.fingerprint.streams) == 1 for each in sidecars)
+    names = ["rgb", "flow"] if width == 2 * FEATURE_DIM and not one_stream else ["all"]
     for index, name in enumerate(names):
         columns = slice(index * width // len(names), (index + 1) * width // len(names))
         x = np.asarray(a[:length, columns], np.float64)
