@@ -225,6 +225,7 @@ def init(folder: Path, classes: tuple[str, ...], as_json: bool, **options: Any) 
     show_default=True,
     help="Seconds between checkpoints.",
 )
+@recipe_options
 @json_option
 @click.pass_context
 def train(
@@ -239,6 +240,7 @@ def train(
 ) -> None:
     """Learn to localize from point labels: both stages, then the mAP of the test videos.
 
+    Missing features are extracted first; the options from --streams on say how.
     The run folder is the model: hrpro detect and hrpro eval take it with --model.
     """
     from hrpro.pipeline.train import train as train_model

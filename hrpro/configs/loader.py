@@ -146,6 +146,16 @@ def save_config(config: BaseModel, path: str | Path) -> None:
     write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
+def changes(before: Any, now: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Differences of two configs as plain values: dotted key, value before, value now."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        if before != now:
+            yield prefix, before, now
+        return
+    for key in {**before, **now}:
+        yield from changes(before.get(key), now.get(key), f"{prefix}.{key}".lstrip("."))
+
+
 def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every dotted key of a model, sections before what they hold."""
     for name, field in model.model_fields.items():

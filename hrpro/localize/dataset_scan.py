@@ -166,7 +166,7 @@ def _joining(scan: DatasetScan, known: set[str], problems: Problems) -> tuple[st
     def exists(video_id: str) -> bool:
         path = videos / video_id
         return (
-            features.has(video_id)
+            features.any_subset(video_id) is not None
             or path.is_file()
             or any(
                 each.stem == path.name for each in path.parent.glob(f"{glob.escape(path.name)}.*")
@@ -209,7 +209,7 @@ def _find_classes(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
     if in_points and (unseen := set(scan.classes) - in_points):
         problems.warning(
             scan.layout.points or "",
-            f"{len(unseen)} of {len(scan.classes)} classes have no point ({_some(unseen)})",
+            f"{len(unseen)} of {len(scan.classes)} classes have no point ({_some(unseen, 20)})",
             "they cannot be learned",
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -63,9 +63,13 @@ class FeatureFolder:
     def __len__(self) -> int:
         return len(self._by_name)
 
-    def has(self, video_id: str) -> bool:
-        """Whether there is a feature file of this name, in whatever subset."""
-        return video_id in self._by_name or video_id in self._by_stem
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._by_name.values())
+
+    def any_subset(self, video_id: str) -> Path | None:
+        """As `find`, for a video of either subset or of none."""
+        found = (self.find(video_id, subset) for subset in SUBSETS)
+        return next((path for path in found if path is not None), None)
 
     def find(self, video_id: str, subset: str) -> Path | None:
         """Return the feature file of a video, or None.

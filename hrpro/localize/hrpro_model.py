@@ -67,6 +67,10 @@ class HrproLocalizer(nn.Module):
         """Stage 1: class activations fused with the attention, ``[T, C]`` of each video."""
         return [prediction.fused.cpu().numpy() for prediction in self._predict(videos)]
 
+    def video_scores(self, videos: Sequence[FeatureSequence]) -> list[Array]:
+        """Stage 1: scores ``[C]`` of the classes of each video."""
+        return [prediction.video_score.cpu().numpy() for prediction in self._predict(videos)]
+
     def _predict(self, videos: Sequence[FeatureSequence]) -> list[SnippetPrediction]:
         predictions: list[SnippetPrediction] = []
         for _, batch in in_batches(videos):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -65,6 +66,9 @@ class Localizer(Protocol):
             videos: the features.
             classes: look for these, and in every video; by default for those that it predicts.
         """
+
+    def video_scores(self, videos: Sequence[FeatureSequence]) -> list[np.ndarray]:
+        """How probable each class is in each video, ``[C]`` from 0 to 1."""
 
     def activations(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The class activation sequence of each video, ``[T, C]``, for people to look at."""

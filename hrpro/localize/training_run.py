@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hrpro.configs.loader import save_config
+from hrpro.configs.loader import changes, save_config
 from hrpro.errors import DataError, UsageError
 from hrpro.files import read_json, write_json
 from hrpro.localize.batches import derive_seed
@@ -132,9 +132,10 @@ class TrainingRun:
                 "another --run-dir"
             )
         before = load_config(folder / CONFIG_FILE).model_dump(mode="json")
-        if changes := _changes(before, self.config.model_dump(mode="json")):
+        differences = changes(before, self.config.model_dump(mode="json"))
+        if texts := [f"{key}: {old} then, {new} now" for key, old, new in differences]:
             raise UsageError(
-                f"{folder}: was begun with another config ({'; '.join(changes)}); resume with the "
+                f"{folder}: was begun with another config ({'; '.join(texts)}); resume with the "
                 "same one, or choose another --run-dir"
             )
 
@@ -299,17 +300,6 @@ def _check_identity(path: Path, before: str, now: str) -> None:
             f"{path}: the videos, points or classes of the dataset have changed since; choose "
             "another --run-dir"
         )
-
-
-def _changes(before: Any, now: Any, prefix: str = "") -> list[str]:
-    """Differences of two configs, one text per key."""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        return [] if before == now else [f"{prefix}: {before} then, {now} now"]
-    return [
-        change
-        for key in {**before, **now}
-        for change in _changes(before.get(key), now.get(key), f"{prefix}.{key}".lstrip("."))
-    ]
 
 
 def _result(history: dict[str, Any]) -> StageResult:

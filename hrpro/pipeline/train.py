@@ -1,22 +1,32 @@
-"""``hrpro train``: find the data set, train, measure, and say where the model is."""
+"""``hrpro train``: find the data set, extract what is missing, train, measure, and say where."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hrpro.configs.loader import changes
 from hrpro.devices import choose_device
-from hrpro.localize.config import resolve_dataset
-from hrpro.localize.dataset import load_dataset
+from hrpro.localize.config import RunConfig, resolve_dataset
+from hrpro.localize.dataset import Dataset, load_dataset
+from hrpro.localize.dataset_config import DatasetConfig, dataset_layers
+from hrpro.localize.dataset_scan import scan_dataset
+from hrpro.localize.layout import find_layout
 from hrpro.localize.measure import to_json
 from hrpro.localize.model_folder import BEST
 from hrpro.localize.training_run import Observer, StageResult, TrainingRun
+from hrpro.pipeline.missing import extract_missing
 from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.tables import map_lines
 from hrpro.pipeline.training_display import TensorBoard, TrainingDisplay
+from hrpro.problems import Problems
+
+SMALL = 30
+"""With fewer training videos, the preset ``small`` goes before ``custom``."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,8 @@ class TrainOutcome:
 
     run_dir: Path
     results: tuple[StageResult, ...]
+    to_review: Path | None = None
+    """The dataset folder, if it has videos in which the detections can be looked at."""
 
     def lines(self) -> list[str]:
         """The mAP table, and what can be done next."""
@@ -43,7 +55,11 @@ class TrainOutcome:
         lines.append(f"model: {self.run_dir} (weights: last)")
         if rows:
             lines.append(f"       {self.run_dir / BEST} (chosen by the test set)")
-        lines.append(f"next: hrpro detect VIDEO --model {self.run_dir} --out result.json")
+        run_dir = shlex.quote(str(self.run_dir))
+        lines.append(f"next: hrpro detect VIDEO --model {run_dir} --out result.json")
+        if self.to_review is not None:
+            folder = shlex.quote(str(self.to_review))
+            lines.append(f"      hrpro label {folder} --model {run_dir} (accept what it found)")
         return lines
 
     def to_json(self) -> dict[str, Any]:
@@ -78,9 +94,14 @@ def train(
     allow_mixed: bool = False,
     tensorboard: bool = True,
     save_every_s: float = 60.0,
+    recipe: dict[str, Any] | None = None,
+    workers: int | None = 0,
     reporter: Reporter | None = None,
 ) -> TrainOutcome:
     """Train on a dataset and measure, with what `overrides` change of its preset.
+
+    A folder with videos and points is enough: missing features are extracted first. Start and
+    end marks of test videos are measured against; those of training videos are not looked at.
 
     Args:
         dataset: folder, preset name or name of a public data set; see `resolve_dataset`.
@@ -95,6 +116,8 @@ def train(
         allow_mixed: accept features of different fingerprints.
         tensorboard: write scalars for TensorBoard, if it is installed.
         save_every_s: seconds between checkpoints.
+        recipe: options of `make_recipe` for features that have to be extracted.
+        workers: processes that extract them; see `extract_features`.
         reporter: where progress goes; silent by default.
 
     Raises:
@@ -105,6 +128,11 @@ def train(
     reporter = reporter or Reporter(quiet=True)
     folder, config = resolve_dataset(dataset, overrides, data_root=data_root, preset=preset)
     torch_device = choose_device(device)
+    layout = find_layout(folder, config.dataset)
+    if layout.videos.is_dir():
+        options = {"recipe": recipe, "device": device, "workers": workers}
+        failed = _extract(folder, config.dataset, options, reporter)
+        config = _without(config, failed)
     data = load_dataset(folder, config.dataset, allow_mixed=allow_mixed)
     for warning in data.warnings:
         reporter.line(f"warning: {warning}")
@@ -114,6 +142,11 @@ def train(
         f"{len(data.classes)} classes, {len(data.test)} test videos, {data.dim} channels; "
         f"{torch_device}"
     )
+    if preset is None and _takes_small(folder, dataset, data):
+        before = config
+        _, config = resolve_dataset(dataset, overrides, data_root=data_root, preset="small")
+        config = config.model_copy(update={"dataset": before.dataset})
+        reporter.line(_about_small(data, num_points, before, config))
     run_dir = Path(run_dir) if run_dir is not None else Path("runs", data.name)
     display = TrainingDisplay(reporter)
     observers: list[Observer] = [display]
@@ -124,4 +157,53 @@ def train(
     run = TrainingRun(run_dir, data, config, torch_device, resume, save_every_s, stage1, observers)
     with display.shown():
         results = run.run([stage] if stage else None)
-    return TrainOutcome(run_dir, tuple(results))
+    return TrainOutcome(run_dir, tuple(results), folder if layout.videos.is_dir() else None)
+
+
+def _extract(
+    folder: Path, config: DatasetConfig, options: dict[str, Any], reporter: Reporter
+) -> list[str]:
+    """Extract missing features of the videos that are trained and tested on.
+
+    Returns:
+        Names of the videos that cannot be extracted.
+    """
+    problems = Problems()
+    scan = scan_dataset(folder, config, problems)
+    if not scan.rows or any(problem.severity == "error" for problem in problems):
+        return []  # load_dataset will say so
+    wanted = (*scan.train, *scan.test)
+    failed = extract_missing(folder, wanted, reporter=reporter, **options)
+    failed = [name for name in wanted if name in failed or name in map(_last_part, failed)]
+    if failed:
+        reporter.problem(
+            f"warning: {len(failed)} videos cannot be extracted and are left out, of the "
+            f"evaluation, too: {', '.join(failed)}"
+        )
+    return failed
+
+
+def _last_part(video_id: str) -> str:
+    return PurePosixPath(video_id).name
+
+
+def _without(config: RunConfig, videos: Sequence[str]) -> RunConfig:
+    """Leave videos out of training and evaluation."""
+    excluded = (*config.dataset.excluded_videos, *videos)
+    dataset = config.dataset.model_copy(update={"excluded_videos": excluded})
+    return config.model_copy(update={"dataset": dataset})
+
+
+def _takes_small(folder: Path, dataset: str | Path, data: Dataset) -> bool:
+    """Whether a dataset that asks for nothing but ``custom`` is a small one."""
+    own, _ = dataset_layers(folder)
+    return Path(dataset).is_dir() and own in (None, "custom") and len(data.train) < SMALL
+
+
+def _about_small(data: Dataset, num_points: int, before: RunConfig, now: RunConfig) -> str:
+    differences = changes(before.model_dump(mode="json"), now.model_dump(mode="json"))
+    texts = [f"{key} {new} instead of {old}" for key, old, new in differences]
+    return (
+        f"small data set ({len(data.train)} videos, {num_points} points): preset small: "
+        f"{', '.join(texts) or 'nothing changed'} (--preset custom keeps those)"
+    )

@@ -1,0 +1,94 @@
+"""Features of a dataset that are not there yet: extract them, like those that are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hrpro.errors import DataError, UsageError
+from hrpro.extract.config import ExtractConfig
+from hrpro.extract.sources import find_videos, video_ids
+from hrpro.features import Fingerprint, read_sidecar
+from hrpro.localize.feature_store import FeatureFolder
+from hrpro.pipeline.extract import extract_features
+from hrpro.pipeline.progress import Reporter
+from hrpro.pipeline.recipe import make_recipe
+
+
+def extract_missing(
+    folder: Path,
+    names: Collection[str] | None = None,
+    *,
+    config: ExtractConfig | None = None,
+    recipe: dict[str, Any] | None = None,
+    device: str | None = None,
+    workers: int | None = 0,
+    reporter: Reporter,
+) -> list[str]:
+    """Extract the features of those videos of a dataset that have none.
+
+    Args:
+        folder: dataset folder with videos.
+        names: look at these videos only; at all by default.
+        config: how; by default like the features that are there.
+        recipe: options of `make_recipe` that go before `config`.
+        device: see `extract_features`; so is `workers`.
+        reporter: where progress goes.
+
+    Returns:
+        Names of the videos that still have no features: damaged ones, for example.
+
+    Raises:
+        HrproError: no videos, options that do not fit the features that are there, or the
+            features cannot be written.
+    """
+    target = folder / "features"
+    features = FeatureFolder(target)
+    found = video_ids(find_videos([folder])).values()
+    if names is not None:
+        # A split may name a video in a subfolder without the folder.
+        found = [name for name in found if {name, PurePosixPath(name).name} & set(names)]
+    missing = [name for name in found if features.any_subset(name) is None]
+    if config is None and (missing or recipe) and (fingerprint := _fingerprint(features)):
+        config = ExtractConfig.from_fingerprint(fingerprint)
+        if other := _differences(config, make_recipe(recipe or {}, config)):
+            raise UsageError(
+                f"{target}: holds features that were made with other settings ({other}); leave "
+                "these options out, or replace the features: hrpro extract --overwrite"
+            )
+    if not missing:
+        return []
+    reporter.line(
+        f"features of {len(missing)} of {len(found)} videos are missing: extracting them into "
+        f"{target}, as hrpro extract does"
+    )
+    summary = extract_features(
+        [str(folder)],
+        out=target,
+        only=missing,
+        recipe={**(config.model_dump() if config else {}), **(recipe or {})},
+        device=device,
+        workers=workers,
+        reporter=reporter,
+    )
+    for line in summary.lines():
+        reporter.line(line)
+    features = FeatureFolder(target)
+    return [name for name in missing if features.any_subset(name) is None]
+
+
+def _differences(before: ExtractConfig, now: ExtractConfig) -> str:
+    pairs = zip(before, now, strict=True)
+    return ", ".join(f"{key}: {old} != {new}" for (key, old), (_, new) in pairs if old != new)
+
+
+def _fingerprint(features: FeatureFolder) -> Fingerprint | None:
+    """How the features were made that are there; None if they do not say."""
+    for path in features:
+        try:
+            if sidecar := read_sidecar(path):
+                return sidecar.fingerprint
+        except DataError:
+            continue  # whoever reads the features says so
+    return None

@@ -1,0 +1,150 @@
+"""Suggest what to label next: what a model finds in every video, and how unsure it is of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hrpro.devices import choose_device
+from hrpro.errors import DataError
+from hrpro.extract.sources import find_videos, video_ids
+from hrpro.features import read_features
+from hrpro.files import write_json
+from hrpro.localize.dataset_config import read_dataset_config
+from hrpro.localize.feature_store import (
+    FeatureFile,
+    FeatureFolder,
+    check_finite,
+    inspect_features,
+)
+from hrpro.localize.layout import find_layout
+from hrpro.localize.model_folder import TrainedModel, load_model
+from hrpro.localize.nms import hard_nms
+from hrpro.localize.proposals import Array
+from hrpro.localize.sequences import FeatureSequence
+from hrpro.pipeline.missing import extract_missing
+from hrpro.pipeline.progress import Reporter
+from hrpro.pipeline.trained import extract_config, to_detections
+
+SUGGESTIONS = Path("label", "suggestions.json")
+"""Where they are in the dataset folder."""
+
+MIN_SCORE = 0.1
+"""Detections that score lower are not worth a person's look."""
+
+MAX_OVERLAP = 0.3
+"""tIoU from which the weaker of two detections of a class is left out."""
+
+COUNTED = 10
+"""How many of its best detections make a video uncertain."""
+
+
+def suggest(
+    folder: str | Path,
+    model: str | Path,
+    *,
+    min_score: float = MIN_SCORE,
+    device: str | None = None,
+    workers: int | None = 0,
+    allow_mixed: bool = False,
+    reporter: Reporter | None = None,
+) -> Path:
+    """Write ``label/suggestions.json`` for the label page.
+
+    Stored features are used; missing ones are extracted first, as the model needs them.
+
+    Args:
+        folder: dataset folder.
+        model: model folder.
+        min_score: leave out detections that score lower.
+        device: ``cpu``, ``cuda``, ...; a GPU by default, if there is one.
+        workers: worker processes of an extraction; see `extract_features`.
+        allow_mixed: use features that the model was not trained on.
+        reporter: where progress goes; silent by default.
+
+    Returns:
+        The file: ``{"model": ..., "videos": {NAME: {"uncertainty": 0..1, "detections": [...]}}}``.
+
+    Raises:
+        HrproError: no videos, no such model, features that do not fit it, or the file cannot be
+            written.
+    """
+    folder = Path(folder)
+    reporter = reporter or Reporter(quiet=True)
+    config = read_dataset_config(folder)
+    trained = load_model(model, choose_device(device))
+    if trained.features.fingerprint is not None:
+        extract_missing(
+            folder,
+            config=extract_config(trained.features, model),
+            device=device,
+            workers=workers,
+            reporter=reporter,
+        )
+    features = FeatureFolder(find_layout(folder, config).features)
+    names = set(video_ids(find_videos([folder])).values()) - set(config.excluded_videos)
+    entries = {}
+    for name in sorted(names):
+        if (path := features.any_subset(name)) is not None:
+            entries[name] = _entry(inspect_features(path), trained, min_score, allow_mixed)
+    if without := len(names) - len(entries):
+        reporter.problem(f"warning: no suggestions for {without} videos, which have no features")
+    target = folder / SUGGESTIONS
+    write_json(target, {"model": str(model), "videos": entries})
+    count = sum(len(entry["detections"]) for entry in entries.values())
+    reporter.line(f"{count} suggestions in {len(entries)} videos: {target}")
+    return target
+
+
+def _entry(
+    file: FeatureFile, model: TrainedModel, min_score: float, allow_mixed: bool
+) -> dict[str, Any]:
+    """What the model finds in one video, as the file has it."""
+    fingerprint = file.sidecar.fingerprint if file.sidecar else None
+    try:
+        model.features.check(file.dim, fingerprint, allow_mixed)
+    except DataError as error:
+        raise DataError(f"{file.path}: {error}") from error
+    features = np.array(read_features(file.path), dtype=np.float32)
+    check_finite(file.path, features)
+    grid = model.features.grid.grid()
+    video = FeatureSequence(torch.from_numpy(features), file.grid(grid))
+    (scores,) = model.localizer.video_scores([video])
+    found = hard_nms(model.localizer.localize([video]), MAX_OVERLAP, "exact")
+    found = found[found.score >= min_score]
+    detections = to_detections(found, model.classes, file.duration_s(grid))
+    return {
+        "uncertainty": round(uncertainty(scores, found.score), 4),
+        "detections": [
+            {"label": d.label, "score": d.score, "start_s": d.start_s, "end_s": d.end_s}
+            for d in detections
+        ],
+    }
+
+
+def uncertainty(video_scores: Array, detection_scores: Array) -> float:
+    """How unsure a model is of a video, from 0 (sure) to 1.
+
+    Uncertainty sampling (Lewis and Gale, A Sequential Algorithm for Training Text Classifiers,
+    1994) labels next what the model is least sure of. Here, that is the mean of two parts, both
+    from the binary entropy, which is 1 where a score is 0.5 and 0 where it is 0 or 1:
+
+    - that of the class whose video score is the least certain: is it in this video at all?
+    - the mean over the ten best detections, of which absent ones count 0: the more detections of
+      middling score, the more there is to learn from looking at them.
+
+    Args:
+        video_scores: ``[C]``, of the classes.
+        detection_scores: of the detections in the video, best first.
+    """
+    best = entropy(np.asarray(detection_scores)[:COUNTED])
+    return float((entropy(video_scores).max(initial=0.0) + best.sum() / COUNTED) / 2)
+
+
+def entropy(score: Array) -> Array:
+    """Binary entropy in bits, of scores that are taken as probabilities."""
+    p = np.clip(np.asarray(score, dtype=np.float64), 1e-12, 1 - 1e-12)
+    return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
