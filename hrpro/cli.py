@@ -634,7 +634,11 @@ def weights() -> None:
 @weights.command("list", epilog="Example: hrpro weights list")
 @json_option
 def weights_list(as_json: bool) -> None:
-    """Show every known weight file and whether it is in the cache."""
+    """Show every known weight file and whether it is in the cache.
+
+    A file marked with * has no published checksum: it is taken as it comes from its publisher, and
+    no other file is accepted after the first fetch. hrpro weights add takes one that you checked.
+    """
     from dataclasses import asdict
 
     from hrpro.extract.weights import cache_dir, list_weights
@@ -647,12 +651,15 @@ def weights_list(as_json: bool) -> None:
     for row in rows:
         state = "in use" if row.in_use else "cached" if row.cached else "not here"
         size = f"{row.size_bytes / 1e6:.0f} MB" if row.size_bytes else ""
-        click.echo(f"{state:10}{row.name:{width + 2}}{row.stream:6}{size:>8}  {row.source}")
+        mark = "*" if row.checksum == "first fetch" else ""
+        name = f"{row.name}{mark}"
+        click.echo(f"{state:10}{name:{width + 2}}{row.stream or '':6}{size:>8}  {row.source}")
+    click.echo("* no checksum is published: the first file that is fetched decides")
     click.echo(f"cache: {cache_dir()} (set HRPRO_CACHE to move it)")
 
 
 @weights.command("fetch", epilog="Example: hrpro weights fetch rgb")
-@click.argument("names", nargs=-1, required=True, metavar="rgb|flow|NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="rgb|flow|NETWORK|NAME...")
 @click.pass_context
 def weights_fetch(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Download weights, check them and convert them into the cache.
@@ -669,12 +676,14 @@ def weights_fetch(ctx: click.Context, names: tuple[str, ...]) -> None:
 @weights.command("add", epilog="Example: hrpro weights add flow_imagenet.pt")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--stream", type=click.Choice(["rgb", "flow"]), help="Refuse another stream.")
-def weights_add(file: Path, stream: Any) -> None:
+@click.option("--network", help="What the file is for, where it cannot tell: x3d_s.")
+def weights_add(file: Path, stream: Any, network: str | None) -> None:
     """Take a weight file that you downloaded yourself into the cache."""
     from hrpro.extract.weights import add_weights
 
-    cached = add_weights(file, stream)
-    click.echo(f"{cached.name}: {cached.path} ({cached.stream} stream)")
+    cached = add_weights(file, stream, network)
+    kind = f"{cached.stream} stream" if cached.stream else "optical flow"
+    click.echo(f"{cached.name}: {cached.path} ({kind})")
 
 
 @weights.command("verify", epilog="Example: hrpro weights verify")

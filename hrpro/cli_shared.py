@@ -184,7 +184,16 @@ def recipe_options(function: Callable) -> Callable:
         click.option(
             "--streams", help="rgb, flow or rgb,flow (all whose weights are there).", metavar="LIST"
         ),
-        click.option("--flow", help="Optical flow: dis or farneback (dis).", metavar="NAME"),
+        click.option(
+            "--backbone",
+            help="Network: i3d, i3d_r50, slow_r50, x3d_xs, x3d_s, x3d_m or x3d_l (i3d).",
+            metavar="NAME",
+        ),
+        click.option(
+            "--flow",
+            help="Optical flow: dis, farneback, tvl1, raft or raft-small (dis).",
+            metavar="NAME",
+        ),
         click.option(
             "--flow-bits",
             type=int,
@@ -200,8 +209,10 @@ def recipe_options(function: Callable) -> Callable:
         click.option(
             "--stride", type=int, help="Frames between the starts of snippets (16; detect: 8)."
         ),
-        click.option("--short-side", type=int, help="Pixels of the short side (256)."),
-        click.option("--crop", type=int, help="Pixels of the centre crop (224)."),
+        click.option(
+            "--short-side", type=int, help="Pixels of the short side (256; x3d has its own)."
+        ),
+        click.option("--crop", type=int, help="Pixels of the centre crop (224; x3d has its own)."),
     ]
     for option in reversed(options):
         function = option(function)
@@ -233,7 +244,7 @@ def result_options(function: Callable) -> Callable:
 
 
 RECIPE_KEYS = (
-    "streams", "flow", "flow_bits", "flow_weights",
+    "streams", "backbone", "flow", "flow_bits", "flow_weights",
     "fps", "snippet", "stride", "short_side", "crop",
 )  # fmt: skip
 

@@ -114,6 +114,8 @@ def _stack(fields: list[np.ndarray], frames: np.ndarray) -> np.ndarray:
 ALGORITHMS = {
     "dis": "hrpro.extract.flow:Dis",
     "farneback": "hrpro.extract.flow:Farneback",
+    "raft": "hrpro.extract.raft:Raft",
+    "raft-small": "hrpro.extract.raft:RaftSmall",
 }
 """Flow algorithms by name: module and class, imported only when they are asked for."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hrpro.errors import UsageError
+from hrpro.extract.backbones import BACKBONES
 from hrpro.extract.config import ExtractConfig
 
 
@@ -23,7 +24,10 @@ def make_recipe(options: Mapping[str, Any], base: ExtractConfig | None = None) -
     Raises:
         UsageError: a value does not fit; names the option.
     """
-    values = (base or ExtractConfig()).model_dump()
+    base = base or ExtractConfig()
+    values = base.model_dump()
+    if options.get("backbone", base.backbone) != base.backbone:
+        del values["short_side"], values["crop"]  # another backbone has its own
     values.update(options)
     if isinstance(values["streams"], str):
         values["streams"] = tuple(name.strip() for name in values["streams"].split(","))
@@ -38,14 +42,15 @@ def make_recipe(options: Mapping[str, Any], base: ExtractConfig | None = None) -
         return ExtractConfig.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        given = options.get(str(first["loc"][0]), "")
+        key = str(first["loc"][0])
+        option = "--" + key.replace("_", "-")
+        given = options.get(key, values.get(key, ""))
         reason = first["msg"].removeprefix("Value error, ")
         raise UsageError(f"{option} {given}: {reason}") from error
 
 
 def choose_streams(recipe: dict[str, Any], note: Callable[[str], None]) -> dict[str, Any]:
-    """Settle the streams where the person did not: both if both weights are at hand, else RGB.
+    """Settle the streams where the person did not: all of the backbone whose weights are at hand.
 
     Args:
         recipe: options of `make_recipe`.
@@ -57,6 +62,9 @@ def choose_streams(recipe: dict[str, Any], note: Callable[[str], None]) -> dict[
         return recipe
     if recipe.get("flow") or recipe.get("flow_weights"):
         return {**recipe, "streams": "rgb,flow"}
+    backbone = BACKBONES.get(recipe.get("backbone", "i3d"))
+    if backbone and "flow" not in backbone.streams:
+        return {**recipe, "streams": "rgb"}
     if available("flow"):
         return {**recipe, "streams": "rgb,flow"}
     note(
