@@ -593,7 +593,8 @@ def demo(
     help="Seconds from an action to your key press (as in dataset.yaml, else 0.2).",
 )
 @click.option("--no-browser", is_flag=True, help="Print the address only.")
-def label(dataset: Path, no_browser: bool, **options: Any) -> None:
+@click.pass_context
+def label(ctx: click.Context, dataset: Path, no_browser: bool, **options: Any) -> None:
     """Mark actions on a local web page: play, press the key of the class, done.
 
     Every key press is on disk at once (points.csv), so Ctrl-C or closing the page loses nothing.
@@ -601,6 +602,7 @@ def label(dataset: Path, no_browser: bool, **options: Any) -> None:
     """
     from hrpro.pipeline.label.serve import label as serve
 
+    options["reporter"] = make_reporter(ctx)
     serve(dataset, browser=not no_browser, announce=click.echo, **options)
 
 

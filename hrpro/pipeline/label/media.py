@@ -44,7 +44,11 @@ class MediaLibrary:
         self._videos = dict(videos)
         self._folder = folder
         self._changed = changed
-        self._facts = {k: v for k, v in self._read_facts().items() if k in self._videos}
+        self._facts = {
+            video_id: facts
+            for video_id, facts in self._read_facts().items()
+            if video_id in self._videos and facts.fits(self._videos[video_id])
+        }
         self._failed: dict[str, str] = {}
         self._progress: dict[str, float] = {}
         self._wanted: list[str] = []
@@ -128,17 +132,14 @@ class MediaLibrary:
     def _look_at_all(self) -> None:
         _lower_priority()
         new = 0
-        for video_id, path in self._videos.items():
+        for video_id in self._videos:
             if self._stopping.is_set():
                 break
-            facts = self._facts.get(video_id)
-            if facts is None or not facts.fits(path):
+            if video_id not in self._facts:
                 self._look_at(video_id)
                 new += 1
                 if new % _SAVE_EVERY == 0:
                     self._save_facts()
-            with self._news:
-                self._news.notify_all()
         if new:
             self._save_facts()
 

@@ -43,7 +43,7 @@ class Project:
 
     def __init__(self, folder: str | Path, reaction_s: float | None = None) -> None:
         self.dataset = LabelDataset(folder, reaction_s)
-        own = self.dataset.folder / FOLDER
+        self._own = self.dataset.folder / FOLDER
         self._lock = threading.RLock()
         # Counts what the page has to know of; the stamps tell since when something is as it is.
         self._revision = 0
@@ -53,12 +53,20 @@ class Project:
         with ExitStack() as on_failure:
             self._folder_lock = FolderLock(self.dataset.folder)
             on_failure.callback(self._folder_lock.release)
-            self._suggestions = _suggestions(own / "suggestions.json")
-            self.media = MediaLibrary(self.dataset.videos, own, self._note_media)
+            self._suggestions = Suggestions()
+            self.load_suggestions()
+            self.media = MediaLibrary(self.dataset.videos, self._own, self._note_media)
             self._store = LabelStore(
                 self.dataset.folder, self._frame_rate, self._folder_lock.was_killed
             )
             on_failure.pop_all()
+
+    def load_suggestions(self) -> None:
+        """Read what a model found; a damaged file is left out with a warning."""
+        try:
+            self._suggestions = read_suggestions(self._own / "suggestions.json")
+        except DataError as error:
+            _log.warning("%s; ignored (hrpro label --model RUN makes it anew)", error)
 
     def announce(self, url: str) -> None:
         """Tell a second process where this one is to be found."""
@@ -274,11 +282,3 @@ class Project:
     def _note_media(self, video_id: str) -> None:
         with self._lock:
             self._media_changed_at[video_id] = self._next_revision()
-
-
-def _suggestions(path: Path) -> Suggestions:
-    try:
-        return read_suggestions(path)
-    except DataError as error:
-        _log.warning("%s; ignored (hrpro label --model RUN makes it anew)", error)
-        return Suggestions()

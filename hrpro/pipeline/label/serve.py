@@ -14,6 +14,7 @@ import uvicorn
 from hrpro.errors import UsageError
 from hrpro.pipeline.label.app import create_app
 from hrpro.pipeline.label.project import Project
+from hrpro.pipeline.progress import Reporter
 
 HOST = "127.0.0.1"
 
@@ -26,6 +27,7 @@ def label(
     reaction_s: float | None = None,
     browser: bool = True,
     announce: Callable[[str], None] = print,
+    reporter: Reporter | None = None,
 ) -> None:
     """Serve the label page of a dataset; return at Ctrl-C. Nothing can be lost by that.
 
@@ -37,16 +39,19 @@ def label(
         reaction_s: seconds from an action to the key press, instead of the dataset's own.
         browser: open the page in the default browser.
         announce: called with the address of the page.
+        reporter: where the progress of the suggestions goes.
 
     Raises:
         UsageError: the port is taken, or the dataset cannot be labelled; see `Project`.
         DataError: a file of the dataset is damaged.
     """
-    if model is not None:
-        from hrpro.pipeline.suggest import suggest
-
-        suggest(folder, model)
     with _listen(port) as listener, closing(Project(folder, reaction_s)) as project:
+        if model is not None:
+            # Only here: a page without a model needs not wait for the networks to be imported.
+            from hrpro.pipeline.suggest import suggest
+
+            suggest(folder, model, reporter=reporter)
+            project.load_suggestions()
         token = secrets.token_urlsafe(24)
         port = listener.getsockname()[1]
         url = f"http://{HOST}:{port}/?token={token}"
