@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hrpro.errors import HrproError, UsageError
+from hrpro.errors import DataError, HrproError, UsageError
 from hrpro.files import atomic_path, check_writable
 from hrpro.pipeline.interchange.rates import Rates
 from hrpro.pipeline.results import Results
@@ -159,7 +159,10 @@ def write_results(results: Results, path: str | Path, name: str | None = None) -
         }
     for target, part in parts.items():
         with atomic_path(target) as temporary:
-            chosen.write(part, temporary)
+            try:
+                chosen.write(part, temporary)
+            except UnicodeEncodeError as error:
+                raise DataError(f"{target}: a name is not valid text: {error.object!r}") from error
     return list(parts)
 
 

@@ -36,10 +36,11 @@ MARKER_COLORS = ("RED", "GREEN", "BLUE", "CYAN", "MAGENTA", "YELLOW", "ORANGE", 
 
 _RECORD_START_S = 3600  # the usual start of a programme, 01:00:00:00
 _TIMECODE = r"(\d\d):(\d\d):(\d\d)([:;.,])(\d\d\d?)"
-_EVENT = re.compile(
-    rf"(?P<number>\d+)\s+\S+\s+(?P<channel>\S+)\s+\S+\s+(?:\d+\s+)?"
-    rf"(?P<start>{_TIMECODE})\s+(?P<end>{_TIMECODE})\s+\S+\s+\S+\s*"
+_EVENT = re.compile(  # number, reel, channel, kind of edit, four timecodes; reels may hold spaces
+    r"\d+\s+.*?(?P<channel>\S+)\s+(?:C|D|W\d+|K[BO]?)\s+(?:\d+\s+)?"
+    rf"(?P<start>{_TIMECODE})\s+(?P<end>{_TIMECODE})\s+\S+\s+\S+"
 )
+_LONGEST_EVENT = 500  # characters
 _LOCATOR = re.compile(rf"\*\s*LOC:\s*(?P<time>{_TIMECODE})\s+(?P<color>\S+)(?:\s+(?P<text>.*))?")
 _CLIP_NAME = re.compile(r"\*\s*FROM CLIP NAME:\s*(?P<name>.*)")
 
@@ -74,7 +75,7 @@ def read_edl(path: Path, rates: Rates) -> Results:
         if line.upper().startswith("FCM:"):
             is_drop = "NON" not in line.upper()
         elif line[:1].isdigit():
-            match = _EVENT.fullmatch(line)
+            match = _EVENT.fullmatch(line) if len(line) <= _LONGEST_EVENT else None
             if match is None:
                 raise DataError(f"{where}: not an event such as 001 AX V C and four timecodes")
             events.append(_Event(where, match, is_drop))

@@ -54,10 +54,12 @@ def path_of(link: str, folder: Path) -> str:
 
 def joined(videos: Iterable[VideoResult]) -> Results:
     """Return results in which what was found in one video, in several places, is one entry."""
-    by_id: dict[str, VideoResult] = {}
+    by_id: dict[str, list[VideoResult]] = {}
     for video in videos:
-        before = by_id.get(video.video_id)
-        if before is not None:
-            video = replace(before, detections=before.detections + video.detections)
-        by_id[video.video_id] = video
-    return Results(tuple(by_id.values()))
+        by_id.setdefault(video.video_id, []).append(video)
+    return Results(
+        tuple(
+            replace(same[0], detections=tuple(each for video in same for each in video.detections))
+            for same in by_id.values()
+        )
+    )

@@ -21,7 +21,7 @@ _VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SRT_ESCAPES = str.maketrans({"<": "\u2039", ">": "\u203a", "{": "(", "}": ")"})
 _CLOCK = r"(?:(\d{1,6}):)?([0-5]?\d):([0-5]?\d)[.,](\d{3})"
 _TIMING = re.compile(rf"\s*{_CLOCK}\s+-->\s+{_CLOCK}(?:\s.*)?")
-_TAG = re.compile(r"</?[a-zA-Z0-9][^>]*>")
+_TAG = re.compile(r"</?[a-zA-Z0-9][^<>]*>")
 
 
 def write_vtt(results: Results, path: Path) -> None:
