@@ -232,7 +232,7 @@ class Extractor:
             samples = with_flow(reader, self.flow, keep_rgb=keep_rgb, bits=config.flow_bits)
         else:
             samples = ((frame,) for frame in reader)
-        per_block = max(1, min(self._runner.batch_size, _BLOCK_FRAMES // config.stride))
+        per_block = max(1, _BLOCK_FRAMES // config.stride)
         yield from cut_snippets(samples, config.snippet, config.stride, per_block)
 
 
