@@ -130,7 +130,9 @@ def write_features(path: str | Path, features: np.ndarray, sidecar: Sidecar) -> 
     """
     path = Path(path)
     with atomic_path(path) as temporary:
-        np.save(temporary, features, allow_pickle=False)
+        # Given a plain file, NumPy writes past Python, and a disk that fills up goes unnoticed.
+        with temporary.open("w+b") as file:
+            np.save(file, features, allow_pickle=False)
         sidecar_path(path).unlink(missing_ok=True)  # an old one would describe other features
     write_json(sidecar_path(path), sidecar.model_dump(mode="json"))
 

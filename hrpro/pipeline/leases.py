@@ -2,7 +2,7 @@
 
 A lease is a small file that only one process can create. Its owner touches it every few seconds
 while it lives. It can be taken away from an owner that is gone: a process of this machine that
-ended, or one anywhere that has not touched its lease for a minute. Nothing but creating, renaming
+ended, or one anywhere that has not touched its lease for a minute. Nothing but creating, removing
 and touching files is needed, so that this works on NFS and Lustre, where file locks often do not.
 """
 
@@ -25,6 +25,8 @@ BEAT_S = 5.0
 """Seconds between two touches of a lease by its owner."""
 STALE_S = 60.0
 """An owner that has not touched its lease for so long is taken to be gone."""
+
+_GUARD_S = 0.02  # another process is just taking a lease away: come back a little later
 
 
 class Owner(BaseModel):
@@ -105,7 +107,7 @@ class Leases:
                 continue
             if not self._is_stale(seen):
                 break
-            _take_away(path, seen)
+            self._take_away(path, seen)
         return str((seen and seen.owner()) or "another process")
 
     def holder(self, path: Path) -> str | None:
@@ -168,6 +170,26 @@ class Leases:
         owner = seen.owner()
         return bool(owner and owner.is_gone()) or self.now() - seen.modified_ns / 1e9 > STALE_S
 
+    def _take_away(self, path: Path, seen: _Seen) -> None:
+        """Remove the stale lease that was seen, and never the fresh one of a quicker process.
+
+        Only the process that makes the guard may do so, and it looks once more before.
+        """
+        guard = path.with_name(f"{path.name}.guard")
+        try:
+            os.close(os.open(guard, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except FileExistsError:
+            made = _look(guard)
+            if made is not None and self._is_stale(made):  # its maker died in this instant
+                guard.unlink(missing_ok=True)
+            time.sleep(_GUARD_S)
+            return
+        try:
+            if _look(path) == seen:
+                path.unlink(missing_ok=True)
+        finally:
+            guard.unlink(missing_ok=True)
+
     def _beat(self) -> None:
         while not self._closing.wait(BEAT_S):
             for path in list(self._held):
@@ -186,23 +208,6 @@ def _look(path: Path) -> _Seen | None:
         return None
     except OSError as error:
         raise HrproError(f"{path}: cannot read: {error.strerror}") from error
-
-
-def _take_away(path: Path, seen: _Seen) -> None:
-    """Remove the stale lease that was seen, and no other: of several processes, one does it.
-
-    Renaming decides who. It may hit the fresh lease of a process that was quicker, which is then
-    put back.
-    """
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.rename(aside)
-    except FileNotFoundError:
-        return
-    with suppress(FileExistsError):
-        if _look(aside) != seen:
-            os.link(aside, path)
-    aside.unlink(missing_ok=True)
 
 
 def _machine() -> str:

@@ -12,7 +12,7 @@ import os
 import platform
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +134,7 @@ class Crashing:
 
 Event = Ready | Started | Progressed | Done | Failed | Broken | Crashing
 Listener = Callable[[Event], None]
+Build = Callable[[WorkerSettings, Callable[[str], None]], "Extractor"]
 
 
 class TaskFeed(Iterator["Task | None"]):
@@ -181,25 +182,24 @@ def build_extractor(settings: WorkerSettings, note: Callable[[str], None]) -> Ex
     )
 
 
-def introduce(extractor: Extractor, device: str | None, notes: tuple[str, ...] = ()) -> Ready:
+def introduce(extractor: Extractor, notes: Sequence[str] = ()) -> Ready:
     """What a worker says first.
 
     Args:
         extractor: its own.
-        device: as it was asked for, not as it was chosen.
         notes: lines for the person in front of the run.
     """
-    import torch
-
     devices = [str(extractor.device)]
     if extractor.device.type == "cuda" and extractor.device.index is None:
+        import torch
+
         devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return Ready(
         worker=process_name(),
         fingerprint=extractor.fingerprint,
         devices=tuple(devices),
         at_hand=_AT_HAND.get(extractor.device.type, _AT_HAND_ELSEWHERE),
-        notes=notes,
+        notes=tuple(notes),
     )
 
 

@@ -12,7 +12,7 @@ import queue
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import connection, resource_tracker
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from hrpro.errors import HrproError
 from hrpro.pipeline.worker import (
     Broken,
+    Build,
     Crashing,
     Done,
     Event,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from hrpro.extract.extractor import Extractor
 
 ENDED_ON_REQUEST = "it was told to end (SIGTERM)"
+MACHINE_GONE = "its machine is gone"
+NOT_ITS_FAULT = {ENDED_ON_REQUEST, MACHINE_GONE}
 """How a worker ended that is not to blame its video for."""
 
 _EXIT_ON_REQUEST = 128 + signal.SIGTERM
@@ -71,9 +74,9 @@ class WorkerHandle(Protocol):
     def ended(self) -> str | None:
         """How it ended, in words, or None while it lives.
 
-        `ENDED_ON_REQUEST` if that was not the fault of a video: someone stopped it, or its machine
-        was taken away. Everything else is a crash, which the videos that had started are blamed
-        for.
+        One of `NOT_ITS_FAULT` if that was not the fault of a video: someone stopped it, or its
+        machine was taken away. Everything else is a crash, which the videos that had started are
+        blamed for.
         """
 
     def stop(self) -> None:
@@ -107,24 +110,24 @@ class LocalEngine:
     Args:
         settings: of the run.
         num_workers: processes; by default one per GPU that can be seen, or one.
-        main: what a process runs (see `worker_main`).
+        build: makes the extractor in a process; found there by its module and name.
     """
 
     def __init__(
         self,
         settings: WorkerSettings,
         num_workers: int | None = None,
-        main: Callable[[connection.Connection, WorkerSettings], None] | None = None,
+        build: Build = build_extractor,
     ):
         self._settings = settings
         self._num_workers = num_workers
-        self._main = main or worker_main
+        self._build = build
 
     def start(self, device: str | None, num_workers: int) -> LocalWorker:
         """See `Engine`."""
         threads = max(1, _num_cores() // num_workers) if num_workers > 1 else None
         settings = replace(self._settings, num_threads=threads)
-        return LocalWorker(replace(settings, device=device or settings.device), self._main)
+        return LocalWorker(replace(settings, device=device or settings.device), self._build)
 
     def wait(self, workers: Sequence[LocalWorker], timeout_s: float) -> None:
         """See `Engine`."""
@@ -138,15 +141,13 @@ class LocalEngine:
 class LocalWorker:
     """A worker process; see `WorkerHandle`."""
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        main: Callable[[connection.Connection, WorkerSettings], None],
-    ):
+    def __init__(self, settings: WorkerSettings, build: Build):
         # Spawned, because CUDA does not survive a fork, and neither do threads.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=main, args=(theirs, settings), daemon=True)
+        self._process = context.Process(
+            target=worker_main, args=(theirs, settings, build), daemon=True
+        )
         with _deaf_to_ctrl_c():
             self._process.start()
         theirs.close()  # or the end of the process would not end the pipe
@@ -256,7 +257,7 @@ class InlineWorker:
         self._results = work(
             extractor, self._feed, self._say, strict=settings.strict, dtype=settings.dtype
         )
-        self._say(introduce(extractor, settings.device, tuple(notes)))
+        self._say(introduce(extractor, notes))
 
     def _say(self, event: Event) -> None:
         """Pass an event on; what decoding threads say waits until the thread of `poll` comes by."""
@@ -278,7 +279,7 @@ class InlineWorker:
         """See `WorkerHandle`."""
 
 
-def worker_main(pipe: connection.Connection, settings: WorkerSettings) -> None:
+def worker_main(pipe: connection.Connection, settings: WorkerSettings, build: Build) -> None:
     """What a worker process does: tasks come in through the pipe, events go out."""
     signal.signal(signal.SIGTERM, _exit_on_request)
     feed, sending = TaskFeed(), threading.Lock()
@@ -291,8 +292,8 @@ def worker_main(pipe: connection.Connection, settings: WorkerSettings) -> None:
     notes: list[str] = []
     ready = False
     try:
-        extractor = build_extractor(settings, notes.append)
-        say(introduce(extractor, settings.device, tuple(notes)))
+        extractor = build(settings, notes.append)
+        say(introduce(extractor, notes))
         ready = True
         for event in work(extractor, feed, say, strict=settings.strict, dtype=settings.dtype):
             say(event)
