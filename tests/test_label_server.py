@@ -707,3 +707,30 @@ def test_everything_the_page_needs_is_packaged():
     settings = (Path(__file__).parents[1] / "setup.cfg").read_text()
     assert "hrpro.pipeline.label = static/*" in settings
     assert all(path.is_file() for path in static.iterdir())  # the pattern takes no folders
+
+
+def test_a_model_gives_suggestions_before_the_page_opens(folder, monkeypatch):
+    from hrpro.pipeline import suggest
+    from hrpro.pipeline.label import serve as serve_module
+
+    def find(dataset, model, reporter):
+        assert (dataset, str(model)) == (folder, "runs/a")
+        (folder / "label" / "suggestions.json").write_text(json.dumps(SUGGESTIONS))
+
+    opened, models = [], []
+
+    def run(self, sockets):
+        self._started()
+        wait_for(lambda: opened)
+        token = {"X-Hrpro-Token": httpx2.URL(opened[0]).params["token"]}
+        port = sockets[0].getsockname()[1]
+        client = TestClient(self.config.app, f"http://127.0.0.1:{port}", headers=token)
+        models.append(client.get("/api/state").json()["model"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(suggest, "suggest", find)
+    monkeypatch.setattr(serve_module.webbrowser, "open", opened.append)
+    monkeypatch.setattr(serve_module._Server, "run", run)
+    result = CliRunner().invoke(main, ["label", str(folder), "--model", "runs/a"])
+    assert (result.exit_code, models) == (0, ["runs/a"])
+    assert result.output.splitlines() == opened

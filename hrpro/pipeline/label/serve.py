@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import threading
 import webbrowser
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -63,22 +64,37 @@ def label(
             server_header=False,
             timeout_graceful_shutdown=1,
         )
-        with suppress(KeyboardInterrupt):  # uvicorn passes it on once it has stopped
-            project.announce(url)
-            project.media.start()
+
+        def started() -> None:
             announce(url)
             if browser:
-                webbrowser.open(url)
-            uvicorn.Server(config).run(sockets=[listener])
+                # A thread, because some browsers keep their caller waiting.
+                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+        project.announce(url)
+        project.media.start()
+        with suppress(KeyboardInterrupt):  # uvicorn passes it on once it has stopped
+            _Server(config, started).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready: from then on, Ctrl-C ends it in order."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started()
 
 
 def _listen(port: int | None) -> socket.socket:
-    """Return a socket of this machine only; what comes before the server runs waits in it."""
+    """Return a socket that only this machine can reach."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port or 0))
-        listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
         raise UsageError(
