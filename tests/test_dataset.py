@@ -555,7 +555,7 @@ def test_videos_with_points_outside_the_splits_are_trained_on(folder: Path) -> N
     assert [v.video_id for v in data.train] == ["a", "b", "filmed", "new"]
     assert [v.video_id for v in data.test] == ["c", "d"]
     assert [w.what for w in data.warnings] == [
-        "2 videos with points are in neither split (filmed, new)"
+        "2 of 6 videos with points are in neither split (filmed, new)"
     ]
 
 

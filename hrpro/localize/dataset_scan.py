@@ -178,7 +178,8 @@ def _joining(scan: DatasetScan, known: set[str], problems: Problems) -> tuple[st
     if joining and (scan.layout.split_train or scan.layout.split_test):
         problems.warning(
             scan.layout.points or "",
-            f"{len(joining)} videos with points are in neither split ({_some(joining)})",
+            f"{len(joining)} of {len({row.video_id for row in scan.rows})} videos with points are "
+            f"in neither split ({_some(joining)})",
             "they are trained on",
         )
     return joining

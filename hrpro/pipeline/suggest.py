@@ -32,7 +32,7 @@ from hrpro.pipeline.trained import extract_config, to_detections
 SUGGESTIONS = Path("label", "suggestions.json")
 """Where they are in the dataset folder."""
 
-MIN_SCORE = 0.1
+MIN_SCORE = 0.2
 """Detections that score lower are not worth a person's look."""
 
 MAX_OVERLAP = 0.3

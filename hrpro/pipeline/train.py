@@ -143,10 +143,14 @@ def train(
         f"{torch_device}"
     )
     if preset is None and _takes_small(folder, dataset, data):
-        before = config
-        _, config = resolve_dataset(dataset, overrides, data_root=data_root, preset="small")
-        config = config.model_copy(update={"dataset": before.dataset})
-        reporter.line(_about_small(data, num_points, before, config))
+        _, small = resolve_dataset(dataset, overrides, preset="small")
+        small = small.model_copy(update={"dataset": config.dataset})
+        if different := _differences(config, small):
+            reporter.line(
+                f"small data set ({len(data.train)} videos, {num_points} points): preset small: "
+                f"{different} (--preset custom keeps those)"
+            )
+        config = small
     run_dir = Path(run_dir) if run_dir is not None else Path("runs", data.name)
     display = TrainingDisplay(reporter)
     observers: list[Observer] = [display]
@@ -177,8 +181,8 @@ def _extract(
     failed = [name for name in wanted if name in failed or name in map(_last_part, failed)]
     if failed:
         reporter.problem(
-            f"warning: {len(failed)} videos cannot be extracted and are left out, of the "
-            f"evaluation, too: {', '.join(failed)}"
+            "warning: cannot be extracted, and so left out of training and evaluation: "
+            + ", ".join(failed)
         )
     return failed
 
@@ -200,10 +204,6 @@ def _takes_small(folder: Path, dataset: str | Path, data: Dataset) -> bool:
     return Path(dataset).is_dir() and own in (None, "custom") and len(data.train) < SMALL
 
 
-def _about_small(data: Dataset, num_points: int, before: RunConfig, now: RunConfig) -> str:
-    differences = changes(before.model_dump(mode="json"), now.model_dump(mode="json"))
-    texts = [f"{key} {new} instead of {old}" for key, old, new in differences]
-    return (
-        f"small data set ({len(data.train)} videos, {num_points} points): preset small: "
-        f"{', '.join(texts) or 'nothing changed'} (--preset custom keeps those)"
-    )
+def _differences(before: RunConfig, now: RunConfig) -> str:
+    found = changes(before.model_dump(mode="json"), now.model_dump(mode="json"))
+    return ", ".join(f"{key} {new} instead of {old}" for key, old, new in found)
