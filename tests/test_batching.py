@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
@@ -20,6 +21,7 @@ from hrpro.extract.i3d import I3DOutput
 from hrpro.extract.networks import Networks
 from hrpro.extract.prefetch import prefetch_each
 from hrpro.extract.snippets import SnippetBlock, cut_snippets
+from hrpro.extract.threads import computing_pool, map_ahead
 
 
 class Mean(nn.Module):
@@ -245,3 +247,39 @@ def test_leaving_early_closes_what_is_open_and_ends_the_threads():
     produced.close()
     assert sorted(closed) == ["a", "b", "c"]
     assert prefetch_threads() == 0
+
+
+@pytest.mark.parametrize("lanes", [2, 3])
+def test_batches_side_by_side_come_back_in_order(lanes):
+    class Slow(Mean):
+        def forward(self, x):
+            time.sleep(0.02 * (int(x.mean()) % 2))  # the later one of two would overtake
+            return super().forward(x)
+
+    before = torch.get_num_threads()
+    runner = make_runner(Slow(), 1, 4, 4, lanes=lanes)
+    assert torch.get_num_threads() == before
+    blocks = [(number, one_snippet(11 * number)) for number in range(8)]
+    found = [(row.part.owner, row.features[0, 0]) for row in run_batches(blocks, runner)]
+    assert found == [(number, 11 * number) for number in range(8)]
+
+
+def test_threads_of_a_computing_pool_do_not_share_their_work_and_others_still_do():
+    torch_threads = torch.get_num_threads
+    before = torch_threads()
+    with computing_pool(2, name="test") as pool:
+        assert pool.submit(torch_threads).result() == 1
+        assert torch_threads() == before
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(torch_threads).result() == before
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_work_ahead_keeps_the_order_and_its_distance(pooled):
+    taken = []
+    items = (taken.append(item) or item for item in range(20))
+    with ThreadPoolExecutor(3) as pool:
+        results = map_ahead(lambda item: 2 * item, items, pool if pooled else None, 4)
+        assert next(results) == (0, 0)
+        assert len(taken) == (5 if pooled else 1)
+        assert list(results) == [(item, 2 * item) for item in range(1, 20)]

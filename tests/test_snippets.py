@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -118,3 +120,15 @@ def test_flow_bits_are_in_the_fingerprint_and_come_back():
     assert fingerprint.flow == {**flow, "bits": 8}
     assert ExtractConfig.from_fingerprint(fingerprint) == config
     assert fingerprint.difference(fingerprint.model_copy(update={"flow": flow}))
+
+
+@pytest.mark.parametrize("count", [1, 2, 16, 17, 18, 40])
+def test_flow_in_a_pool_equals_flow_without(count):
+    frames = moving_square(count, speed=1)
+    plain = list(with_flow(iter(frames), make_flow("dis"), keep_rgb=True))
+    with ThreadPoolExecutor(2) as pool:
+        pooled = list(with_flow(iter(frames), make_flow("dis"), keep_rgb=True, pool=pool, ahead=3))
+    assert len(plain) == len(pooled) == count
+    for (frame, field), (same_frame, same_field) in zip(plain, pooled, strict=True):
+        assert frame is same_frame
+        np.testing.assert_array_equal(field, same_field)

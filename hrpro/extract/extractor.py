@@ -24,6 +24,7 @@ from hrpro.extract.networks import Networks
 from hrpro.extract.prefetch import Produced, prefetch, prefetch_each
 from hrpro.extract.snippet_network import SnippetNetwork
 from hrpro.extract.snippets import Sample, SnippetBlock, cut_snippets, with_flow
+from hrpro.extract.threads import computing_pool
 from hrpro.features import WeightsId
 
 __all__ = ["Extractor", "Job", "SnippetOutput", "VideoFeatures", "choose_dtype", "decode_threads"]
@@ -87,6 +88,7 @@ class Extractor:
         self.flow: FlowAlgorithm | None = None
         if "flow" in self.config.streams:
             self.flow = make_flow(self.config.flow, device=self.device, progress=progress)
+            self._flow_pool = computing_pool(flow_threads(self.flow), name="flow")
         self.backbone = BACKBONES[self.config.backbone]
         self.networks: dict[str, SnippetNetwork] = {}
         weights_ids: dict[str, WeightsId] = {}
@@ -105,6 +107,7 @@ class Extractor:
             length=self.config.snippet,
             stride=self.config.stride,
             batch_size=batch_size or _BATCH_SIZE.get(self.device.type, 8),
+            lanes=cpu_lanes() if self.device.type == "cpu" else 1,
             compile=compile,
         )
         precision_name = str(self.dtype).removeprefix("torch.")
@@ -228,8 +231,14 @@ class Extractor:
         config = self.config
         samples: Iterator[Sample]
         if self.flow:
-            keep_rgb = "rgb" in config.streams
-            samples = with_flow(reader, self.flow, keep_rgb=keep_rgb, bits=config.flow_bits)
+            samples = with_flow(
+                reader,
+                self.flow,
+                keep_rgb="rgb" in config.streams,
+                bits=config.flow_bits,
+                pool=self._flow_pool,
+                ahead=flow_threads(self.flow),
+            )
         else:
             samples = ((frame,) for frame in reader)
         per_block = max(1, _BLOCK_FRAMES // config.stride)
@@ -262,7 +271,26 @@ def decode_threads(device: torch.device) -> int:
 
     A GPU is fed by a few threads; on a CPU the networks need the cores themselves.
     """
-    if device.type != "cuda":
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(4, (cores or 1) // max(1, torch.cuda.device_count())))
+    return min(4, _cores_per_device()) if device.type == "cuda" else 1
+
+
+def flow_threads(algorithm: FlowAlgorithm) -> int:
+    """How many chunks of frames to give to a flow algorithm at once.
+
+    One on the CPU gets as many as PyTorch has threads there; on a GPU the second is prepared while
+    the first is computed.
+    """
+    device = getattr(algorithm, "device", None)  # OpenCV's have none
+    if device is not None and torch.device(device).type == "cuda":
+        return 2
+    return min(8, torch.get_num_threads(), _cores_per_device())
+
+
+def cpu_lanes() -> int:
+    """How many batches to run side by side on a CPU: one for each thread that PyTorch may use."""
+    return min(8, torch.get_num_threads())
+
+
+def _cores_per_device() -> int:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (usable or 1) // max(1, torch.cuda.device_count()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from hrpro.errors import HrproError
-from hrpro.extract.batching import Part
+from hrpro.extract.batching import Part, Running
 from hrpro.extract.i3d import I3DOutput
+from hrpro.extract.threads import computing_pool
 
 _log = logging.getLogger(__name__)
 
@@ -31,11 +33,22 @@ class Arriving(NamedTuple):
         return self.features.numpy(), self.logits.numpy()
 
 
+class InLane(NamedTuple):
+    """A batch that runs in a thread of its own."""
+
+    future: Future[Arriving]
+
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        """Wait for features ``[B, dim]`` and logits ``[B, classes]``, float32."""
+        return self.future.result().result()
+
+
 class Networks:
     """Runs batches of snippets through the network of each stream.
 
     On a GPU every batch has the same shape (the last snippet is repeated), as CUDA graphs need it;
-    it is copied from pinned memory, and while one batch runs the next is prepared.
+    it is copied from pinned memory, and while one batch runs the next is prepared. On a CPU
+    several batches can run side by side.
 
     Args:
         networks: stream -> network, in the order of the features.
@@ -43,6 +56,7 @@ class Networks:
         length: frames per snippet.
         stride: frames from the start of one snippet to the start of the next.
         batch_size: snippets per forward pass; `shrink` halves it.
+        lanes: batches side by side on a CPU; they share the threads that PyTorch has now.
         compile: compile the networks with ``torch.compile``; where that fails they run as they
             are, with a warning in the log.
     """
@@ -55,6 +69,7 @@ class Networks:
         length: int,
         stride: int,
         batch_size: int,
+        lanes: int = 1,
         compile: bool = False,
     ):
         self.device = device
@@ -62,16 +77,26 @@ class Networks:
         self.batch_size = batch_size
         self._shrunk = False
         self.ahead = 1 if device.type == "cuda" else 0
+        self._pool: Executor | None = None
+        if lanes > 1:
+            self.ahead = lanes
+            cores_each = max(1, torch.get_num_threads() // lanes)
+            self._pool = computing_pool(lanes, name="networks", cores_each=cores_each)
         self._networks: dict[str, Callable[[Tensor], I3DOutput]] = dict(networks)
         if compile:
             self._networks = {name: Compiled(each, device) for name, each in networks.items()}
 
-    @torch.inference_mode()
-    def launch(self, parts: Sequence[Part]) -> Arriving:
+    def launch(self, parts: Sequence[Part]) -> Running:
         """Start a batch; see `hrpro.extract.batching.Runner`."""
         parts = [part for part in parts if len(part)]
         if not parts:
             return Arriving(torch.empty(0, 0), torch.empty(0, 0), None)
+        if self._pool is not None:
+            return InLane(self._pool.submit(self._run, parts))
+        return self._run(parts)
+
+    @torch.inference_mode()
+    def _run(self, parts: Sequence[Part]) -> Arriving:
         runs = zip(*(part.runs(self.length, self.stride) for part in parts), strict=True)
         outputs = [
             network(self._input(each))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from hrpro.extract.flow import FlowAlgorithm, scale_flow, to_grey
+from hrpro.extract.threads import map_ahead
 
 Sample = tuple[np.ndarray, ...]
 """What one moment of the video gives to each stream: ``(frame,)`` or ``(frame, flow field)``."""
@@ -73,6 +75,8 @@ def with_flow(
     *,
     keep_rgb: bool,
     bits: Literal[8] | None = None,
+    pool: Executor | None = None,
+    ahead: int = 1,
 ) -> Iterator[Sample]:
     """Add to each frame its flow to the next one; the last frame repeats the field before it.
 
@@ -82,33 +86,37 @@ def with_flow(
         algorithm: which flow.
         keep_rgb: yield ``(frame, field)`` rather than ``(field,)``.
         bits: see `scale_flow`.
+        pool: computes the flow while the next frames are decoded.
+        ahead: chunks of frames that are under way in the pool.
 
     Yields:
         Samples whose field is ``[H, W, 2]`` float32, clamped and scaled to [-1, 1].
     """
-    chunk: list[np.ndarray] = []
-    field = None
 
-    def flow_of_chunk() -> np.ndarray:
+    def flow_of(chunk: list[np.ndarray]) -> np.ndarray:
         stacked = np.stack(chunk)
         return scale_flow(algorithm(stacked if algorithm.wants_rgb else to_grey(stacked)), bits)
 
-    def samples(fields: np.ndarray) -> Iterator[Sample]:
-        for frame, each in zip(chunk, fields, strict=False):
-            yield (frame, each) if keep_rgb else (each,)
+    frame = field = None
+    for chunk, fields in map_ahead(flow_of, _sharing_ends(frames, algorithm.chunk), pool, ahead):
+        for frame, field in zip(chunk, fields, strict=False):
+            yield (frame, field) if keep_rgb else (field,)
+        frame = chunk[-1]
+    if frame is None:
+        return
+    if field is None:  # a single frame does not move
+        field = np.zeros((*frame.shape[:2], 2), np.float32)
+    yield (frame, field) if keep_rgb else (field,)
 
+
+def _sharing_ends(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    """Chunks of at most `size` + 1 frames; each begins with the last frame of the one before."""
+    chunk: list[np.ndarray] = []
+    first = True
     for frame in frames:
         chunk.append(frame)
-        if len(chunk) > algorithm.chunk:
-            fields = flow_of_chunk()
-            yield from samples(fields)
-            field = fields[-1]
-            del chunk[:-1]
-    if not chunk:
-        return
-    fields = flow_of_chunk()
-    if len(fields):
-        field = fields[-1]
-    if field is None:  # a single frame does not move
-        field = np.zeros((*chunk[0].shape[:2], 2), np.float32)
-    yield from samples(np.concatenate([fields, field[None]]))
+        if len(chunk) > size:
+            yield chunk
+            chunk, first = [frame], False
+    if len(chunk) > 1 or (chunk and first):
+        yield chunk

@@ -1,0 +1,60 @@
+"""Threads that compute side by side, and work that is done ahead in them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def computing_pool(num_threads: int, *, name: str, cores_each: int = 1) -> ThreadPoolExecutor:
+    """A pool of threads in each of which PyTorch spreads an operation over `cores_each` threads.
+
+    Several small computations side by side keep a CPU busier than one after the other on all
+    cores, which wait for each other after every operation.
+    """
+    everyone = threading.Barrier(num_threads)
+
+    def start(_: int) -> None:
+        everyone.wait()  # so that each thread of the pool comes here once
+        torch.get_num_threads()  # a thread takes over the common number when it first asks
+        torch.set_num_threads(cores_each)
+
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix=name)
+    list(pool.map(start, range(num_threads)))
+    # The number holds for the thread that set it, and for threads that are started later.
+    torch.set_num_threads(before)
+    return pool
+
+
+def map_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], pool: Executor | None, ahead: int
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with its result, in order, while `ahead` more are computed in the pool.
+
+    Without a pool each result is computed when it is asked for.
+    """
+    if pool is None:
+        yield from ((item, function(item)) for item in items)
+        return
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) > ahead:
+                item, future = waiting.popleft()
+                yield item, future.result()
+        while waiting:
+            item, future = waiting.popleft()
+            yield item, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
