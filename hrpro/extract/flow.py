@@ -114,6 +114,7 @@ def _stack(fields: list[np.ndarray], frames: np.ndarray) -> np.ndarray:
 ALGORITHMS = {
     "dis": "hrpro.extract.flow:Dis",
     "farneback": "hrpro.extract.flow:Farneback",
+    "tvl1": "hrpro.extract.tvl1:TvL1",
     "raft": "hrpro.extract.raft:Raft",
     "raft-small": "hrpro.extract.raft:RaftSmall",
 }

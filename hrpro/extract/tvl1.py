@@ -1,0 +1,241 @@
+"""TV-L1 optical flow, the flow that the two-stream networks were trained on.
+
+Zach, Pock and Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow" (DAGM 2007), in
+the scheme and with the parameters of OpenCV's ``DualTVL1OpticalFlow``: a pyramid of five scales;
+at each of them five times the second frame is warped by the flow so far (bicubic), the brightness
+constancy is linearized there, and an alternating minimization (`tvl1_solvers`) improves the flow
+until it hardly changes any more.
+
+Flow fields are kept as ``[N, H, 2, W]`` while they are computed: see `tvl1_solvers`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hrpro.extract.tvl1_solvers import BatchSolver, Linearized, State, solve_in_place
+
+MIN_SIDE_PX = 16
+"""The pyramid ends before a side gets shorter than this."""
+
+PAIRS_PER_TASK = 4
+"""Pairs that one CPU thread works on at a time: more leave the cache, fewer cost Python's time."""
+
+MAX_THREADS = 8
+"""More would wait for Python, which lets only one of them start an operation at a time."""
+
+PAIRS_PER_GPU_CALL = 64
+
+
+@dataclass(frozen=True)
+class TvL1Settings:
+    """The parameters of the method; the defaults are those of OpenCV."""
+
+    tau: float = 0.25
+    """Time step of the dual variables."""
+    lambda_: float = 0.15
+    """Weight of brightness constancy against smoothness."""
+    theta: float = 0.3
+    """How tightly the smooth flow and the one that explains the brightness are coupled."""
+    scales: int = 5
+    scale_step: float = 0.8
+    warps: int = 5
+    """Linearizations per scale."""
+    epsilon: float = 0.01
+    """A warp ends when the root mean square change of the flow is this many pixels or less."""
+    inner: int = 30
+    """Iterations between two median filters."""
+    outer: int = 10
+    """Median filters per warp, at most."""
+
+
+class TvL1:
+    """TV-L1 (Zach et al., DAGM 2007) in PyTorch, on any device.
+
+    On a CPU it works on as many groups of pairs at once as PyTorch has threads when the object is
+    made, each in a thread of its own: spreading single operations over threads costs more than it
+    gains on planes this small.
+
+    Args:
+        device: where to compute.
+        progress: there is nothing to download.
+        settings: parameters of the method; OpenCV's by default.
+    """
+
+    name = "tvl1"
+    wants_rgb = False
+
+    def __init__(
+        self,
+        device: torch.device | str = "cpu",
+        *,
+        progress: bool = True,
+        settings: TvL1Settings | None = None,
+    ):
+        self.settings = settings or TvL1Settings()
+        self.device = torch.device(device)
+        if self.device.type == "cpu":
+            self.chunk = 16
+            self._num_threads = min(MAX_THREADS, torch.get_num_threads())
+            self._pool = _single_threaded_pool(self._num_threads)
+        else:
+            self.chunk = PAIRS_PER_GPU_CALL
+            self._solver = BatchSolver(compiled=self.device.type == "cuda")
+            self._lock = threading.Lock()
+
+    def parameters(self) -> dict[str, Any]:
+        """The settings."""
+        return {key.rstrip("_"): value for key, value in asdict(self.settings).items()}
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """See `FlowAlgorithm`."""
+        num_pairs = len(frames) - 1
+        if num_pairs < 1:
+            return np.zeros((0, *frames.shape[1:], 2), np.float32)
+        planes = torch.from_numpy(frames).to(self.device).float()
+        if self.device.type != "cpu":
+            with self._lock:
+                return tvl1_flow(planes, self._solver, self.settings).cpu().numpy()
+        size = min(PAIRS_PER_TASK, math.ceil(num_pairs / self._num_threads))
+        groups = [planes[k : k + size + 1] for k in range(0, num_pairs, size)]
+        fields = self._pool.map(
+            lambda group: tvl1_flow(group, solve_in_place, self.settings), groups
+        )
+        return torch.cat(list(fields)).numpy()
+
+
+def _single_threaded_pool(num_threads: int) -> ThreadPoolExecutor:
+    """Threads in which PyTorch does not spread an operation over further threads."""
+    barrier = threading.Barrier(num_threads)
+
+    def start(_: int) -> None:
+        barrier.wait()  # so that each thread takes exactly one of these tasks
+        torch.get_num_threads()  # a thread takes over the common number when it first asks
+        torch.set_num_threads(1)
+
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="tvl1")
+    list(pool.map(start, range(num_threads)))
+    # The number holds for the thread that set it, and for threads that are started later.
+    torch.set_num_threads(before)
+    return pool
+
+
+@torch.inference_mode()
+def tvl1_flow(
+    frames: Tensor,
+    solve: Callable[[State, Linearized, TvL1Settings], None],
+    settings: TvL1Settings,
+) -> Tensor:
+    """Flow of each frame to the next.
+
+    Args:
+        frames: ``[N + 1, H, W]`` float32 grey, 0 to 255.
+        solve: what improves the flow between two warps.
+        settings: parameters of the method.
+
+    Returns:
+        ``[N, H, W, 2]`` displacements in pixels.
+    """
+    flow = None
+    for level in reversed(_pyramid(frames, settings)):
+        here, there = level[:-1], level[1:]
+        num_pairs, height, width = here.shape
+        if flow is None:
+            flow = here.new_zeros(num_pairs, height, 2, width)
+        else:
+            flow = _interpolate(flow, 1, height, flow.shape[1] / height)
+            flow = _interpolate(flow, 3, width, flow.shape[3] / width)
+            flow.div_(settings.scale_step)
+        target = _for_sampling(torch.stack([there, *_central_gradient(there)], dim=1))
+        state = State(flow, torch.zeros_like(flow), torch.zeros_like(flow))
+        for _ in range(settings.warps):
+            solve(state, _linearize(here, target, state.flow), settings)
+        flow = state.flow
+    return flow.transpose(2, 3).contiguous()
+
+
+def _pyramid(frames: Tensor, settings: TvL1Settings) -> list[Tensor]:
+    """The frames at each scale, the finest first."""
+    levels = [frames]
+    scale = 1 / settings.scale_step
+    while len(levels) < settings.scales:
+        height, width = (round(side * settings.scale_step) for side in levels[-1].shape[1:])
+        if min(height, width) < MIN_SIDE_PX:
+            break
+        shrunk = _interpolate(levels[-1], 1, height, scale)
+        levels.append(_interpolate(shrunk, 2, width, scale))
+    return levels
+
+
+def _interpolate(planes: Tensor, dim: int, size: int, scale: float) -> Tensor:
+    """Linear interpolation along one axis, with pixels as areas and the border repeated.
+
+    Args:
+        planes: what to resize.
+        dim: its axis.
+        size: new length of the axis.
+        scale: old pixels per new pixel. Not always old length / new length: OpenCV keeps 1 / 0.8
+            where the new length had to be rounded.
+    """
+    last = planes.shape[dim] - 1
+    positions = (torch.arange(size, dtype=torch.float64) + 0.5) * scale - 0.5
+    positions = positions.clamp_(0, last)
+    left = positions.floor()
+    weights = (positions - left).to(planes.device, planes.dtype)
+    left = left.long().to(planes.device)
+    right = (left + 1).clamp_(max=last)
+    weights = weights.view(-1, *[1] * (planes.dim() - dim - 1))
+    return torch.lerp(planes.index_select(dim, left), planes.index_select(dim, right), weights)
+
+
+def _central_gradient(planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives along x and y of ``[N, H, W]``; half a one-sided difference at the border."""
+    padded = F.pad(planes, (1, 1, 1, 1), mode="replicate")
+    along_x = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2
+    along_y = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) / 2
+    return along_x, along_y
+
+
+def _for_sampling(planes: Tensor) -> Tensor:
+    """Add zeros behind the last two axes up to a power of two plus one.
+
+    `grid_sample` wants positions from -1 to 1. Over such a side whole pixels survive the conversion
+    without an error, so that what does not move is not moved by rounding.
+    """
+    height, width = (1 << (side - 1).bit_length() for side in planes.shape[-2:])
+    return F.pad(planes, (0, width + 1 - planes.shape[-1], 0, height + 1 - planes.shape[-2]))
+
+
+def _linearize(here: Tensor, target: Tensor, flow: Tensor) -> Linearized:
+    """Brightness constancy, linearized at the flow so far.
+
+    Args:
+        here: first frames, ``[N, H, W]``.
+        target: second frames and their derivatives along x and y, ``[N, 3, ...]``; see
+            `_for_sampling`.
+        flow: ``[N, H, 2, W]``.
+    """
+    height, width = here.shape[1:]
+    x = torch.arange(width, device=here.device, dtype=here.dtype)
+    y = torch.arange(height, device=here.device, dtype=here.dtype)[:, None]
+    grid = torch.stack([x + flow[:, :, 0], y + flow[:, :, 1]], dim=-1)  # [N, H, W, 2] in pixels
+    rows, columns = target.shape[2:]
+    grid.mul_(grid.new_tensor([2 / (columns - 1), 2 / (rows - 1)])).sub_(1)
+    warped = F.grid_sample(target, grid, "bicubic", "zeros", align_corners=True)
+    gradient = warped[:, 1:].transpose(1, 2).contiguous()  # [N, H, 2, W]
+    residual = warped[:, 0] - (gradient * flow).sum(2) - here
+    square = (gradient * gradient).sum(2)
+    flat = square <= torch.finfo(square.dtype).eps  # no gradient, no information
+    factor = square.reciprocal_().neg_().masked_fill_(flat, 0)
+    return Linearized(gradient, residual * factor, gradient * factor[:, :, None])
