@@ -20,7 +20,9 @@ from hrpro.extract.networks import to_network_input
 from hrpro.extract.snippet_network import PooledResNet, SnippetNetwork
 from hrpro.extract.zoo import build_network
 from hrpro.features import Fingerprint
+from hrpro.pipeline.detect import detect_videos
 from hrpro.pipeline.kinetics import kinetics_classes
+from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.recipe import choose_streams, make_recipe
 
 SMALL = {"short_side": 64, "crop": 64}
@@ -126,7 +128,11 @@ def test_x3d_gives_the_logits_of_pytorchvideo(x3d):
 def test_resnets_give_the_logits_of_pytorchvideo(name):
     torch.manual_seed(0)
     network = build_network(name, "rgb").eval()
-    output = PooledResNet(network)(x := torch.randn(1, 3, 8, 64, 64))
+    pooled = PooledResNet(network)
+    convolutions = [each for each in pooled.modules() if isinstance(each, nn.Conv3d)]
+    # pytorchvideo leaves NumPy's numbers there, at which torch.compile fails
+    assert {type(number) for conv in convolutions for number in conv.stride} == {int}
+    output = pooled(x := torch.randn(1, 3, 8, 64, 64))
     network.blocks[-1].pool = nn.AdaptiveAvgPool3d(1)  # its own is made for 224 x 224 alone
     assert output.features.shape == (1, 2048)
     torch.testing.assert_close(output.logits, network(x), rtol=1e-4, atol=1e-5)
@@ -216,3 +222,15 @@ def test_classes_have_the_order_of_the_labels_that_pytorchvideo_publishes():
     classes = kinetics_classes()
     assert {name: classes.index(name) for name in published} == published
     assert list(classes) == sorted(classes)
+
+
+def test_detects_kinetics_classes_with_any_backbone(cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("HRPRO_CACHE", str(cache))
+    path = make_video(tmp_path / "a.mp4", frames=60, painter=noise())
+    results, summary = detect_videos(
+        [str(path)], OutputPlan(), recipe={"backbone": "x3d_s", **SMALL}, min_score=0
+    )
+    assert summary.done == ["a.mp4"]
+    assert len(results.videos) == 1
+    features = results.model["features"]
+    assert (features["backbone"], features["stride"]) == ("x3d_s", 8)

@@ -71,6 +71,9 @@ class PooledResNet(nn.Module):
             self.projection = pool.post_conv
         self.stages = nn.Sequential(*stages)
         self.classifier = head.proj
+        for module in self.stages.modules():
+            if isinstance(module, nn.Conv3d):  # some are NumPy's, which torch.compile cannot take
+                module.stride = tuple(map(int, module.stride))
 
     def forward(self, x: Tensor) -> I3DOutput:
         """Features and logits of a batch of snippets, ``[B, 3, T, H, W]``, normalised."""
