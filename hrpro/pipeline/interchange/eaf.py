@@ -82,7 +82,7 @@ def _link_video(document: Any, video: str, folder: Path) -> None:
     document.add_linked_file(
         Path(video).absolute().as_uri(),
         relpath=relative if relative.startswith("..") else f"./{relative}",
-        mimetype=mimetypes.guess_type(video)[0] or "video/*",
+        mimetype=mimetypes.guess_type(video)[0] or "unknown",
     )
 
 

@@ -38,7 +38,7 @@ def write_labelstudio(results: Results, path: Path) -> None:
         UsageError: the frame rate of a video is unknown.
     """
     tasks = []
-    for number, video in enumerate(results.videos, start=1):
+    for video in results.videos:
         regions = [_region(video, index) for index in range(len(video.detections))]
         marks: dict[str, Any] = {"result": regions}
         if results.model:
@@ -51,7 +51,7 @@ def write_labelstudio(results: Results, path: Path) -> None:
             "fps": float(rate_of(video)),
         }
         key = "predictions" if results.model else "annotations"
-        tasks.append({"id": number, "data": data, key: [marks]})
+        tasks.append({"data": data, key: [marks]})
     path.write_text(json.dumps(tasks, indent=1) + "\n", encoding="utf-8")
 
 

@@ -49,7 +49,7 @@ def path_of(link: str, folder: Path) -> str:
     scheme, _, rest = link.partition("://")
     if scheme == "file":
         return unquote("/" + rest.lstrip("/"))
-    return link if rest else str(folder / link)
+    return link if rest else os.path.normpath(folder / link)
 
 
 def joined(videos: Iterable[VideoResult]) -> Results:

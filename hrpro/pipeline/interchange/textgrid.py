@@ -64,16 +64,15 @@ def read_textgrid(path: Path) -> Results:
     tokens = _Tokens(path)
     if tokens.text() != "ooTextFile" or tokens.text() != "TextGrid":
         raise tokens.error("not a TextGrid in text form; save it as text in Praat")
-    tokens.number(), tokens.number()
+    tokens.span()
     detections: list[Detection] = []
     for _ in range(tokens.count() if tokens.flag() == "exists" else 0):
         kind, name = tokens.text(), tokens.text()
         if kind not in (_INTERVALS, _POINTS):
             raise tokens.error(f"tier {name!r} is of the unknown class {kind!r}")
-        tokens.number(), tokens.number()
+        tokens.span()
         for _ in range(tokens.count()):
-            start_s = tokens.number()
-            end_s = tokens.number() if kind == _INTERVALS else start_s
+            start_s, end_s = tokens.span() if kind == _INTERVALS else [tokens.number()] * 2
             text = tokens.text().strip()
             if not text and kind == _INTERVALS:
                 continue  # silence
@@ -121,12 +120,7 @@ class _Tokens:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            head = path.open("rb").read(2)
-        except OSError as error:
-            raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
-        utf_16 = head in (b"\xff\xfe", b"\xfe\xff")
-        self._content = read_text(path, "utf-16" if utf_16 else "utf-8-sig")
+        self._content = read_text(path)
         self._matches = _TOKEN.finditer(self._content)
         self._position = 0
 
@@ -135,6 +129,9 @@ class _Tokens:
 
     def number(self) -> float:
         return float(self._next("number", "a number"))
+
+    def span(self) -> tuple[float, float]:
+        return self.number(), self.number()
 
     def count(self) -> int:
         count = self.number()
