@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hrpro.extract.threads import computing_pool
 from hrpro.extract.tvl1_solvers import BatchSolver, Linearized, State, solve_in_place
 
 MIN_SIDE_PX = 16
@@ -87,7 +87,7 @@ class TvL1:
         if self.device.type == "cpu":
             self.chunk = 16
             self._num_threads = min(MAX_THREADS, torch.get_num_threads())
-            self._pool = _single_threaded_pool(self._num_threads)
+            self._pool = computing_pool(self._num_threads, name="tvl1")
         else:
             self.chunk = PAIRS_PER_GPU_CALL
             self._solver = BatchSolver(compiled=self.device.type == "cuda")
@@ -112,23 +112,6 @@ class TvL1:
             lambda group: tvl1_flow(group, solve_in_place, self.settings), groups
         )
         return torch.cat(list(fields)).numpy()
-
-
-def _single_threaded_pool(num_threads: int) -> ThreadPoolExecutor:
-    """Threads in which PyTorch does not spread an operation over further threads."""
-    barrier = threading.Barrier(num_threads)
-
-    def start(_: int) -> None:
-        barrier.wait()  # so that each thread takes exactly one of these tasks
-        torch.get_num_threads()  # a thread takes over the common number when it first asks
-        torch.set_num_threads(1)
-
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="tvl1")
-    list(pool.map(start, range(num_threads)))
-    # The number holds for the thread that set it, and for threads that are started later.
-    torch.set_num_threads(before)
-    return pool
 
 
 @torch.inference_mode()
