@@ -15,6 +15,7 @@ import fake_worker
 import psutil
 import pytest
 from fake_worker import write_orders
+from videos import make_video
 
 from hrpro.errors import HrproError, UsageError, WeightsError
 from hrpro.extract.sources import find_videos
@@ -320,3 +321,34 @@ def wait_for(condition, timeout_s: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_crash_of_the_real_decoder_costs_one_video(rgb_weights, tmp_path):
+    for name in ("a", "guilty", "z"):
+        make_video(tmp_path / "v" / f"{name}.mp4", frames=40)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "from hrpro.extract.decode import FrameReader\n"
+        "sound = FrameReader.__init__\n"
+        "def crash(reader, path, **options):\n"
+        "    if 'guilty' in str(path):\n"
+        "        os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    sound(reader, path, **options)\n"
+        "FrameReader.__init__ = crash\n"
+    )
+    command = [
+        sys.executable, "-m", "hrpro", "extract", tmp_path / "v", "-o", tmp_path / "f",
+        "--streams", "rgb", "--short-side", "64", "--crop", "64", "--json",
+    ]  # fmt: skip
+    run = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert run.returncode == 1, run.stderr
+    summary = json.loads(run.stdout)
+    assert summary["done"] == ["a.mp4", "z.mp4"]
+    [poisoned] = summary["poisoned"]
+    assert poisoned["reason"] == "crashed the worker twice (signal 11, SIGSEGV)"
