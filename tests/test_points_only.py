@@ -127,7 +127,7 @@ def test_small_data_sets_have_a_preset_of_their_own(tmp_path):
     (folder / "dataset.yaml").write_text("preset: gtea\n")
     assert not train("c", *QUICK)
     (folder / "dataset.yaml").write_text("preset: custom\n")
-    assert train("d", *QUICK)
+    assert train("d", "--set", "localize.updates=2")
 
 
 def test_the_preset_custom_is_for_larger_ones(tmp_path):
@@ -228,6 +228,21 @@ def test_a_name_in_a_split_may_leave_out_the_folder(tmp_path, own, extracted):
     assert run.exit_code == 0, run.output
     assert extracted[0][0] == ["a", "c", "day 1/d"]
     assert "1 training videos, 1 points, 2 classes, 2 test videos" in run.stderr
+
+
+def test_features_from_elsewhere_are_not_mixed_with_new_ones(tmp_path, own, extracted):
+    (own / "features").mkdir()
+    np.save(own / "features/a.npy", np.ones((40, 16), np.float32))
+    run = hrpro("train", "--dataset", own, "--run-dir", tmp_path / "run")
+    assert "features of 2 of 3 train videos are missing" in error_line(run)
+    assert extracted == []
+
+
+def test_complete_features_need_no_videos(tmp_path):
+    folder = make_dataset(tmp_path / "data", num_train=4, num_test=1)
+    (folder / "videos").mkdir()
+    run = hrpro("train", "--dataset", folder, "--run-dir", tmp_path / "run", *QUICK)
+    assert run.exit_code == 0, run.output
 
 
 def test_extract_missing_does_nothing_without_need(own, extracted):

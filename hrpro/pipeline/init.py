@@ -19,7 +19,7 @@ from hrpro.extract.sources import find_videos, video_ids
 from hrpro.files import check_writable, write_text
 from hrpro.localize.check import check_dataset
 from hrpro.localize.dataset_config import read_dataset_config
-from hrpro.localize.layout import Layout, find_layout, read_split
+from hrpro.localize.layout import POINT_FILES, Layout, find_layout, read_split
 from hrpro.localize.points import read_points
 from hrpro.pipeline.dataset_yaml import add_classes, new_classes, set_videos
 from hrpro.pipeline.splits import Split, deal
@@ -178,8 +178,11 @@ def _write_settings(folder: Path, classes: Sequence[str], outcome: InitOutcome) 
     path = folder / DATASET_YAML
     is_new = not path.exists()
     if is_new:
-        settings: dict[str, Any] = {"name": folder.resolve().name, "preset": "custom"}
-        if not classes and find_layout(folder, read_dataset_config(folder)).points is None:
+        points = find_layout(folder, read_dataset_config(folder)).points
+        settings: dict[str, Any] = {"name": folder.resolve().name}
+        if points != folder / POINT_FILES[0]:  # a published data set has a preset of its own
+            settings["preset"] = "custom"
+        if points is None and not classes:
             settings["classes"] = []
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         write_text(path, f"# Settings of this data set; change them as you like.\n{text}")

@@ -50,15 +50,16 @@ def extract_missing(
         # A split may name a video in a subfolder without the folder.
         found = [name for name in found if {name, PurePosixPath(name).name} & set(names)]
     missing = [name for name in found if features.any_subset(name) is None]
-    if config is None and (missing or recipe) and (fingerprint := _fingerprint(features)):
+    fingerprint = _fingerprint(features) if config is None and (missing or recipe) else None
+    if fingerprint is not None:
         config = ExtractConfig.from_fingerprint(fingerprint)
         if other := _differences(config, make_recipe(recipe or {}, config)):
             raise UsageError(
                 f"{target}: holds features that were made with other settings ({other}); leave "
                 "these options out, or replace the features: hrpro extract --overwrite"
             )
-    if not missing:
-        return []
+    if not missing or (config is None and not recipe and len(features)):
+        return []  # nobody knows how to make features like those that came from elsewhere
     reporter.line(
         f"features of {len(missing)} of {len(found)} videos are missing: extracting them into "
         f"{target}, as hrpro extract does"

@@ -177,6 +177,8 @@ def _extract(
     if not scan.rows or any(problem.severity == "error" for problem in problems):
         return []  # load_dataset will say so
     wanted = (*scan.train, *scan.test)
+    if not options["recipe"] and all(name in scan.files for name in wanted):
+        return []
     failed = extract_missing(folder, wanted, reporter=reporter, **options)
     failed = [name for name in wanted if name in failed or name in map(_last_part, failed)]
     if failed:
