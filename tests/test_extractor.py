@@ -289,7 +289,7 @@ def test_leaving_many_videos_early_closes_their_files(extractor, tmp_path):
 
 def test_a_video_whose_decoder_breaks_costs_that_video(extractor, tmp_path, monkeypatch):
     path = make_video(tmp_path / "a.mp4", frames=40)
-    blocks = extractor._blocks
+    blocks = extractor.blocks
 
     def broken(reader):
         yield from list(blocks(reader))[:1]
@@ -297,7 +297,7 @@ def test_a_video_whose_decoder_breaks_costs_that_video(extractor, tmp_path, monk
             raise MemoryError("no room")
 
     other = make_video(tmp_path / "b.mp4", frames=40)
-    monkeypatch.setattr(extractor, "_blocks", broken)
+    monkeypatch.setattr(extractor, "blocks", broken)
     found = {
         job.path.name: result for job, result in extractor.extract_many(map(Job, (other, path)))
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,10 +23,10 @@ from hrpro.extract.networks import Networks
 from hrpro.extract.prefetch import Produced, prefetch, prefetch_each
 from hrpro.extract.snippet_network import SnippetNetwork
 from hrpro.extract.snippets import Sample, SnippetBlock, cut_snippets, with_flow
-from hrpro.extract.threads import computing_pool
+from hrpro.extract.threads import computing_pool, cpu_lanes, decode_threads, flow_threads
 from hrpro.features import WeightsId
 
-__all__ = ["Extractor", "Job", "SnippetOutput", "VideoFeatures", "choose_dtype", "decode_threads"]
+__all__ = ["Extractor", "Job", "SnippetOutput", "VideoFeatures", "choose_dtype"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -88,7 +87,8 @@ class Extractor:
         self.flow: FlowAlgorithm | None = None
         if "flow" in self.config.streams:
             self.flow = make_flow(self.config.flow, device=self.device, progress=progress)
-            self._flow_pool = computing_pool(flow_threads(self.flow), name="flow")
+            self.flow_threads = flow_threads(getattr(self.flow, "device", None))
+            self.flow_pool = computing_pool(self.flow_threads, name="flow")
         self.backbone = BACKBONES[self.config.backbone]
         self.networks: dict[str, SnippetNetwork] = {}
         weights_ids: dict[str, WeightsId] = {}
@@ -101,7 +101,7 @@ class Extractor:
                 progress=progress,
             )
         flow = {"algorithm": self.flow.name, **self.flow.parameters()} if self.flow else None
-        self._runner = Networks(
+        self.runner = Networks(
             self.networks,
             device=self.device,
             length=self.config.snippet,
@@ -121,15 +121,15 @@ class Extractor:
     @property
     def batch_size(self) -> int:
         """Snippets per forward pass; smaller than at first after the device ran out of memory."""
-        return self._runner.batch_size
+        return self.runner.batch_size
 
     def stream(self, reader: FrameReader) -> Iterator[SnippetOutput]:
         """Features piece by piece, in constant memory, while the decoder works ahead.
 
         The last item tells the number of frames and may hold no snippet.
         """
-        with closing(prefetch(self._blocks(reader), depth=2)) as blocks:
-            for part, features, logits in run_batches(((None, b) for b in blocks), self._runner):
+        with closing(prefetch(self.blocks(reader), depth=2)) as blocks:
+            for part, features, logits in run_batches(((None, b) for b in blocks), self.runner):
                 yield SnippetOutput(
                     part.first,
                     features.reshape(len(part), self.dim),
@@ -212,12 +212,12 @@ class Extractor:
             if started:
                 started(video.job)
             with video.open() as reader:
-                yield from self._blocks(reader)
+                yield from self.blocks(reader)
 
         with closing(
             prefetch_each(videos, decode, threads=self.decode_threads, depth=2)
         ) as produced:
-            for part, features, logits in run_batches(map(_tagged, produced), self._runner):
+            for part, features, logits in run_batches(map(_tagged, produced), self.runner):
                 video = part.owner
                 if part.block is None:
                     yield video.job, video.result(self.fingerprint)
@@ -226,21 +226,21 @@ class Extractor:
                 if progress:
                     progress(video.job, done_s, video.duration_s)
 
-    def _blocks(self, reader: FrameReader) -> Iterator[SnippetBlock]:
-        """Decode, add flow, cut: the part that runs in background threads."""
+    def blocks(self, frames: Iterable[np.ndarray]) -> Iterator[SnippetBlock]:
+        """Add flow to frames and cut them: what runs in background threads, after the decoder."""
         config = self.config
         samples: Iterator[Sample]
         if self.flow:
             samples = with_flow(
-                reader,
+                frames,
                 self.flow,
                 keep_rgb="rgb" in config.streams,
                 bits=config.flow_bits,
-                pool=self._flow_pool,
-                ahead=flow_threads(self.flow),
+                pool=self.flow_pool,
+                ahead=self.flow_threads,
             )
         else:
-            samples = ((frame,) for frame in reader)
+            samples = ((frame,) for frame in frames)
         per_block = max(1, _BLOCK_FRAMES // config.stride)
         yield from cut_snippets(samples, config.snippet, config.stride, per_block)
 
@@ -264,33 +264,3 @@ def choose_dtype(precision: str | None, device: torch.device) -> torch.dtype:
     if precision not in PRECISIONS:
         raise UsageError(f"--precision {precision}: choose one of auto, {', '.join(PRECISIONS)}")
     return PRECISIONS[precision]
-
-
-def decode_threads(device: torch.device) -> int:
-    """How many videos to decode at once so that the networks on `device` do not wait.
-
-    A GPU is fed by a few threads; on a CPU the networks need the cores themselves.
-    """
-    return min(4, _cores_per_device()) if device.type == "cuda" else 1
-
-
-def flow_threads(algorithm: FlowAlgorithm) -> int:
-    """How many chunks of frames to give to a flow algorithm at once.
-
-    One on the CPU gets as many as PyTorch has threads there; on a GPU the second is prepared while
-    the first is computed.
-    """
-    device = getattr(algorithm, "device", None)  # OpenCV's have none
-    if device is not None and torch.device(device).type == "cuda":
-        return 2
-    return min(8, torch.get_num_threads(), _cores_per_device())
-
-
-def cpu_lanes() -> int:
-    """How many batches to run side by side on a CPU: one for each thread that PyTorch may use."""
-    return min(8, torch.get_num_threads())
-
-
-def _cores_per_device() -> int:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (usable or 1) // max(1, torch.cuda.device_count()))

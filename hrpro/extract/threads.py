@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -58,3 +59,34 @@ def map_ahead(
     finally:
         for _, future in waiting:
             future.cancel()
+
+
+def decode_threads(device: torch.device) -> int:
+    """How many videos to decode at once so that the networks on `device` do not wait.
+
+    A GPU is fed by a few threads; on a CPU the networks need the cores themselves.
+    """
+    return min(4, cores_per_device()) if device.type == "cuda" else 1
+
+
+def flow_threads(device: torch.device | None) -> int:
+    """How many chunks of frames to give to a flow algorithm at once.
+
+    Args:
+        device: where it computes; OpenCV's have none. On a CPU it gets as many as PyTorch has
+            threads there; on a GPU the second is prepared while the first is computed.
+    """
+    if device is not None and device.type == "cuda":
+        return 2
+    return min(8, torch.get_num_threads(), cores_per_device())
+
+
+def cpu_lanes() -> int:
+    """How many batches to run side by side on a CPU: one for each thread that PyTorch may use."""
+    return min(8, torch.get_num_threads())
+
+
+def cores_per_device() -> int:
+    """CPU cores that this process may use, by the number of GPUs (or one)."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (usable or 1) // max(1, torch.cuda.device_count()))
