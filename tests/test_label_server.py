@@ -520,13 +520,15 @@ def test_a_proxy_shows_each_frame_at_its_time(tmp_path, name, options):
         options = {**options, "time_base": Fraction(1, 1000), "options": {"bf": "0"}}
     video = make_video(tmp_path / name, **options)
     shares = []
-    make_proxy(video, tmp_path / "proxy.mp4", shares.append)
+    duration_s = make_proxy(video, tmp_path / "proxy.mp4", shares.append)
     before, after = frames(video), frames(tmp_path / "proxy.mp4")
     assert [number_of(picture) for _, picture in after] == [number_of(p) for _, p in before]
     assert [t for t, _ in after] == pytest.approx([t for t, _ in before], abs=2e-5)
     assert after[0][0] == 0
     facts = look_at(tmp_path / "proxy.mp4")
     assert (facts.obstacle, facts.error) == (None, None)
+    assert duration_s > after[-1][0]
+    assert facts.duration_s == pytest.approx(duration_s, abs=0.03)  # sound may be longer
     assert after[0][1].shape == before[0][1].shape
     assert shares == sorted(shares) and 0 < shares[-1] <= 1
     with av.open(str(tmp_path / "proxy.mp4")) as file:
@@ -554,14 +556,15 @@ def test_a_proxy_is_small_upright_and_quick_to_seek(tmp_path):
 def test_copies_are_made_in_the_background_and_kept(tmp_path, serve):
     videos = tmp_path / "videos"
     make_video(videos / "good.avi", 20, codec="mpeg4")
-    make_video(videos / "cut.mkv", 20, painter=noise())
+    late = {"times": range(1000, 1800, 40), "time_base": Fraction(1, 1000)}
+    make_video(videos / "late.mkv", 20, **late, options={"bf": "0"})
     (videos / "bad.avi").write_bytes(b"RIFF0000AVI LIST" + bytes(range(200)))
     client = serve(tmp_path, background=True)
 
     def playback():
         return {v["id"]: v["playback"] for v in client.get("/api/state").json()["videos"]}
 
-    wait_for(lambda: playback() == {"bad": "failed", "cut": "proxy", "good": "proxy"})
+    wait_for(lambda: playback() == {"bad": "failed", "good": "proxy", "late": "proxy"})
     [bad] = [v for v in client.get("/api/state").json()["videos"] if v["id"] == "bad"]
     assert bad["error"] and "\n" not in bad["error"] and str(tmp_path) not in bad["error"]
     assert client.get(f"/media/bad?token={TOKEN}").status_code == 404
@@ -569,6 +572,7 @@ def test_copies_are_made_in_the_background_and_kept(tmp_path, serve):
     assert (answer.status_code, answer.content) == (206, b"ftyp")
     seen = client.get("/api/changes?since=0").json()["playback"]
     assert seen["good"]["playback"] == "proxy" and seen["good"]["progress"] == 1.0
+    assert client.get("/api/videos/late").json()["duration_s"] == 0.8  # its header says 1.8
     assert act(client, "bad", type="done", done=True).status_code == 200
 
 
@@ -607,6 +611,7 @@ def test_the_video_that_is_asked_for_goes_first(tmp_path, monkeypatch):
         made.append(video.stem)
         proxy.parent.mkdir(exist_ok=True)
         proxy.touch()
+        return 1.0
 
     monkeypatch.setattr(media_module, "make_proxy", slow)
     project = Project(tmp_path)

@@ -219,7 +219,12 @@ class MediaLibrary:
                 raise _StoppedError
             self._progress[video_id] = share
 
-        make_proxy(self._videos[video_id], proxy, progress)
+        duration_s = make_proxy(self._videos[video_id], proxy, progress)
+        with self._news:
+            if self._facts[video_id] is facts:  # the file was not replaced meanwhile
+                update = {"duration_s": round(duration_s, 6)}
+                self._facts[video_id] = facts.model_copy(update=update)
+        self._save_facts()
         for old in proxy.parent.glob(proxy.name.partition("-")[0] + "-*.mp4"):
             if old != proxy:
                 old.unlink(missing_ok=True)  # of the file that was there before

@@ -14,13 +14,16 @@ KEYFRAME_S = 0.5
 """A step back by one frame decodes at most this much."""
 
 
-def make_proxy(video: Path, proxy: Path, progress: Callable[[float], None]) -> None:
+def make_proxy(video: Path, proxy: Path, progress: Callable[[float], None]) -> float:
     """Write an MP4 that browsers play, with each frame at its time after the first displayed one.
 
     Args:
         video: the original.
         proxy: the file to write; it appears when it is complete.
         progress: called with the share that is done, 0 to 1; what it raises stops the work.
+
+    Returns:
+        How long the original really is, in seconds: headers lie.
 
     Raises:
         VideoError: the original cannot be decoded.
@@ -31,7 +34,7 @@ def make_proxy(video: Path, proxy: Path, progress: Callable[[float], None]) -> N
     short_side, long_side = sorted((info.width, info.height))
     if long_side > LONG_SIDE:
         short_side = short_side * LONG_SIDE // long_side
-    rewrite_video(
+    report = rewrite_video(
         info,
         proxy,
         short_side=max(short_side, 2),
@@ -39,3 +42,4 @@ def make_proxy(video: Path, proxy: Path, progress: Callable[[float], None]) -> N
         keyframe_s=KEYFRAME_S,
         progress=lambda done_s: progress(min(done_s / duration_s, 1.0) if duration_s else 0.0),
     )
+    return report.duration_s

@@ -90,7 +90,7 @@ export function keyCaps(key) {
 
 /** Whether the focused element wants this key for itself. */
 export function belongsTo(target, key) {
-  if (target.closest("dialog")) return true;
+  if (target.closest("dialog[open]")) return true;
   if (target.matches("input, select, textarea")) return key !== "Escape";
   const pressable = target.matches("button, a, summary") && !target.closest("[data-stage-keys]");
   return pressable && ["Tab", "Shift+Tab", " ", "Enter"].includes(key);

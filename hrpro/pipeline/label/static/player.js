@@ -13,11 +13,12 @@ export class Player {
     this.fps = 25;
     this.duration = 0;
     this.target = null; // where a seek under way, or the one after it, leads
-    this.shown = null; // media time of the frame on display, where the browser tells it
+    this.shown = null; // start of the frame on display, as far as the browser tells it
     this.reverse = 0; // speed of playing backwards
     this.loop = null; // [start, end] in seconds
     for (const name of ["play", "pause", "ratechange", "loadedmetadata", "ended", "volumechange"])
       video.addEventListener(name, changed);
+    video.addEventListener("seeking", () => (this.shown = null));
     video.addEventListener("seeked", () => this.#seeked());
     video.addEventListener("timeupdate", () => this.#keepInLoop());
     this.#watchFrames();
@@ -50,11 +51,12 @@ export class Player {
     return this.reverse ? -this.reverse : this.video.playbackRate;
   }
 
-  /** Seconds, as exact as the browser knows: the middle of the shown frame when paused. */
+  /** Seconds; when paused, the middle of the frame on display. */
   get time() {
     if (this.target !== null) return this.target;
-    if (this.playing || this.shown === null) return this.video.currentTime;
-    return Math.min(this.shown + 0.5 / this.fps, this.duration);
+    if (this.playing) return this.video.currentTime;
+    const frame = frameAt(this.shown ?? this.video.currentTime, this.fps);
+    return middleOf(Math.min(frame, this.lastFrame), this.fps);
   }
 
   get frame() {
@@ -111,6 +113,7 @@ export class Player {
 
   setSpeed(speed) {
     this.video.playbackRate = speed;
+    this.changed();
   }
 
   changeSpeed(direction) {
@@ -190,11 +193,11 @@ export class Player {
     requestAnimationFrame(tick);
   }
 
+  /** Note the frames that are shown while playing: at a pause the clock may be ahead of them. */
   #watchFrames() {
     if (!this.video.requestVideoFrameCallback) return;
     const shown = (now, { mediaTime }) => {
-      this.shown = mediaTime;
-      if (this.video.paused) this.changed();
+      if (!this.video.paused && !this.video.seeking) this.shown = mediaTime;
       this.video.requestVideoFrameCallback(shown);
     };
     this.video.requestVideoFrameCallback(shown);
