@@ -195,7 +195,7 @@ def test_interpolation_is_that_of_opencv(old, new, scale):
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-2)
 
 
-def test_goes_on_without_the_compiler_where_it_fails(monkeypatch):
+def test_goes_on_without_the_compiler_where_it_fails(monkeypatch, caplog):
     def broken(function, **options):
         def fail(*args):
             raise RuntimeError("Cannot find a working triton installation")
@@ -209,6 +209,9 @@ def test_goes_on_without_the_compiler_where_it_fails(monkeypatch):
     found = tvl1_flow(frames, solver, settings)
     expected = tvl1_flow(frames, BatchSolver(compiled=False), settings)
     torch.testing.assert_close(found, expected)
+    warnings = [record.message for record in caplog.records]
+    assert len(warnings) == 2  # one for the iterations, one for the median
+    assert all("working triton" in warning for warning in warnings)
 
 
 def test_running_out_of_memory_is_not_taken_for_a_broken_compiler(monkeypatch):

@@ -20,6 +20,7 @@ PyTorch has on a CPU.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,6 +32,8 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from hrpro.extract.tvl1 import TvL1Settings
+
+_log = logging.getLogger(__name__)
 
 MEDIAN_SIZE_PX = 5
 ITERATIONS_PER_CALL = 5
@@ -270,7 +273,9 @@ class _Fused:
             return self._function(*args)
         except torch.OutOfMemoryError:
             raise
-        except Exception:
-            # Without Triton or a compiler. What is wrong with the arguments fails again here.
+        except Exception as error:  # no Triton, no compiler, an operation it cannot handle
+            output = self._plain(*args)  # if the fault is not the compiler's, this fails too
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            _log.warning("TV-L1 flow runs without torch.compile, more slowly (%s)", reason)
             self._function = self._plain
-            return self._plain(*args)
+            return output
