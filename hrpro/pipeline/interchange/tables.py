@@ -83,7 +83,8 @@ def write_points_csv(results: Results, path: Path) -> None:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(POINT_COLUMNS)
         table.writerows(
-            (_cell(plain(name)), _cell(plain(each.label)), each.start_s) for name, each in found
+            (_cell(plain(name)), _cell(plain(each.label)), round(each.start_s, 6))
+            for name, each in found
         )
 
 
