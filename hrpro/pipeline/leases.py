@@ -128,7 +128,7 @@ class Leases:
         """Give back all leases."""
         self._closing.set()
         for path in list(self._held):
-            with suppress(OSError):
+            with suppress(OSError, HrproError):
                 self.release(path)
 
     def now(self) -> float:
@@ -193,7 +193,7 @@ class Leases:
     def _beat(self) -> None:
         while not self._closing.wait(BEAT_S):
             for path in list(self._held):
-                with suppress(OSError):
+                with suppress(OSError, HrproError):
                     seen = _look(path)
                     if seen is not None and seen.text == self._text:
                         os.utime(path)

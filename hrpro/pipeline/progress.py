@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 
 from rich.console import Console
@@ -148,3 +148,39 @@ class Reporter:
     def problem(self, text: str) -> None:
         """Print a line that must be seen even with ``-q``."""
         self.console.print(text, markup=False)
+
+
+class ManyProgress:
+    """The progress of several videos at a time, shown as that of the batch they belong to."""
+
+    def __init__(self, reporter: Reporter):
+        self._reporter = reporter
+        self._sizes: Mapping[str, int] = {}
+        self._num_finished = 0
+        self._finished_bytes = 0
+        self._finished_s = 0.0
+        self._open: dict[str, tuple[float, float]] = {}
+        """Of the videos under way: the share that is done, and its seconds."""
+
+    def batch(self, title: str, sizes: Mapping[str, int]) -> AbstractContextManager[None]:
+        """Show progress for the length of the block; `sizes` are those of the files in bytes."""
+        self._sizes = sizes
+        return self._reporter.batch(title, sum(sizes.values()), len(sizes))
+
+    def advance(self, key: str, done_s: float, duration_s: float) -> None:
+        """So many seconds of a video are done; its duration is 0 if that is not known."""
+        self._open[key] = (min(1.0, done_s / duration_s) if duration_s else 0.0, done_s)
+        self._show()
+
+    def finish(self, key: str, video_s: float = 0.0) -> None:
+        """Nothing is left to do for a video."""
+        self._open.pop(key, None)
+        self._num_finished += 1
+        self._finished_bytes += self._sizes.get(key, 0)
+        self._finished_s += video_s
+        self._show()
+
+    def _show(self) -> None:
+        share = sum(share * self._sizes.get(key, 0) for key, (share, _) in self._open.items())
+        video_s = self._finished_s + sum(seconds for _, seconds in self._open.values())
+        self._reporter.advance(self._num_finished, self._finished_bytes + share, video_s)

@@ -21,7 +21,7 @@ from hrpro.features import Fingerprint, sidecar_path
 from hrpro.files import remove_leftovers
 from hrpro.pipeline.batch import feature_state
 from hrpro.pipeline.ledger import Ledger, Record, file_identity, utc_now
-from hrpro.pipeline.progress import Failure, Reporter, Summary
+from hrpro.pipeline.progress import Failure, ManyProgress, Reporter, Summary
 from hrpro.pipeline.worker import (
     Broken,
     Done,
@@ -32,7 +32,7 @@ from hrpro.pipeline.worker import (
     Started,
     Task,
 )
-from hrpro.pipeline.workers import ENDED_ON_REQUEST, Engine, WorkerHandle
+from hrpro.pipeline.workers import NOT_ITS_FAULT, Engine, WorkerHandle
 
 MAX_CRASHES = 2
 """A video that crashed its worker so often is poisoned."""
@@ -112,7 +112,7 @@ class Supervisor:
         self._taken: dict[str, str] = {}
         """Videos that other processes work on, and which ones."""
         self._fruitless = 0
-        self._progress = _Progress(reporter)
+        self._progress = ManyProgress(reporter)
 
     def run(self) -> Summary:
         """Extract what is not there yet.
@@ -133,8 +133,8 @@ class Supervisor:
             ready = time.monotonic()
             self._queue.extend(self._pending())
             if self._queue:
-                sizes = {key: self._sources[key].path for key in self._queue}
-                with self._progress.batch(sizes):
+                sizes = {key: file_identity(self._sources[key].path)[0] or 0 for key in self._queue}
+                with self._progress.batch("extract", sizes):
                     self._start_the_others()
                     self._work()
         finally:
@@ -339,6 +339,8 @@ class Supervisor:
         """A worker died: find out which video is to blame, and replace the worker."""
         self._members.remove(member)
         member.handle.join(0)
+        if how in NOT_ITS_FAULT:
+            time.sleep(0.2)  # then this process is most likely to end as well
         if member.ready is None:
             if not self._members:
                 raise WorkerError(
@@ -352,14 +354,12 @@ class Supervisor:
                 f"{self._fruitless} workers in a row ended without finishing a video, the last "
                 f"one by: {how}; `hrpro doctor` checks the installation"
             )
-        if how == ENDED_ON_REQUEST:
-            time.sleep(0.2)  # then this process is most likely to end as well
         for key, task in member.tasks.items():
             self._clean(key)
             if self._records[key].state != "running":  # not begun
                 self._let_go(key)
                 self._queue.appendleft(key)
-            elif how == ENDED_ON_REQUEST:
+            elif how in NOT_ITS_FAULT:
                 self._note(key, "interrupted", error=how, finished=utc_now())
                 self._suspects.append(task)
             else:
@@ -413,35 +413,3 @@ class Supervisor:
         """Remove what a killed worker has left half-written."""
         for target in (self._targets[key], sidecar_path(self._targets[key])):
             remove_leftovers(target)
-
-
-class _Progress:
-    """How far a run is, over all the videos that are under way at a time."""
-
-    def __init__(self, reporter: Reporter):
-        self._reporter = reporter
-        self._sizes: dict[str, int] = {}
-        self._shares: dict[str, tuple[float, float]] = {}
-        """Part of the video that is done, and its seconds."""
-        self._num_finished = 0
-
-    def batch(self, paths: Mapping[str, Path]):
-        """Show progress on these videos for the length of the block."""
-        self._sizes = {key: file_identity(path)[0] or 0 for key, path in paths.items()}
-        return self._reporter.batch("extract", sum(self._sizes.values()), len(paths))
-
-    def advance(self, key: str, done_s: float, duration_s: float) -> None:
-        """So many seconds of a video are done."""
-        self._shares[key] = (min(1.0, done_s / duration_s) if duration_s else 0.0, done_s)
-        self._show()
-
-    def finish(self, key: str, video_s: float = 0.0) -> None:
-        """Nothing is left to do for a video."""
-        self._shares[key] = (1.0, video_s)
-        self._num_finished += 1
-        self._show()
-
-    def _show(self) -> None:
-        amount = sum(share * self._sizes.get(key, 0) for key, (share, _) in self._shares.items())
-        video_s = sum(seconds for _, seconds in self._shares.values())
-        self._reporter.advance(self._num_finished, amount, video_s)
