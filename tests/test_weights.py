@@ -343,6 +343,9 @@ def test_networks_that_only_the_user_can_tell_apart(mirror, published, tmp_path)
     with pytest.raises(WeightsError, match=r"x3d_s weights are not .* weights fetch x3d_s"):
         load_weights("rgb", network="x3d_s", fetch=False)
     assert [row.ok for row in verify_weights()] == [True]
+    added.path.write_bytes(b"damaged")
+    [row] = verify_weights()
+    assert row.detail.endswith("run: hrpro weights add downloaded.pyth --network x3d_m")
 
 
 def test_files_that_cannot_be_added(tmp_path):

@@ -283,7 +283,8 @@ def _checked(record: CachedWeights) -> bytes:
 
 def _remedy(record: CachedWeights) -> str:
     registered = any(entry.name == record.name for entry in REGISTRY)
-    how = f"fetch {record.name}" if registered else f"add {record.source}"
+    network = "" if record.network == "i3d" else f" --network {record.network}"
+    how = f"fetch {record.name}" if registered else f"add {record.source}{network}"
     return f"run: hrpro weights {how}"
 
 
