@@ -276,6 +276,7 @@ def test_resplit_has_every_class_on_both_sides(tmp_path, footage):
     assert (
         "changed sides: models trained before have seen videos that are for testing" in run.stdout
     )
+    assert "3 videos with points or marks for testing: the points in them are not" in run.stdout
     train, test = read_split_files(folder)
     assert sorted(train + test) == sorted(IDS | {f"rare {n}" for n in range(12)})
     assert len(test) == 5

@@ -230,6 +230,11 @@ def _update_splits(
                 f"{_count(len(moved), 'video')} changed sides: models trained before have seen "
                 "videos that are for testing now; train again before you measure"
             )
+        if idle := labels.keys() & set(split.test):
+            notes.append(
+                f"{_count(len(idle), 'video')} with points or marks for testing: the points in "
+                "them are not trained on"
+            )
         _write_split(layout.folder / "split_train.txt", split.train)
         _write_split(layout.folder / "split_test.txt", split.test)
         return split
