@@ -66,6 +66,14 @@ def main() -> None:
     help="Worker processes (one per GPU, else 1); 0: none, a crash ends the run.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where workers run: on this machine, or on a Ray cluster.",
+)
+@click.option("--address", help="Ray cluster: auto, or HOST:PORT; a small one is started without.")
+@click.option(
     "--shard",
     metavar="I/N",
     help="Only part I of N: $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT, from 1.",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from hrpro.errors import UsageError
 from hrpro.extract.sources import VideoSource, find_videos, video_ids
 from hrpro.files import check_writable
 from hrpro.pipeline.batch import feature_targets
 from hrpro.pipeline.ledger import Ledger
 from hrpro.pipeline.progress import Reporter, Summary
+from hrpro.pipeline.ray_engine import RayEngine, ray_cluster
 from hrpro.pipeline.recipe import make_recipe
 from hrpro.pipeline.sharding import Shard
 from hrpro.pipeline.supervisor import Supervisor
@@ -35,6 +38,8 @@ def extract_features(
     strict: bool = False,
     dtype: str = "float32",
     workers: int | None = 0,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
     shard: Shard | None = None,
     overwrite: bool = False,
     retry_poisoned: bool = False,
@@ -60,6 +65,9 @@ def extract_features(
         workers: worker processes; None for one per GPU, or one. With 0 this process does the work
             itself, and a video that crashes the decoder takes it along. Scripts that ask for
             workers need the usual ``if __name__ == "__main__":``.
+        engine: ``local`` for this machine, ``ray`` for a Ray cluster, where `workers` are actors:
+            one per GPU, or one per machine, if it is not given.
+        address: of the Ray cluster; see `ray_cluster`.
         shard: work on this part of the videos only.
         overwrite: extract again what is there.
         retry_poisoned: try videos again that crashed their worker twice.
@@ -86,17 +94,31 @@ def extract_features(
         dtype=dtype,
         show_download=not reporter.quiet,
     )
-    engine = InlineEngine(settings) if workers == 0 else LocalEngine(settings, workers)
-    return supervise(
-        engine,
-        sources,
-        out,
-        only=only,
-        shard=shard,
-        reporter=reporter,
-        overwrite=overwrite,
-        retry_poisoned=retry_poisoned,
-    )
+    with _engine(engine, address, workers, settings) as running:
+        return supervise(
+            running,
+            sources,
+            out,
+            only=only,
+            shard=shard,
+            reporter=reporter,
+            overwrite=overwrite,
+            retry_poisoned=retry_poisoned,
+        )
+
+
+@contextmanager
+def _engine(
+    kind: str, address: str | None, workers: int | None, settings: WorkerSettings
+) -> Iterator[Engine]:
+    """The place where workers are to run, for the length of the block."""
+    if kind == "ray":
+        with ray_cluster(address):
+            yield RayEngine(settings, workers or None)
+    elif address is not None:
+        raise UsageError("--address goes with --engine ray")
+    else:
+        yield InlineEngine(settings) if workers == 0 else LocalEngine(settings, workers)
 
 
 def extract_batch(
