@@ -186,7 +186,7 @@ def whole_extraction(
         results = [result for _, result in extractor.extract_many(map(Job, videos))]
         num_frames = sum(result.sidecar.video.num_frames for result in results)
 
-    clock_s = min(measure(whole)[0] for _ in range(repeats))
+    clock_s, used_s = min(measure(whole) for _ in range(repeats))
     slowest = max(costs, key=lambda part: part.clock_s)
     num_cores = cores_per_device()
     cpu_s = sum(part.cpu_s for part in costs) / num_cores
@@ -196,9 +196,10 @@ def whole_extraction(
         "the GPU": sum(part.gpu_s for part in costs),
     }
     bound = max(floors, key=lambda name: floors[name])
-    rates = "  ".join(f"{part.name} {num_frames / part.clock_s:7.0f}" for part in costs)
+    rates = "  ".join(f"{part.name} {num_frames / part.clock_s:5.0f}" for part in costs)
     print(
-        f"  {label:32} whole {num_frames / clock_s:7.0f} frames/s | alone: {rates} | "
+        f"  {label:32} whole {num_frames / clock_s:5.0f} frames/s on "
+        f"{used_s / clock_s:.2f} cores | alone: {rates} | "
         f"{clock_s / slowest.clock_s:.2f}x the slowest part alone, "
         f"{clock_s / floors[bound]:.2f}x the floor (bound by {bound})"
     )

@@ -134,3 +134,14 @@ def test_network_input_cuts_overlapping_snippets():
 
 def test_best_dtype_is_one_the_device_can_use():
     assert best_dtype("cpu") in {torch.float32, torch.bfloat16}
+
+
+def test_compiles_as_one_graph_with_the_same_results():
+    torch.manual_seed(0)
+    network = InceptionI3D(in_channels=3, num_classes=5).eval()
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    x = torch.rand(1, 3, 8, 48, 64) * 2 - 1
+    with torch.inference_mode():
+        plain, found = network(x), compiled(x)
+    torch.testing.assert_close(found.features, plain.features)
+    torch.testing.assert_close(found.logits, plain.logits)

@@ -58,9 +58,14 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def _pad_same(
-    x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], columns: int = 0
+    x: Tensor,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    *,
+    columns: int = 0,
+    value: float = 0.0,
 ) -> Tensor:
-    """Zero-pad the last three axes of `x` so that a convolution without padding is "SAME".
+    """Pad the last three axes of `x` so that a convolution without padding is "SAME".
 
     `columns` more are added behind the last axis.
     """
@@ -69,7 +74,7 @@ def _pad_same(
     # F.pad lists the last axis first.
     flat = [side for axis in reversed(pads) for side in axis]
     flat[1] += columns
-    return F.pad(x, flat) if any(flat) else x
+    return F.pad(x, flat, value=value) if any(flat) else x
 
 
 class ConvUnit(nn.Module):
@@ -141,6 +146,9 @@ class MaxPoolSame(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, T, H, W]``, each axis divided by its stride and rounded up."""
+        if torch.compiler.is_compiling():  # which cannot follow the writes into parts of a tensor
+            padded = _pad_same(x, self.kernel, self.stride, value=-torch.inf)
+            return F.max_pool3d(padded, self.kernel, self.stride)
         for axis, kernel, stride in zip((2, 3, 4), self.kernel, self.stride, strict=True):
             if kernel > 1:
                 x = _max_along(x, axis, kernel, stride)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import NamedTuple
@@ -46,9 +47,9 @@ class InLane(NamedTuple):
 class Networks:
     """Runs batches of snippets through the network of each stream.
 
-    On a GPU every batch has the same shape (the last snippet is repeated), as CUDA graphs need it;
-    it is copied from pinned memory, and while one batch runs the next is prepared. On a CPU
-    several batches can run side by side.
+    On a GPU, or if compiled, every batch has the same shape (the last snippet is repeated), as CUDA
+    graphs need it. To a GPU it is copied from pinned memory, and while one batch runs the next is
+    prepared. On a CPU several batches can run side by side.
 
     Args:
         networks: stream -> network, in the order of the features.
@@ -76,6 +77,7 @@ class Networks:
         self.length, self.stride = length, stride
         self.batch_size = batch_size
         self._shrunk = False
+        self._pads = compile or device.type == "cuda"
         self.ahead = 1 if device.type == "cuda" else 0
         self._pool: Executor | None = None
         if lanes > 1:
@@ -138,9 +140,9 @@ class Networks:
             for run in self._upload(runs).split(lengths)
         ]
         missing = self.batch_size - sum(map(len, pieces))
-        if self.device.type == "cuda" and missing:
+        if self._pads and missing:
             pieces.append(pieces[-1][-1:].expand(missing, -1, -1, -1, -1))
-        if len(pieces) == 1 and self.device.type != "cuda":
+        if len(pieces) == 1 and not self._pads:
             return pieces[0]
         return torch.cat(pieces).contiguous(memory_format=torch.channels_last_3d)
 
@@ -173,20 +175,26 @@ class Compiled:
         self._plain = network
         self._network: Callable[[Tensor], I3DOutput] = torch.compile(network, mode=mode)
         self._proven = False
+        self._proving = threading.Lock()
 
     def __call__(self, x: Tensor) -> I3DOutput:
         """Run the network; the first call compiles."""
+        if not self._proven:
+            with self._proving:
+                if not self._proven:
+                    return self._first_call(x)
+        return self._network(x)
+
+    def _first_call(self, x: Tensor) -> I3DOutput:
         try:
             output = self._network(x)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            if self._proven:
-                raise
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             _log.warning("--compile: not possible here, going on without (%s)", reason)
-            output = self._plain(x)
             self._network = self._plain
+            output = self._plain(x)
         self._proven = True
         return output
 
