@@ -127,7 +127,8 @@ def test_a_suspect_of_an_earlier_run_is_tried_alone(videos, out):
     assert [each.path for each in summary.poisoned] == ["b.mp4"]
 
 
-def test_workers_that_never_finish_anything_end_the_run(videos, out):
+def test_workers_that_never_finish_anything_end_the_run(videos, out, monkeypatch):
+    monkeypatch.setattr("hrpro.pipeline.supervisor._MAX_FRUITLESS", 4)
     write_orders(videos, {f"{k:02}": "signal 11" for k in range(30)})
     with pytest.raises(WorkerError, match="SIGSEGV"):
         extract(videos, out)
