@@ -170,7 +170,7 @@ def extractor_options(function: Callable) -> Callable:
         click.option(
             "--compile",
             is_flag=True,
-            help="Compile the networks first (torch.compile): a slower start, then faster.",
+            help="Compile the networks at the start (torch.compile): for long runs on a GPU.",
         ),
     ]
     for option in reversed(options):

@@ -62,7 +62,7 @@ class Extractor:
             features.
         batch_size: snippets per forward pass.
         compile: compile the networks with ``torch.compile``, which takes a minute or so at the
-            start; where it does not work, they run as they are.
+            start and is meant for GPUs; where it does not work, they run as they are.
         progress: show the download if the weights must be fetched first.
 
     Raises:
