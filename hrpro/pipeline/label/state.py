@@ -6,7 +6,7 @@ so that a server that starts again is in the state in which the last one was sto
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -73,6 +73,8 @@ class Edit:
     number: int
     before: Values
     after: Values
+    set_before: dict[str, int]
+    """Number of the entry that had set each value before it; 0 for none."""
 
 
 @dataclass
@@ -88,6 +90,9 @@ class VideoLabels:
 
     def __init__(self) -> None:
         self._values: dict[str, Value] = {}
+        # Number of the entry that has set a value; undo and redo bring the old numbers back.
+        # Values alone would not do: somebody else may have set the same ones since.
+        self._set_by: dict[str, int] = {}
         self._histories: dict[str, History] = {}
 
     @property
@@ -123,42 +128,52 @@ class VideoLabels:
 
         So an undo never takes back what somebody else did.
         """
-        return next(self._fitting(client, "done", "after"), None)
+        return self._last(client, "done", lambda edit: dict.fromkeys(edit.after, edit.number))
 
     def to_redo(self, client: str) -> Edit | None:
-        """What the window undid last, if what it changed is still as it was before."""
-        return next(self._fitting(client, "undone", "before"), None)
+        """What the window undid last, if nothing has changed since what that had brought back."""
+        return self._last(client, "undone", lambda edit: edit.set_before)
 
-    def _fitting(self, client: str, stack: str, side: str) -> Iterator[Edit]:
+    def _last(
+        self, client: str, stack: str, set_by: Callable[[Edit], dict[str, int]]
+    ) -> Edit | None:
+        """Return the last edit of a stack whose values are all still set by these entries."""
         edits: list[Edit] = getattr(self._histories.get(client, History()), stack)
-        for edit in reversed(edits):
-            if all(self.get(name) == value for name, value in getattr(edit, side).items()):
-                yield edit
+        return next(
+            (
+                edit
+                for edit in reversed(edits)
+                if all(self._set_by.get(name, 0) == n for name, n in set_by(edit).items())
+            ),
+            None,
+        )
 
     def apply(self, entry: Entry, values: Mapping[str, Value | None]) -> None:
         """Set what an entry sets in this video and note it in the history of its window."""
-        before = {name: self.get(name) for name in values}
+        history = self._histories.setdefault(entry.client, History())
+        kind = entry.action.get("type")
+        set_by = dict.fromkeys(values, entry.number)
+        if kind == "undo":
+            set_by = _move(history.done, history.undone, entry.of).set_before
+        elif kind == "redo":
+            set_by = dict.fromkeys(values, _move(history.undone, history.done, entry.of).number)
+        elif kind != "import":
+            before = {name: self.get(name) for name in values}
+            set_before = {name: self._set_by.get(name, 0) for name in values}
+            history.done.append(Edit(entry.number, before, dict(values), set_before))
+            history.undone.clear()
+        self._set_by.update(set_by)
         for name, value in values.items():
             if value is None:
                 self._values.pop(name, None)
             else:
                 self._values[name] = value
-        kind = entry.action.get("type")
-        if kind == "import":
-            return
-        history = self._histories.setdefault(entry.client, History())
-        if kind == "undo":
-            _move(history.done, history.undone, entry.of)
-        elif kind == "redo":
-            _move(history.undone, history.done, entry.of)
-        else:
-            history.done.append(Edit(entry.number, before, dict(values)))
-            history.undone.clear()
 
 
-def _move(source: list[Edit], target: list[Edit], number: int | None) -> None:
+def _move(source: list[Edit], target: list[Edit], number: int | None) -> Edit:
     index = next(i for i, edit in enumerate(source) if edit.number == number)
     target.append(source.pop(index))
+    return target[-1]
 
 
 class Labels:

@@ -107,9 +107,17 @@ class LabelStore:
     ) -> None:
         """Write an entry into the journal, go on by it, and rewrite what follows from it.
 
+        What changes nothing, such as accepting twice, leaves no entry that could be undone.
+
         Raises:
             HrproError: the journal cannot be written; then nothing is changed.
         """
+        if all(
+            self.labels.video(video_id).get(name) == value
+            for video_id, values in videos.items()
+            for name, value in values.items()
+        ):
+            return
         entry = Entry(
             number=self.labels.number + 1,
             at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),

@@ -4,6 +4,7 @@ import { clamp, frameAt, middleOf } from "./format.js";
 
 export const SPEEDS = [0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4];
 const FASTEST_SHUTTLE = 4;
+const NEAR_S = 0.3; // browsers stop telling which frame they show when nobody can see it
 
 export class Player {
   /** @param changed called whenever time, speed or play state may have changed */
@@ -18,7 +19,8 @@ export class Player {
     this.loop = null; // [start, end] in seconds
     for (const name of ["play", "pause", "ratechange", "loadedmetadata", "ended", "volumechange"])
       video.addEventListener(name, changed);
-    video.addEventListener("seeking", () => (this.shown = null));
+    video.addEventListener("seeking", () => this.#forgetFrame(video.paused));
+    video.addEventListener("play", () => this.#forgetFrame(false));
     video.addEventListener("seeked", () => this.#seeked());
     video.addEventListener("timeupdate", () => this.#keepInLoop());
     this.#watchFrames();
@@ -30,7 +32,7 @@ export class Player {
     this.loop = null;
     this.reverse = 0;
     this.target = null;
-    this.shown = null;
+    this.#forgetFrame(false);
     this.source = source;
     if (source) this.video.src = source;
     else this.video.removeAttribute("src");
@@ -55,7 +57,9 @@ export class Player {
   get time() {
     if (this.target !== null) return this.target;
     if (this.playing) return this.video.currentTime;
-    const frame = frameAt(this.shown ?? this.video.currentTime, this.fps);
+    const clock = this.video.currentTime;
+    const near = this.shown !== null && Math.abs(this.shown - clock) < NEAR_S;
+    const frame = frameAt(near ? this.shown : clock, this.fps);
     return middleOf(Math.min(frame, this.lastFrame), this.fps);
   }
 
@@ -77,6 +81,7 @@ export class Player {
     if (this.video.ended || this.time > this.duration - 0.5 / this.fps) this.seek(0);
     // A refusal (no source yet, a new one coming) shows in the play state; nothing else to do.
     this.video.play().catch(() => {});
+    this.changed();
     this.#tick();
   }
 
@@ -193,11 +198,16 @@ export class Player {
     requestAnimationFrame(tick);
   }
 
-  /** Note the frames that are shown while playing: at a pause the clock may be ahead of them. */
+  #forgetFrame(sought) {
+    this.shown = null;
+    this.sought = sought; // where a paused video was sent to is known better than what it shows
+  }
+
+  /** Note the frames that are shown: at a pause the clock may be ahead of them. */
   #watchFrames() {
     if (!this.video.requestVideoFrameCallback) return;
     const shown = (now, { mediaTime }) => {
-      if (!this.video.paused && !this.video.seeking) this.shown = mediaTime;
+      if (!this.sought) this.shown = mediaTime;
       this.video.requestVideoFrameCallback(shown);
     };
     this.video.requestVideoFrameCallback(shown);

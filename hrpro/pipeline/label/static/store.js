@@ -159,16 +159,16 @@ export class Store {
     this.polling = true;
     try {
       const { revision, videos, playback } = await api.changes(this.data.revision);
+      const before = this.entry?.playback;
       const changed = revision !== this.data.revision;
       if (changed) this.data = await api.state();
       if (videos.includes(this.confirmed?.id) && this.confirmed.revision < revision)
         await this.#refresh();
-      const wasReady = this.entry?.playback;
       this.data.videos = this.data.videos.map((video) => ({ ...video, ...playback[video.id] }));
       const recovered = this.lost;
       this.lost = false;
       if (recovered) this.outbox.pump();
-      if (this.entry && this.entry.playback !== wasReady) this.handlers.opened();
+      if (this.entry && this.entry.playback !== before) this.handlers.opened();
       else if (changed || recovered || Object.keys(playback).length) this.handlers.changed();
     } catch (error) {
       this.lost = error instanceof Unreachable ? "unreachable" : "refused";
