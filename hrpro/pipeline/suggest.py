@@ -33,7 +33,9 @@ SUGGESTIONS = Path("label", "suggestions.json")
 """Where they are in the dataset folder."""
 
 MIN_SCORE = 0.2
-"""Detections that score lower are not worth a person's look."""
+"""Detections that score lower are not worth a person's look: with models of 5 to 15 training
+videos, half of those from 0.2 on were right and 6 % of the actions had none; from 0.1 on that were
+3 %, but five of six detections were wrong."""
 
 MAX_OVERLAP = 0.3
 """tIoU from which the weaker of two detections of a class is left out."""
