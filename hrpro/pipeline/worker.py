@@ -35,7 +35,7 @@ _ERRORS_OF_ONE_NAME = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EI
 
 
 class Task(NamedTuple):
-    """A video to extract."""
+    """A video to extract: a job of `Extractor.extract_many`, and where its features go."""
 
     key: str
     """Name of the video in the run."""
@@ -44,6 +44,8 @@ class Task(NamedTuple):
     """Folder that the path in the sidecar is relative to."""
     target: Path
     """Feature file to write."""
+    strict: bool = False
+    """Fail on a truncated video; set by the worker, which knows the settings."""
 
 
 @dataclass(frozen=True)
@@ -232,38 +234,29 @@ def work(
         HrproError: features cannot be written (disk full), or the device has no memory for even
             the smallest batch.
     """
-    from hrpro.extract.gathering import Job
-
-    tasks: dict[str, Task] = {}
     began: dict[str, float] = {}
     reported: dict[str, float] = {}
 
-    def jobs() -> Iterator[Job | None]:
-        for task in feed:
-            if task is not None:
-                tasks[task.key] = task
-            yield task and Job(task.path, task.root, strict, task.key)
+    def started(task: Task) -> None:
+        began[task.key] = reported[task.key] = time.monotonic()
+        listener(Started(task.key))
 
-    def started(job: Job) -> None:
-        began[job.key] = reported[job.key] = time.monotonic()
-        listener(Started(job.key))
+    def progress(task: Task, done_s: float, duration_s: float) -> None:
+        if (now := time.monotonic()) - reported[task.key] > _PROGRESS_S:
+            reported[task.key] = now
+            listener(Progressed(task.key, done_s, duration_s))
 
-    def progress(job: Job, done_s: float, duration_s: float) -> None:
-        if (now := time.monotonic()) - reported[job.key] > _PROGRESS_S:
-            reported[job.key] = now
-            listener(Progressed(job.key, done_s, duration_s))
-
-    with closing(extractor.extract_many(jobs(), progress=progress, started=started)) as results:
-        for job, result in results:
-            task = tasks.pop(job.key)
-            reported.pop(job.key)
+    tasks = (task and task._replace(strict=strict) for task in feed)
+    with closing(extractor.extract_many(tasks, progress=progress, started=started)) as results:
+        for task, result in results:
             outcome = _write(task, result, dtype)
-            seconds = time.monotonic() - began.pop(job.key)
+            seconds = time.monotonic() - began.pop(task.key)
             if isinstance(outcome, Exception):
-                yield Failed(job.key, _reason(outcome, job.path), seconds)
+                yield Failed(task.key, _reason(outcome, task.path), seconds)
             else:
                 facts, warnings = outcome.sidecar.video, tuple(outcome.report.warnings)
-                yield Done(job.key, facts.num_snippets, facts.duration_s, seconds, warnings)
+                yield Done(task.key, facts.num_snippets, facts.duration_s, seconds, warnings)
+            del reported[task.key]
 
 
 def _write(task: Task, result: VideoFeatures | Exception, dtype: str) -> VideoFeatures | Exception:
