@@ -1,16 +1,22 @@
-"""Point labels: one click per action, read from a CSV file."""
+"""Point labels: one click per action, in a CSV file."""
 
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hrpro.cells import from_cell, to_cell
 from hrpro.errors import DataError
 from hrpro.problems import Problems
 
+COLUMNS = ("video_id", "class", "time")
+"""Of the files that hrpro writes."""
+DECIMALS = 6
+"""Of a time in seconds: far finer than any frame, and short in a file that people read."""
 COLUMNS_REMEDY = (
     "the first line must name the columns video_id, class and point (frame) or time (seconds)"
 )
@@ -36,7 +42,8 @@ def read_points(path: str | Path, problems: Problems | None = None) -> list[Poin
     """Read point labels.
 
     Columns: ``video_id``, ``class``, and ``time`` (seconds) or ``point`` (frame at the video's own
-    rate); a row's ``time`` goes before its ``point``. Other columns are ignored.
+    rate); a row's ``time`` goes before its ``point``. Other columns are ignored. The apostrophe
+    that keeps a name from being a formula comes off.
 
     Args:
         path: the CSV file.
@@ -62,6 +69,22 @@ def read_points(path: str | Path, problems: Problems | None = None) -> list[Poin
     if problems is None:
         found.raise_first()
     return list(points.values())
+
+
+def points_csv(points: Iterable[tuple[str, str, float]]) -> str:
+    """The text of a CSV file of point labels.
+
+    Args:
+        points: video, class and time in seconds of each.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(
+        (to_cell(video_id), to_cell(label), round(time_s, DECIMALS))
+        for video_id, label, time_s in points
+    )
+    return text.getvalue()
 
 
 def _rows(path: Path, problems: Problems) -> Iterable[tuple[int, dict[str, str]]]:
@@ -100,7 +123,7 @@ def _rows(path: Path, problems: Problems) -> Iterable[tuple[int, dict[str, str]]
 
 def _point(path: Path, line: int, row: dict[str, str], problems: Problems) -> PointLabel | None:
     where = f"{path}:{line}"
-    video_id, label = row["video_id"].strip(), row["class"].strip()
+    video_id, label = (from_cell(row[name].strip()) for name in ("video_id", "class"))
     if not video_id or not label:
         problems.error(where, "video_id or class is empty", "fill it in or delete the line")
         return None

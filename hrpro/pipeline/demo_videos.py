@@ -6,8 +6,6 @@ as a dataset folder: videos, ground truth, one point per training action, splits
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import numpy as np
 
 from hrpro.annotations import Action, VideoAnnotation, write_ground_truth
 from hrpro.files import atomic_path, write_text
+from hrpro.localize.points import points_csv
 from hrpro.pipeline.demo_figures import HEIGHT, WIDTH, draw, make_scene
 from hrpro.pipeline.demo_motions import MOTIONS, act, idle, join
 from hrpro.pipeline.h264 import Encoder
@@ -206,14 +205,12 @@ def _write_labels(dataset: DemoDataset, seed: int) -> None:
     videos = [video.annotation for video in (*dataset.train, *dataset.test)]
     write_ground_truth(folder / "gt_full.json", videos, version="hrpro demo")
     rng = np.random.default_rng([seed, len(videos)])
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["video_id", "class", "time"])
-    for video in dataset.train:
-        for action in video.annotation.actions:
-            row = (video.annotation.video_id, action.label, f"{_point_s(action, rng):.2f}")
-            writer.writerow(row)
-    write_text(folder / "points.csv", table.getvalue())
+    points = [
+        (video.annotation.video_id, action.label, round(_point_s(action, rng), 2))
+        for video in dataset.train
+        for action in video.annotation.actions
+    ]
+    write_text(folder / "points.csv", points_csv(points))
     for subset, split in (("train", dataset.train), ("test", dataset.test)):
         names = "".join(f"{video.annotation.video_id}\n" for video in split)
         write_text(folder / f"split_{subset}.txt", names)

@@ -20,7 +20,7 @@ from hrpro.files import check_writable, write_text
 from hrpro.localize.check import check_dataset
 from hrpro.localize.dataset_config import read_dataset_config
 from hrpro.localize.layout import POINT_FILES, Layout, find_layout, read_split
-from hrpro.localize.points import read_points
+from hrpro.localize.points import points_csv, read_points
 from hrpro.pipeline.dataset_yaml import add_classes, new_classes, set_videos
 from hrpro.pipeline.splits import Split, deal
 from hrpro.problems import Problems
@@ -28,8 +28,6 @@ from hrpro.videos_folder import DATASET_YAML, videos_folder
 
 TEST_SHARE = 0.25
 """Share of the videos that is kept for testing, if the person does not say."""
-
-POINTS_HEADER = "video_id,class,time\n"
 
 
 @dataclass
@@ -114,7 +112,7 @@ def init(
     _attach(folder, footage)
     layout = find_layout(folder, config)
     if layout.points is None:
-        write_text(folder / "points.csv", POINTS_HEADER)
+        write_text(folder / "points.csv", points_csv([]))
         layout = find_layout(folder, config)
     usable = set(names) - set(unusable) - set(config.excluded_videos)
     outcome.split = _update_splits(layout, usable, test_share, seed, resplit, outcome.notes)

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from pathlib import Path
 
+from hrpro.cells import from_cell, to_cell
 from hrpro.errors import DataError, UsageError
-from hrpro.localize.points import read_points
+from hrpro.localize.points import points_csv, read_points
 from hrpro.pipeline.formats import Format
 from hrpro.pipeline.interchange.rates import Rates, to_seconds
 from hrpro.pipeline.interchange.texts import plain, read_text
 from hrpro.pipeline.results import Detection, Results, VideoResult
 
 CSV_COLUMNS = ("video", "label", "start", "end", "score")
-POINT_COLUMNS = ("video_id", "class", "time")
-
-_FORMULA = re.compile(r"'*[=+\-@\t]")
 
 
 def write_csv(results: Results, path: Path) -> None:
@@ -30,7 +27,7 @@ def write_csv(results: Results, path: Path) -> None:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(CSV_COLUMNS)
         table.writerows(
-            (_cell(video.video_id), _cell(found.label), found.start_s, found.end_s, found.score)
+            (to_cell(video.video_id), to_cell(found.label), found.start_s, found.end_s, found.score)
             for video in results.videos
             for found in video.detections
         )
@@ -56,10 +53,10 @@ def read_csv(path: Path, rates: Rates) -> Results:
             try:
                 video_id, label, *numbers = (row[name] or "" for name in CSV_COLUMNS)
                 start_s, end_s, score = map(float, numbers)
-                found = Detection(_uncell(label), score, start_s, end_s)
+                found = Detection(from_cell(label), score, start_s, end_s)
             except (DataError, ValueError) as error:
                 raise DataError(f"{path}:{table.line_num}: {error}") from error
-            detections.setdefault(_uncell(video_id), []).append(found)
+            detections.setdefault(from_cell(video_id), []).append(found)
     except csv.Error as error:
         raise DataError(f"{path}: not valid CSV: {error}") from error
     return _results(detections)
@@ -79,13 +76,8 @@ def write_points_csv(results: Results, path: Path) -> None:
             "hrpro convert --points takes the middle of each"
         )
     found.sort(key=lambda pair: (pair[0], pair[1].start_s))
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(POINT_COLUMNS)
-        table.writerows(
-            (_cell(plain(name)), _cell(plain(each.label)), round(each.start_s, 6))
-            for name, each in found
-        )
+    rows = ((plain(name), plain(each.label), each.start_s) for name, each in found)
+    path.write_text(points_csv(rows), encoding="utf-8", newline="")
 
 
 def read_points_csv(path: Path, rates: Rates) -> Results:
@@ -97,11 +89,11 @@ def read_points_csv(path: Path, rates: Rates) -> Results:
     """
     detections: dict[str, list[Detection]] = {}
     for point in read_points(path):
-        video_id, time_s = _uncell(point.video_id), point.time_s
+        time_s = point.time_s
         if time_s is None:
-            time_s = to_seconds(point.frame, rates.of(video_id))
-        found = Detection(_uncell(point.label), 1.0, time_s, time_s)
-        detections.setdefault(video_id, []).append(found)
+            time_s = to_seconds(point.frame, rates.of(point.video_id))
+        found = Detection(point.label, 1.0, time_s, time_s)
+        detections.setdefault(point.video_id, []).append(found)
     return _results(detections)
 
 
@@ -111,19 +103,6 @@ def _results(detections: dict[str, list[Detection]]) -> Results:
             VideoResult(video_id, detections=tuple(rows)) for video_id, rows in detections.items()
         )
     )
-
-
-def _cell(text: str) -> str:
-    """Put an apostrophe before what a spreadsheet would run as a formula; `_uncell` takes it off.
-
-    Line ends and NUL become spaces: not every CSV reader takes them, quoted or not.
-    """
-    text = re.sub(r"[\r\n\0]", " ", text)
-    return "'" + text if _FORMULA.match(text) else text
-
-
-def _uncell(text: str) -> str:
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 CSV = Format(write_csv, read_csv, counts_frames=True)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from hrpro.errors import DataError
 from hrpro.files import atomic_path
-from hrpro.localize.points import PointLabel, read_points
+from hrpro.localize.points import DECIMALS, PointLabel, points_csv, read_points
 from hrpro.pipeline.label.state import POINT, Labels, Point, Values
-
-COLUMNS = ("video_id", "class", "time")
-DECIMALS = 6
-"""Of a time in seconds: far finer than any frame, and short in a file that people read."""
 
 FrameRate = Callable[[str], float | None]
 """Video id -> frames per second, or None."""
@@ -23,14 +17,10 @@ FrameRate = Callable[[str], float | None]
 
 def points_text(labels: Labels) -> str:
     """Return the CSV file that holds these points."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
     rows = [
         (video_id, point.label, _rounded(point.time_s)) for video_id, _, point in labels.points()
     ]
-    writer.writerows(dict.fromkeys(rows))  # two points may have been moved onto each other
-    return text.getvalue()
+    return points_csv(dict.fromkeys(rows))  # two points may have been moved onto each other
 
 
 def write_durably(path: Path, text: str) -> None:
