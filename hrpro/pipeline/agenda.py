@@ -1,0 +1,239 @@
+"""What a run has to do: which videos are left, which it has claimed, which are suspected."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from hrpro.errors import HrproError, UsageError
+from hrpro.extract.sources import VideoSource
+from hrpro.features import Fingerprint, sidecar_path
+from hrpro.files import remove_leftovers
+from hrpro.pipeline.batch import feature_state
+from hrpro.pipeline.ledger import Ledger, Record, State, file_identity, utc_now
+from hrpro.pipeline.progress import Failure, ManyProgress, Summary
+from hrpro.pipeline.worker import Task
+
+MAX_CRASHES = 2
+"""A video that crashed its worker so often is poisoned."""
+
+
+class Agenda:
+    """The videos of a run. All that happens to them goes through here into the ledger.
+
+    A video is claimed before it is given out, so that several runs can share an output folder.
+
+    Args:
+        sources: the videos.
+        targets: feature file of each, by its key.
+        out: the output folder.
+        ledger: of the output folder.
+        summary: takes the videos that need no worker.
+        progress: told of videos that other runs did in the meantime.
+        overwrite: extract again what is there.
+        retry_poisoned: try videos again that crashed their worker twice.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[VideoSource],
+        targets: Mapping[str, Path],
+        out: Path,
+        ledger: Ledger,
+        summary: Summary,
+        progress: ManyProgress,
+        *,
+        overwrite: bool,
+        retry_poisoned: bool,
+    ):
+        ledger.create()
+        self._sources = {source.key: source for source in sources}
+        self._targets = targets
+        self._out = out
+        self._ledger = ledger
+        self._summary = summary
+        self._progress = progress
+        self._overwrite = overwrite
+        self._retry_poisoned = retry_poisoned or overwrite
+        self._began = ledger.now()
+        self._fingerprint: Fingerprint | None = None
+        self._queue: deque[str] = deque()
+        """Keys of videos to claim."""
+        self._suspects: deque[Task] = deque()
+        """Claimed; to be tried alone, because a worker died while it had them."""
+        self._records: dict[str, Record] = {}
+        """Of the videos that are claimed; `running` if this run has begun them."""
+        self._taken: dict[str, str] = {}
+        """Videos that other processes work on, and which ones."""
+
+    def path(self, key: str) -> Path:
+        """The file of a video."""
+        return self._sources[key].path
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left to give out."""
+        return not self._queue and not self._suspects
+
+    @property
+    def taken(self) -> list[Failure]:
+        """Videos that other processes work on."""
+        return [Failure(key, owner) for key, owner in self._taken.items()]
+
+    def survey(self, fingerprint: Fingerprint) -> list[str]:
+        """Find the videos that are not done; the others go into the summary.
+
+        Args:
+            fingerprint: of the features to be made.
+
+        Raises:
+            UsageError: there are features of another recipe, and they are not to be overwritten.
+        """
+        self._fingerprint = fingerprint
+        self._queue.extend(key for key in self._sources if not self._is_settled(key, since=None))
+        return list(self._queue)
+
+    def next_task(self) -> Task | None:
+        """Claim the next video that is free and still to be done.
+
+        Suspects of earlier runs are claimed on the way, and kept for `next_suspect`.
+        """
+        while self._queue:
+            key = self._queue.popleft()
+            if owner := self._ledger.claim(key):
+                self._taken[key] = owner
+            elif self._is_settled(key, since=self._began):
+                self._ledger.release(key)
+                self._progress.finish(key)
+            else:
+                task, record = self._open(key)
+                if not record.crashes and record.state != "poisoned":
+                    return task
+                self._suspects.append(task)
+        return None
+
+    def next_suspect(self) -> Task | None:
+        """A video to be given to a worker that has nothing else."""
+        return self._suspects.popleft() if self._suspects else None
+
+    def pick_up_dropped(self) -> bool:
+        """Go round again by the videos that other processes had; whether one is free now."""
+        for key in list(self._taken):
+            if owner := self._ledger.holder(key):
+                self._taken[key] = owner
+            else:
+                del self._taken[key]
+                self._queue.append(key)
+        return bool(self._queue)
+
+    def begin(self, key: str, worker: str) -> None:
+        """A worker has begun with a video."""
+        attempts = self._records[key].attempts + 1
+        times = {"started": utc_now(), "finished": None}
+        self._note(key, "running", attempts=attempts, worker=worker, error="", **times)
+
+    def finish(self, key: str, state: State, error: str = "", seconds: float = 0.0) -> None:
+        """A video is `done`, or `failed`."""
+        self._note(key, state, error=error, finished=utc_now(), seconds=round(seconds, 3))
+        self._let_go(key)
+
+    def lose(self, task: Task, how: str, to_blame: bool) -> str | None:
+        """The worker that had a video has ended.
+
+        Args:
+            task: the video.
+            how: the worker ended, in words.
+            to_blame: whether the video may be the reason.
+
+        Returns:
+            Why the video is poisoned now, if so; else None: it is going to be tried again.
+        """
+        key, record = task.key, self._records[task.key]
+        if record.state != "running":  # it had not begun
+            self._let_go(key)
+            self._queue.appendleft(key)
+            return None
+        self._clean(key)
+        crashes = record.crashes + to_blame
+        if crashes >= MAX_CRASHES:
+            reason = f"crashed the worker twice ({how})"
+            self._note(key, "poisoned", crashes=crashes, error=reason, finished=utc_now())
+            self._let_go(key)
+            return reason
+        error = f"its worker died ({how})"
+        self._note(key, "interrupted", crashes=crashes, error=error, finished=utc_now())
+        self._suspects.append(task)
+        return None
+
+    def close(self) -> None:
+        """Leave everything that is not finished to a later run; never raises."""
+        for key, record in list(self._records.items()):
+            if record.state == "running":
+                with suppress(HrproError, OSError):
+                    self._clean(key)
+                    self._note(key, "interrupted", error="the run was stopped", finished=utc_now())
+        self._ledger.close()
+
+    def _is_settled(self, key: str, since: float | None) -> bool:
+        """Whether there is nothing left to do for a video; if so, the summary says what it is.
+
+        Args:
+            key: of the video.
+            since: what other processes did since then, by the clock of the ledger, counts as done
+                by this run. None for what was there before.
+        """
+        summary, source = self._summary, self._sources[key]
+        record = self._ledger.read(key)
+        if record is not None and not record.is_about(source.path):
+            record = None
+        is_new = record is not None and since is not None and self._ledger.written_since(key, since)
+        state = feature_state(self._targets[key], source, self._fingerprint)
+        if isinstance(state, list) and not self._overwrite:
+            raise UsageError(
+                f"{self._targets[key]}: was made with other settings ({'; '.join(state)}); "
+                "choose another folder with -o, or replace it with --overwrite"
+            )
+        if state == "done" and (not self._overwrite or (is_new and record.state == "done")):
+            summary.skipped.append(key)
+        elif record is None:
+            return False
+        elif record.state == "poisoned" and (is_new or not self._retry_poisoned):
+            summary.poisoned.append(Failure(key, record.error))
+        elif record.state == "failed" and is_new:
+            summary.failed.append(Failure(key, record.error))
+        else:
+            return False
+        return True
+
+    def _open(self, key: str) -> tuple[Task, Record]:
+        """Begin the record of a video that was just claimed."""
+        source, target = self._sources[key], self._targets[key]
+        record = self._ledger.read(key)
+        if record is None or not record.is_about(source.path):
+            record = Record(key=key, state="interrupted")
+        size, mtime = file_identity(source.path)
+        features = target.relative_to(self._out).as_posix()
+        changes = {"features": features, "size_bytes": size, "mtime_ns": mtime}
+        if record.state == "running":  # its run was killed
+            self._clean(key)
+            changes["state"] = "interrupted"
+        elif record.state != "interrupted":  # crashes count up to an end of any kind
+            changes["crashes"] = 0
+        self._records[key] = record.model_copy(update=changes)
+        return Task(key, source.path, source.root, target), self._records[key]
+
+    def _note(self, key: str, state: State, **changes: object) -> None:
+        record = self._records[key].model_copy(update={"state": state, **changes})
+        self._records[key] = record
+        self._ledger.write(record)
+
+    def _let_go(self, key: str) -> None:
+        del self._records[key]
+        self._ledger.release(key)
+
+    def _clean(self, key: str) -> None:
+        """Remove what a killed worker has left half-written."""
+        for target in (self._targets[key], sidecar_path(self._targets[key])):
+            remove_leftovers(target)
