@@ -264,6 +264,29 @@ def test_batches_side_by_side_come_back_in_order(lanes):
     assert found == [(number, 11 * number) for number in range(8)]
 
 
+def test_leaving_early_begins_no_further_batch():
+    release = threading.Event()
+
+    class Held(Mean):
+        def forward(self, x):
+            release.wait(10)
+            return super().forward(x)
+
+    network = Held()
+    runner = make_runner(network, 1, 4, 4, lanes=2)
+    runner.ahead = 10
+
+    def blocks():
+        yield from ((number, one_snippet(number)) for number in range(7))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run_batches(blocks(), runner))
+    release.set()
+    time.sleep(0.2)
+    assert len(network.sizes) <= 2, "those that were under way"
+
+
 def test_threads_of_a_computing_pool_do_not_share_their_work_and_others_still_do():
     torch_threads = torch.get_num_threads
     before = torch_threads()

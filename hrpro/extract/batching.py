@@ -7,7 +7,7 @@ keep a GPU as busy as long ones do. Overlapping snippets stay one run of samples
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -59,6 +59,9 @@ class Running(Protocol):
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Wait for features ``[B, dim]`` and logits ``[B, classes]``, float32."""
+
+    def cancel(self) -> None:
+        """Do not begin with it, if it has not begun."""
 
 
 class Runner(Protocol):
@@ -126,7 +129,7 @@ class Packer:
 
 def run_batches(
     blocks: Iterable[tuple[Any, SnippetBlock | None] | None], runner: Runner
-) -> Iterator[Rows]:
+) -> Generator[Rows, None, None]:
     """Run the snippets of `blocks` in batches as full as possible.
 
     Args:
@@ -136,6 +139,7 @@ def run_batches(
 
     Yields:
         The rows of each part, in the order of the blocks. A block may come back in several parts.
+        Close the generator to stop early.
 
     Raises:
         HrproError: not even one snippet fits on the device.
@@ -152,21 +156,25 @@ def run_batches(
             yield Rows(part, features[row:end], logits[row:end])
             row = end
 
-    for tagged in chain(blocks, [None]):
-        flush = tagged is None
-        if tagged is not None:
-            packer.add(*tagged)
-        while packer.ready(runner.batch_size, flush):
-            parts = packer.take(runner.batch_size)
-            try:
-                running.append((parts, runner.launch(parts)))
-            except torch.OutOfMemoryError:
-                packer.put_back(parts)
-            else:
-                if len(running) > runner.ahead:
-                    yield from collect()
-                continue
-            # Only now, outside of the handler, nothing refers to the tensors of the failed batch.
-            runner.shrink()
-        while flush and running:
-            yield from collect()
+    try:
+        for tagged in chain(blocks, [None]):
+            flush = tagged is None
+            if tagged is not None:
+                packer.add(*tagged)
+            while packer.ready(runner.batch_size, flush):
+                parts = packer.take(runner.batch_size)
+                try:
+                    running.append((parts, runner.launch(parts)))
+                except torch.OutOfMemoryError:
+                    packer.put_back(parts)
+                else:
+                    if len(running) > runner.ahead:
+                        yield from collect()
+                    continue
+                # Only now, outside of the handler, nothing refers to the failed batch's tensors.
+                runner.shrink()
+            while flush and running:
+                yield from collect()
+    finally:
+        for _, batch in running:
+            batch.cancel()

@@ -214,10 +214,12 @@ class Extractor:
             with video.open() as reader:
                 yield from self.blocks(reader)
 
-        with closing(
-            prefetch_each(videos, decode, threads=self.decode_threads, depth=2)
-        ) as produced:
-            for part, features, logits in run_batches(map(_tagged, produced), self.runner):
+        produced = prefetch_each(videos, decode, threads=self.decode_threads, depth=2)
+        with (
+            closing(produced),
+            closing(run_batches(map(_tagged, produced), self.runner)) as rows,
+        ):
+            for part, features, logits in rows:
                 video = part.owner
                 if part.block is None:
                     yield video.job, video.result(self.fingerprint)

@@ -33,6 +33,9 @@ class Arriving(NamedTuple):
             self.arrived.synchronize()
         return self.features.numpy(), self.logits.numpy()
 
+    def cancel(self) -> None:
+        """Too late; the device is at work."""
+
 
 class InLane(NamedTuple):
     """A batch that runs in a thread of its own."""
@@ -42,6 +45,10 @@ class InLane(NamedTuple):
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Wait for features ``[B, dim]`` and logits ``[B, classes]``, float32."""
         return self.future.result().result()
+
+    def cancel(self) -> None:
+        """Do not begin with it, if it has not begun."""
+        self.future.cancel()
 
 
 class Networks:
