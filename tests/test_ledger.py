@@ -117,6 +117,16 @@ def test_a_number_that_another_process_has_now_is_no_owner(ledger):
     assert not me.is_gone()
 
 
+def test_a_hidden_process_of_another_user_is_not_gone(monkeypatch):
+    def refuse(pid, number):
+        raise PermissionError
+
+    nobody = Owner.this_process().model_copy(update={"pid": 2**22 + 1})  # above the limit of Linux
+    assert nobody.is_gone()
+    monkeypatch.setattr("hrpro.pipeline.leases.os.kill", refuse)
+    assert not nobody.is_gone()
+
+
 @pytest.mark.parametrize("content", [ELSEWHERE.model_dump_json(), "", "{", "\0"])
 def test_an_owner_elsewhere_counts_as_gone_after_a_minute_without_a_sign(ledger, content):
     lease = ledger.folder / "a.lease"
@@ -201,7 +211,7 @@ def test_status_of_what_was_not_begun_and_of_nothing(tmp_path):
     videos = write_orders(tmp_path / "v", {"a": "ok", "b": "ok"})
     status = extraction_status([str(videos)], tmp_path / "f")
     assert status.counts() == dict.fromkeys(status.counts(), 0) | {"pending": 2}
-    with pytest.raises(UsageError, match="nothing was extracted"):
+    with pytest.raises(UsageError, match="no record of an extraction"):
         extraction_status([], tmp_path / "f")
 
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hrpro.errors import HrproError
 
@@ -26,6 +26,7 @@ BEAT_S = 5.0
 STALE_S = 60.0
 """An owner that has not touched its lease for so long is taken to be gone."""
 
+_HIDDEN = "hidden"  # a process that is there, but does not tell when it started
 _GUARD_S = 0.02  # another process is just taking a lease away: come back a little later
 
 
@@ -35,7 +36,7 @@ class Owner(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     host: str
-    pid: int
+    pid: int = Field(gt=0)
     machine: str
     """Where `pid` means something: this boot of this machine, and the container in it."""
     birth: str | None
@@ -57,7 +58,7 @@ class Owner(BaseModel):
 
     def is_gone(self) -> bool:
         """Whether its process has certainly ended; False where that cannot be told from here."""
-        return self.machine == _machine() and self.birth != _birth(self.pid)
+        return self.machine == _machine() and _birth(self.pid) not in (self.birth, _HIDDEN)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
@@ -222,11 +223,22 @@ def _machine() -> str:
 def _birth(pid: int) -> str | None:
     """When a process of this machine started; None if there is none, or it is dead."""
     if not Path("/proc/self/stat").exists():
-        return "unknown"  # no way to tell: what counts is the last touch
+        return _HIDDEN  # no way to tell on this system: what counts is the last touch
     try:
         # The second field, the name of the program, may hold blanks and parentheses.
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
-        return None
+        return _HIDDEN if _is_of_another_user(pid) else None
     state, start = fields[0], fields[19]
     return None if state in "ZX" else start
+
+
+def _is_of_another_user(pid: int) -> bool:
+    """Whether a process is there that this user may not touch; clusters hide those in /proc."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False

@@ -106,7 +106,9 @@ def extraction_status(
         targets = feature_targets(sources, out)
         videos = [_of_source(source, targets[source.key], ledger) for source in sources]
     elif not ledger.folder.is_dir():
-        raise UsageError(f"{out}: nothing was extracted into this folder; name the right one by -o")
+        raise UsageError(
+            f"{out}: no record of an extraction here; name the right folder by -o, or the videos"
+        )
     else:
         videos = [_of_record(record, out, ledger) for record in ledger.records()]
     return ExtractionStatus(out, tuple(videos), knows_pending=bool(inputs))
