@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 SIZES = {"phone": (390, 844), "laptop": (1366, 768), "large": (2560, 1440)}
-START_S, PATIENCE_S = 60.0, 15.0
+START_S, PATIENCE_S = 60.0, 30.0
 
 Suggested = tuple[str, float, float, float]  # label, score, start_s, end_s
 
@@ -145,9 +145,11 @@ class LabelPage:
 
     def wait_for_picture(self) -> None:
         """Wait until the video can be played."""
-        self.wait_for(
-            lambda: self.page.evaluate("document.querySelector('#video').readyState >= 2")
-        )
+        ready = "document.querySelector('#video').readyState >= 2"
+        self.wait_for(lambda: self.page.evaluate(ready), "the picture")
+        # Chromium drops keys that come before it has painted a page for the first time.
+        painted = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.page.evaluate(painted)
 
     def wait_for(self, condition: Callable[[], bool], what: str = "") -> None:
         """Wait until something is so. (The page's security policy forbids Playwright's own way.)"""
@@ -164,6 +166,8 @@ class LabelPage:
 
     def seek(self, seconds: float) -> None:
         """Go to a time and wait for its picture."""
+        seeking = "document.querySelector('#video').seeking"
+        self.wait_for(lambda: not self.page.evaluate(seeking), "the picture")
         self.page.evaluate(
             """seconds => new Promise((done) => {
                 const video = document.querySelector('#video');
@@ -194,7 +198,7 @@ class LabelPage:
         """What the page said last."""
         return self.page.locator("#toast").inner_text()
 
-    def wait_for_toast(self, text: str) -> None:
+    def wait_for_toast(self, text: str | re.Pattern[str]) -> None:
         """Wait until the page says something with this in it."""
         self.page.locator("#toast", has_text=text).wait_for()
 

@@ -1,0 +1,663 @@
+"""`hrpro label` as a person uses it: real videos, a real browser, the keyboard."""
+
+# ruff: noqa: RUF001 (the page uses proper dashes and multiplication signs)
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from browser import (
+    CHROMIUM,
+    SIZES,
+    LabelPage,
+    chromium,
+    label_server,
+    new_window,
+    write_suggestions,
+)
+from conftest import missing
+from videos import make_video, numbered
+
+VIDEO = "train_outdoor_026"
+CLASSES = ("HandShaking", "Pushing", "Kicking")
+FRAME_S = 1 / 25
+REACTION_S = 0.2
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        missing("needs the Chromium browser: apt-get install chromium")
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def dataset(tmp_path, shared):
+    """A dataset with one real video of half a minute."""
+    folder = make_dataset(tmp_path / "own")
+    shutil.copy(shared / "data" / "composed" / "videos" / f"{VIDEO}.mp4", folder / "videos")
+    return folder
+
+
+def make_dataset(folder: Path, classes=CLASSES) -> Path:
+    (folder / "videos").mkdir(parents=True)
+    (folder / "dataset.yaml").write_text(json.dumps({"classes": list(classes)}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def serve():
+    """Start `hrpro label` on a dataset; the address of the page."""
+    with ExitStack() as servers:
+        yield lambda folder: servers.enter_context(label_server(folder))
+
+
+@pytest.fixture
+def open_page(serve, browser):
+    """Open the page in a new window; afterwards, before the server stops, its console is clean."""
+    opened: list[LabelPage] = []
+
+    def open_it(url: str, video: str | None = VIDEO, window=None, **options) -> LabelPage:
+        label = LabelPage(window or new_window(browser, **options), url, video)
+        opened.append(label)
+        return label
+
+    yield open_it
+    for label in opened:
+        label.page.context.close()
+    assert [problem for label in opened for problem in label.problems] == []
+
+
+def points(folder: Path, video: str = VIDEO) -> list[tuple[str, float]]:
+    """Class and time of the points that are on disk."""
+    with (folder / "points.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["video_id"] == video]
+    return [(row["class"], float(row["time"])) for row in rows]
+
+
+def middle(frame: int, fps: float = 25) -> float:
+    """Time in the middle of a frame, as the page gives it."""
+    return pytest.approx((frame + 0.5) / fps, abs=6e-4)
+
+
+def shown_frame(label: LabelPage) -> int:
+    """The number that is painted in the picture on display, out of `videos.numbered`."""
+    mean = label.page.evaluate(
+        """() => {
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [16, 12];
+            const context = canvas.getContext("2d");
+            context.drawImage(document.querySelector("#video"), 0, 0, 16, 12);
+            const { data } = context.getImageData(4, 4, 8, 4);
+            return data.filter((_, at) => at % 4 === 1).reduce((sum, each) => sum + each) / 32;
+        }"""
+    )
+    return round((mean - 16) / 4)
+
+
+def frame_reading(label: LabelPage) -> int:
+    text = label.page.locator("[data-part=frame]").inner_text()
+    return int(text.removeprefix("frame "))
+
+
+# ------------------------------------------------------------------------------------- points
+
+
+def test_points_by_key_while_paused_and_playing_survive_a_reload(dataset, serve, open_page):
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    assert "No points yet" in label.page.locator("#selection").inner_text()
+    label.seek(3.0)
+    label.press("1")
+    assert label.toast == "point “HandShaking” at 3.02 s (Z: undo)"
+
+    label.press(" ")
+    label.wait_for(lambda: label.time > 4)
+    before = label.time
+    label.press("2")
+    after = label.time
+    assert label.playing
+    label.press(" ")
+    label.wait_until_saved()
+
+    (first, second) = points(dataset)
+    assert first == ("HandShaking", middle(75))
+    assert second[0] == "Pushing"
+    assert before - REACTION_S - FRAME_S <= second[1] <= after - REACTION_S + FRAME_S
+    marks = label.marks
+    assert len(marks) == 2
+
+    label.page.reload()
+    label.wait_for(lambda: label.marks == marks, "the points")
+    assert "1 video" not in label.toast
+    assert len(points(dataset)) == 2
+
+
+def test_the_reaction_time_is_a_setting_and_grows_with_the_speed(dataset, serve, open_page):
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    reaction = label.page.locator("[name=reaction]")
+    reaction.fill("0.5")
+    reaction.press("Enter")
+    label.wait_for_toast("0.5 s before the key press")
+    label.press("l", "l")
+    label.wait_for(lambda: label.time > 4)
+    before = label.time
+    label.press("3")
+    after = label.time
+    label.press("k")
+    assert label.page.locator("[data-part=speed]").inner_text() == "2×"
+    label.wait_until_saved()
+    ((name, time_s),) = points(dataset)
+    assert name == "Kicking"
+    assert before - 1.0 - FRAME_S <= time_s <= after - 1.0 + FRAME_S
+    assert "reaction_s: 0.5" in (dataset / "dataset.yaml").read_text(encoding="utf-8")
+
+
+def test_drag_relabel_nudge_delete_undo_redo(dataset, serve, open_page):
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    label.seek(10.0)
+    label.press("1")
+    label.wait_until_saved()
+
+    marker = label.page.locator("#timeline .item.point")
+    lanes = label.page.locator(".lanes").bounding_box()
+    box = marker.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    label.page.mouse.move(x, y)
+    label.page.mouse.down()
+    label.page.mouse.move(x + lanes["width"] / 4, y, steps=4)
+    label.page.mouse.up()
+    label.wait_for_toast("moved to")
+    label.wait_until_saved()
+    ((_, dragged),) = points(dataset)
+    assert dragged == pytest.approx(10.02 + 27.24 / 4, abs=0.1)
+    assert label.time == pytest.approx(dragged, abs=1e-3), "the picture follows the hand"
+
+    label.press("2")  # paused, and the point is selected
+    label.wait_for_toast("is now “Pushing”")
+    label.press("]")
+    label.wait_until_saved()
+    assert points(dataset) == [("Pushing", pytest.approx(dragged + FRAME_S, abs=1e-3))]
+
+    label.press("Delete")
+    label.wait_until_saved()
+    assert points(dataset) == []
+    for undone in ("is back", "is at", "is “HandShaking”", "is at 10.02 s"):
+        label.press("z")
+        label.wait_for_toast(undone)
+    assert points(dataset) == [("HandShaking", middle(250))]
+    label.press("Shift+Z", "Control+y")
+    label.wait_for_toast("is “Pushing”")
+    assert points(dataset) == [("Pushing", pytest.approx(dragged))]
+    assert label.marks == [f"point Pushing at {dragged:.2f} s"]
+
+
+def test_tab_walks_through_the_points_and_then_through_the_page(dataset, serve, open_page):
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    for seconds, key in ((5, "1"), (9, "2")):
+        label.seek(seconds)
+        label.press(key)
+    label.seek(1)
+    label.press("Tab", "Tab")
+    label.wait_for_toast("point “Pushing” at 9.02 s")
+    label.press("Shift+Tab")
+    label.wait_for_toast("point “HandShaking” at 5.02 s")
+    label.wait_for(lambda: label.time == middle(125))
+    label.press("Tab", "Tab")
+    focused = label.page.evaluate("document.activeElement.tagName")
+    assert focused == "BUTTON", "beyond the last point, Tab is the browser's"
+    label.press("Escape")
+    assert label.page.evaluate("document.activeElement === document.body")
+    label.press("Tab")
+    label.wait_until_saved()
+
+
+def test_keys_after_a_click_mean_what_they_say(dataset, serve, open_page):
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    label.page.locator(".class", has_text="Kicking").click()
+    label.press(" ")
+    label.wait_for(lambda: label.playing)
+    label.press("k")
+    label.wait_until_saved()
+    assert [name for name, _ in points(dataset)] == ["Kicking"]
+
+
+# ------------------------------------------------------------------------------------- frames
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("h264.mp4", {"b_frames": 2}),
+        ("old.avi", {"codec": "mpeg4"}),
+        ("film.mkv", {"codec": "mpeg2video"}),
+    ],
+)
+def test_frames_on_display_are_those_that_are_counted(name, options, tmp_path, serve, open_page):
+    """Also of the copies that are made of what browsers cannot play."""
+    fps = Fraction(30000, 1001)
+    folder = make_dataset(tmp_path / "own")
+    path = folder / "videos" / name
+    make_video(path, 50, fps, painter=numbered(160, 120), pix_fmt="yuv420p", gop=20, **options)
+    url = serve(folder)
+    label = open_page(url, None)
+    label.wait_for_picture()
+    label.wait_for(lambda: shown_frame(label) == 0, "the first frame")
+    for number in range(1, 8):
+        label.press("ArrowRight")
+        label.wait_for(lambda number=number: shown_frame(label) == number, f"frame {number}")
+        assert frame_reading(label) == number
+    label.press("1")
+    label.press("Shift+ArrowRight")
+    label.wait_for(lambda: shown_frame(label) in (36, 37), "a second later")
+    label.press("ArrowLeft", "ArrowLeft", "ArrowLeft")
+    label.wait_for(lambda: shown_frame(label) in (33, 34), "three frames back")
+    assert frame_reading(label) == shown_frame(label)
+    label.wait_until_saved()
+    assert points(folder, path.stem) == [("HandShaking", middle(7, float(fps)))]
+
+
+def test_a_video_that_is_being_copied_says_so_and_the_others_can_be_labelled(
+    dataset, shared, browser, serve, open_page
+):
+    clip = shared / "data" / "clips" / "ucf101" / "SoccerJuggling" / "v_SoccerJuggling_g23_c01.avi"
+    shutil.copy(clip, dataset / "videos" / "clip.avi")
+    (dataset / "videos" / "damaged.avi").write_bytes(b"RIFF, but nothing more")
+    url = serve(dataset)
+    window = new_window(browser)
+    progress = {"playback": "pending", "progress": 0.43}  # hold the copy back to have a look
+
+    def hold_back(route):
+        state = route.fetch().json()
+        for video in state["videos"]:
+            video.update(progress if video["id"] == "clip" else {})
+        route.fulfill(json=state)
+
+    def report(route):
+        changes = route.fetch().json()
+        route.fulfill(json={**changes, "playback": {"clip": progress}})
+
+    window.route("**/api/state", hold_back)
+    window.route("**/api/changes*", report)
+    label = open_page(url, "clip", window=window)
+    notice = label.page.locator("[data-part=notice]")
+    notice.get_by_text("Preparing a playable copy… 43 %").wait_for()
+    label.press("1")
+    assert label.toast == "Wait until the video can be played."
+    label.page.locator(".video", has_text=VIDEO).click()
+    label.wait_for_picture()
+    assert notice.is_hidden()
+    label.press("1")
+    label.page.locator(".video", has_text="damaged").click()
+    notice.get_by_text("cannot be played").wait_for()
+    label.page.locator(".video", has_text="clip").click()
+    notice.get_by_text("Preparing").wait_for()
+
+    label.wait_for(lambda: any((dataset / "label" / "proxies").glob("[!.]*.mp4")), "the copy")
+    progress.update(playback="proxy", progress=1.0)
+    label.wait_for_picture()
+    label.press("2")
+    label.wait_until_saved()
+    label.wait_for(notice.is_hidden)
+    assert [name for name, _ in points(dataset)] == ["HandShaking"]
+    assert [name for name, _ in points(dataset, "clip")] == ["Pushing"]
+    for pattern in ("**/api/state", "**/api/changes*"):
+        window.unroute(pattern)
+
+
+def test_shuttle_speed_and_backwards(dataset, serve, open_page):
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    speed = label.page.locator("[data-part=speed]")
+    label.seek(10.0)
+    label.press("j", "j")
+    assert speed.inner_text() == "−2×"
+    label.wait_for(lambda: label.time < 9)
+    label.press("l")
+    assert speed.inner_text() == "1×"
+    label.wait_for(lambda: label.playing)
+    label.press("k", ".", ".")
+    assert speed.inner_text() == "1.5×"
+    label.press(",", "/")
+    assert speed.inner_text() == "1×"
+    assert not label.playing
+
+
+# --------------------------------------------------------------------------------- detections
+
+DETECTIONS = [
+    ("HandShaking", 0.91, 1.2, 4.5),
+    ("Pushing", 0.78, 7.0, 9.0),
+    ("Kicking", 0.44, 11.0, 13.2),
+    ("Pushing", 0.12, 20.0, 21.0),
+]
+
+
+def test_detections_are_accepted_rejected_and_corrected_by_key(dataset, serve, open_page):
+    write_suggestions(dataset, {VIDEO: DETECTIONS})
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    label.press("n")
+    label.wait_for_toast("“HandShaking” 1.20–4.50 s?")
+    label.wait_for(lambda: label.playing)
+    assert label.page.locator("[data-part=loop]").is_visible()
+    label.press("Enter")
+    label.wait_for_toast("accepted “HandShaking” at 1.20 s (Z: undo); 3 detections left")
+    label.wait_for(lambda: 6 <= label.time <= 10, "the next detection")
+    label.press("x")
+    label.wait_for_toast("rejected “Pushing”")
+
+    label.press("k")  # the third one begins a little later, and is a push
+    label.seek(11.5)
+    label.press("i")
+    label.wait_for_toast("“Kicking” is now 11.50–13.20 s")
+    label.press("2")
+    label.wait_for_toast("“Kicking” is now “Pushing”")
+    label.press("Enter")
+    label.wait_for_toast("1 detection left")
+    label.press("x")
+    label.wait_for_toast("that was the last one")
+    label.press("m")
+    label.wait_for_toast("video marked as done")
+    label.wait_until_saved()
+    assert not label.playing
+    assert label.page.locator("#progress-text").inner_text() == "1 of 1 videos done · 2 points"
+    marks = [mark for mark in label.marks if "detection" in mark]
+    assert sorted(mark.split()[0] for mark in marks) == [
+        *("accepted", "accepted", "rejected", "rejected")
+    ]
+    assert points(dataset) == [
+        ("HandShaking", pytest.approx((1.2 + 4.5) / 2)),
+        ("Pushing", pytest.approx((11.5 + 13.2) / 2, abs=FRAME_S)),
+    ]
+    reviewed = json.loads((dataset / "label" / "reviewed.json").read_text(encoding="utf-8"))
+    spans = {tuple(found["segment"]) for found in reviewed["results"][VIDEO]}
+    assert len(spans) == 2
+
+
+def test_detections_below_a_score_are_hidden_and_edges_can_be_dragged(dataset, serve, open_page):
+    write_suggestions(dataset, {VIDEO: DETECTIONS})
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    bands = label.page.locator("#timeline .band")
+    assert bands.count() == 4
+    label.page.locator("[name=limit]").fill("0.5")
+    assert bands.count() == 2
+    assert "2 detections" in label.page.locator("#selection").inner_text()
+
+    bands.nth(1).click()
+    label.press("k")
+    edge = label.page.locator(".band.selected .end_s").bounding_box()
+    lanes = label.page.locator(".lanes").bounding_box()
+    x, y = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2
+    label.page.mouse.move(x, y)
+    label.page.mouse.down()
+    label.page.mouse.move(x + lanes["width"] * 2 / 27.24, y, steps=3)
+    label.page.mouse.up()
+    label.wait_for_toast("accepted")
+    label.wait_until_saved()
+    ((name, time_s),) = points(dataset)
+    assert name == "Pushing"
+    assert time_s == pytest.approx((7.0 + 11.0) / 2, abs=0.1)
+
+
+# ------------------------------------------------------------------------- tabs and the server
+
+
+def test_two_tabs_stay_in_step_and_undo_only_their_own(dataset, browser, serve, open_page):
+    url = serve(dataset)
+    window = new_window(browser)
+    one, two = open_page(url, window=window), open_page(url, window=window)
+    for label in (one, two):
+        label.wait_for_picture()
+    one.seek(2)
+    one.press("1")
+    one.wait_until_saved()
+    two.wait_for(lambda: len(two.marks) == 1, "the point of the other tab")
+    two.seek(6)
+    two.press("2", "z")
+    two.wait_for_toast("undo: point “Pushing” at 6.02 s is gone")
+    two.press("z")
+    two.wait_for_toast("Nothing to undo")
+    assert points(dataset) == [("HandShaking", middle(50))]
+
+    one.page.bring_to_front()
+    one.seek(1.0)
+    one.press("Tab")
+    one.wait_for_toast(re.compile("^point “HandShaking” at 2.02 s$"))
+    one.page.route("**/api/changes*", lambda route: route.abort())  # one has not heard of it
+    two.press("Shift+Tab", "Delete")
+    two.wait_until_saved()
+    one.press("]")
+    one.wait_for_toast("not saved: this point is gone")
+    one.wait_for(lambda: one.marks == [], "the truth")
+    one.problems = [problem for problem in one.problems if not is_network(problem)]
+    assert points(dataset) == []
+
+
+def is_network(problem: str) -> bool:
+    """The browser's own line about a request that failed, as it should here."""
+    return problem.startswith("error: Failed to load resource")
+
+
+def test_nothing_is_lost_while_the_server_is_away(dataset, serve, open_page):
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    label.page.context.set_offline(True)
+    label.seek(3)
+    label.press("1", "ArrowRight", "2")
+    banner = label.page.locator("#banner")
+    banner.get_by_text("2 actions not saved yet").wait_for()
+    assert len(label.marks) == 2, "they are on the page all the same"
+    with label.page.expect_event("dialog") as asked:
+        label.page.close(run_before_unload=True)
+    assert asked.value.type == "beforeunload"
+    asked.value.dismiss()
+
+    label.page.context.set_offline(False)
+    label.wait_until_saved()
+    label.wait_for(banner.is_hidden)
+    label.problems = [problem for problem in label.problems if not is_network(problem)]
+    assert [name for name, _ in points(dataset)] == ["HandShaking", "Pushing"]
+
+
+def test_an_answer_that_gets_lost_does_not_make_a_second_point(dataset, serve, open_page):
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    lost: list[str] = []
+
+    def lose(route):
+        if lost:
+            route.continue_()
+            return
+        lost.append(route.fetch().text())
+        route.abort()
+
+    label.page.route("**/actions", lose)
+    label.seek(3)
+    label.press("1")
+    label.wait_for(lambda: bool(lost))
+    label.wait_until_saved()
+    label.press("Tab", "Shift+Tab")
+    label.wait_for(lambda: len(label.marks) == 1)
+    label.problems = [problem for problem in label.problems if not is_network(problem)]
+    assert points(dataset) == [("HandShaking", middle(75))]
+
+
+def test_unsent_actions_outlive_a_reload_of_the_page(dataset, serve, open_page):
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    label.page.route("**/actions", lambda route: route.abort())
+    label.seek(3)
+    label.press("1")
+    label.page.locator("#banner", has_text="1 action not saved").wait_for()
+    label.page.unroute("**/actions")
+    label.page.once("dialog", lambda dialog: dialog.accept())
+    label.page.reload()
+    label.wait_until_saved()
+    label.wait_for(lambda: len(label.marks) == 1)
+    label.problems = [problem for problem in label.problems if not is_network(problem)]
+    assert points(dataset) == [("HandShaking", middle(75))]
+
+
+def test_a_page_without_the_token_says_what_to_do(dataset, serve, open_page):
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    assert label.page.request.get(url.partition("?")[0]).status == 403
+    label.page.route("**/api/**", lambda route: route.fulfill(status=403, json={"error": "no"}))
+    label.press("1")
+    banner = label.page.locator("#banner", has_text="Open the address it printed in this tab")
+    banner.wait_for()
+    label.problems = [problem for problem in label.problems if not is_network(problem)]
+
+
+# ---------------------------------------------------------------------------- the rest of it
+
+
+def test_help_greets_the_first_visit_only_and_keeps_the_keys_to_itself(
+    dataset, browser, serve, open_page
+):
+    url = serve(dataset)
+    window = new_window(browser, first_visit=True)
+    label = open_page(url, window=window)
+    dialog = label.page.locator("#help")
+    dialog.wait_for()
+    label.wait_for_picture()
+    label.press("1", "ArrowRight")
+    assert "HandShaking" in dialog.inner_text()
+    label.press("Enter")
+    dialog.wait_for(state="hidden")
+    label.press("?")
+    dialog.wait_for()
+    label.press("Escape")
+    dialog.wait_for(state="hidden")
+    label.page.reload()
+    label.wait_for_picture()
+    assert dialog.is_hidden()
+    assert label.marks == []
+
+
+HOSTILE = "<img src=x onerror=document.title='owned'>"
+
+
+def test_hostile_names_stay_text(dataset, serve, open_page):
+    name = '<b>a & "b"#?%20'
+    (dataset / "videos" / f"{VIDEO}.mp4").rename(dataset / "videos" / f"{name}.mp4")
+    settings = {"classes": [HOSTILE, "</script><script>owned()</script>"]}
+    (dataset / "dataset.yaml").write_text(json.dumps(settings), encoding="utf-8")
+    write_suggestions(dataset, {name: [(HOSTILE, 0.9, 2.0, 4.0)]})
+    url = serve(dataset)
+    label = open_page(url, name)
+    label.wait_for_picture()
+    label.press("1", "n")
+    label.wait_for_toast(HOSTILE)
+    label.press("k", "?")
+    page = label.page
+    assert page.locator("#title").inner_text() == name
+    assert HOSTILE in page.locator(".key-tables").inner_text()
+    assert page.locator(".class .name").all_inner_texts() == settings["classes"]
+    assert page.locator("img, b, body script").count() == 0
+    assert "owned" not in page.title()
+    label.press("Escape")
+    label.wait_until_saved()
+    assert [label for label, _ in points(dataset, name)] == [HOSTILE]
+
+
+def test_the_list_searches_filters_and_leads_from_video_to_video(tmp_path, serve, open_page):
+    folder = make_dataset(tmp_path / "own")
+    for name in ("cats/one", "cats/two", "dogs/one"):
+        make_video(folder / "videos" / f"{name}.mp4", 30, painter=numbered(160, 120))
+    (folder / "split_test.txt").write_text("cats/two\n", encoding="utf-8")
+    (folder / "split_train.txt").write_text("cats/one\ndogs/one\n", encoding="utf-8")
+    url = serve(folder)
+    label = open_page(url, None)
+    label.wait_for_picture()
+    title = label.page.locator("#title")
+    names = label.page.locator(".video .name")
+    assert names.all_inner_texts() == ["cats/one", "dogs/one", "cats/two"]
+    assert label.page.locator(".video", has_text="two").locator(".test").is_visible()
+    label.press("m", "PageDown")
+    title.get_by_text("dogs/one").wait_for()
+    label.press("PageDown")
+    title.get_by_text("cats/two").wait_for()
+    label.press("PageDown")
+    label.wait_for_toast("This is the last video.")
+
+    label.page.get_by_role("button", name=re.compile("^To do")).click()
+    assert names.all_inner_texts() == ["dogs/one", "cats/two"]
+    search = label.page.get_by_role("searchbox")
+    search.fill("cat")
+    assert names.all_inner_texts() == ["cats/two"]
+    search.press("1")  # typing is not labelling
+    search.fill("nothing")
+    assert label.page.get_by_text("No video has this in its name.").is_visible()
+    label.page.get_by_role("button", name=re.compile("^Done")).click()
+    search.fill("")
+    assert names.all_inner_texts() == ["cats/one"]
+    assert label.marks == []
+
+
+def test_a_class_can_be_added_on_the_page(tmp_path, serve, open_page):
+    folder = make_dataset(tmp_path / "own", classes=())
+    make_video(folder / "videos" / "one.mp4", 30, painter=numbered(160, 120))
+    url = serve(folder)
+    label = open_page(url, None)
+    label.wait_for_picture()
+    assert label.page.get_by_text("No classes yet").first.is_visible()
+    name = label.page.get_by_role("textbox", name="New class")
+    name.fill("high jump")
+    name.press("Enter")
+    label.wait_for_toast("class “high jump” added")
+    name.press("Escape")
+    label.press("1")
+    label.wait_until_saved()
+    label.page.get_by_role("textbox", name="New class").fill("High Jump")
+    label.page.get_by_role("button", name="Add").click()
+    label.page.locator("#toast.error").wait_for()
+    label.problems = [problem for problem in label.problems if not is_network(problem)]
+    assert [name for name, _ in points(folder, "one")] == ["high jump"]
+    assert "high jump" in (folder / "dataset.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("size", [(360, 640), *SIZES.values()], ids=str)
+def test_everything_fits_and_works_by_touch(size, dataset, serve, open_page):
+    write_suggestions(dataset, {VIDEO: DETECTIONS})
+    url = serve(dataset)
+    label = open_page(url, size=size, touch=True, color_scheme="dark")
+    label.wait_for_picture()
+    page = label.page
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator(".class").first.tap()
+    label.wait_for_toast("point “HandShaking”")
+    page.get_by_role("button", name="Review", exact=True).tap()
+    page.get_by_role("button", name="Reject").tap()
+    label.wait_for_toast("rejected")
+    if page.locator("#videos-toggle").is_visible():
+        page.locator("#videos-toggle").tap()
+        page.locator(".video").first.tap()
+        page.locator("#videos").wait_for(state="hidden")
+    label.wait_until_saved()
+    assert len(points(dataset)) == 1
