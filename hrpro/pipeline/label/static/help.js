@@ -11,7 +11,7 @@ export class Help {
     this.store = store;
     this.tables = dialog.querySelector(".key-tables");
     dialog.querySelector("button").addEventListener("click", () => dialog.close());
-    dialog.addEventListener("close", () => document.activeElement?.blur());
+    dialog.addEventListener("close", () => dialog.open || document.activeElement?.blur());
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   }
 

@@ -88,9 +88,9 @@ export function keyCaps(key) {
   return parts.map((part) => NAMES[part] ?? (part.length === 1 ? part.toUpperCase() : part));
 }
 
-/** Whether the focused element wants this key for itself. */
+/** Whether the focused element, or an open dialog, wants this key for itself. */
 export function belongsTo(target, key) {
-  if (target.closest("dialog[open]")) return true;
+  if (document.querySelector("dialog[open]")) return true;
   if (target.matches("input, select, textarea")) return key !== "Escape";
   const pressable = target.matches("button, a, summary") && !target.closest("[data-stage-keys]");
   return pressable && ["Tab", "Shift+Tab", " ", "Enter"].includes(key);
