@@ -83,7 +83,7 @@ class WorkerHandle(Protocol):
         """Ask it to drop its work and end; does not wait."""
 
     def join(self, timeout_s: float) -> None:
-        """Wait for its end; after `timeout_s` make it end."""
+        """Wait for its end; after `timeout_s` make it end. It is the last call."""
 
 
 class Engine(Protocol):
@@ -192,6 +192,7 @@ class LocalWorker:
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join()
+        self._process.close()
         self._pipe.close()
 
     def signs(self) -> list[connection.Connection | int]:
