@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -92,10 +93,11 @@ def test_five_hundred_videos_leak_neither_memory_nor_files(rgb_weights, tmp_path
         recipe = {**SMALL, "short_side": 32, "crop": 32}
         summary = extract_features(names, out=tmp_path / "features", recipe=recipe)
         assert len(summary.done) + len(summary.failed) == last - first
+        gc.collect()
         return process.memory_info().rss, process.num_fds()
 
     extract(0, 100)  # warms up caches and allocators
     memory, files = extract(100, 200)
     later_memory, later_files = extract(200, 500)
-    assert later_files == files
+    assert later_files <= files  # less, if something older was cleaned up meanwhile
     assert later_memory - memory < 8e6

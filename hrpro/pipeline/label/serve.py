@@ -51,7 +51,7 @@ def label(
             # Only here: a page without a model needs not wait for the networks to be imported.
             from hrpro.pipeline.suggest import suggest
 
-            suggest(folder, model, reporter=reporter)
+            suggest(folder, model, workers=None, reporter=reporter)
             project.load_suggestions()
         token = secrets.token_urlsafe(24)
         port = listener.getsockname()[1]
