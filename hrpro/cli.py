@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from hrpro import __version__
+from hrpro.cli_files import dataset, features, weights
 from hrpro.cli_shared import (
     EXIT_FAILED,
     Group,
@@ -91,7 +92,9 @@ def extract(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Compute I3D features of videos: one .npy and one sidecar .json each.
+    """Compute features of videos.
+
+    Each gets one .npy and one sidecar .json that says how it was made.
 
     What is done already is skipped, so an interrupted run is resumed by the same command. Several
     runs, also on several machines, can share a target folder.
@@ -115,38 +118,6 @@ def extract(
             inputs, out=out, recipe=recipe, shard=part, reporter=reporter, **options
         )
     finish(ctx, summary, as_json)
-
-
-@main.group(cls=Group)
-def features() -> None:
-    """Look into feature files."""
-
-
-@features.command("info", epilog="Example: hrpro features info features/my_video.npy")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@json_option
-def features_info(paths: tuple[Path, ...], as_json: bool) -> None:
-    """Show shape, value range and fingerprint of feature files."""
-    from hrpro.pipeline.inspect import describe_features, features_info_lines
-
-    infos = [describe_features(path) for path in paths]
-    if as_json:
-        print_json(infos)
-        return
-    for info in infos:
-        click.echo("\n".join(features_info_lines(info)))
-
-
-@features.command("compare", epilog="Example: hrpro features compare mine.npy published.npy")
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
-@json_option
-def features_compare(first: Path, second: Path, as_json: bool) -> None:
-    """Compare two feature files of one video: length, cosine and scale per stream."""
-    from hrpro.pipeline.inspect import compare_features, features_compare_lines
-
-    comparison = compare_features(first, second)
-    show(as_json, lambda: comparison, lambda: features_compare_lines(comparison))
 
 
 @main.command(
@@ -177,7 +148,9 @@ def features_compare(first: Path, second: Path, as_json: bool) -> None:
 )
 @json_option
 def init(folder: Path, classes: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Make a dataset folder for videos of your own: settings, splits, an empty points file.
+    """Make a dataset folder for videos of your own.
+
+    Settings, splits, and an empty file of points.
 
     Run it again to take in new videos or to add classes; nothing of yours is overwritten.
     """
@@ -246,7 +219,9 @@ def train(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Learn to localize from point labels: both stages, then the mAP of the test videos.
+    """Learn to localize from point labels.
+
+    Both stages, then the mAP of the test videos, where these have start and end marks.
 
     Missing features are extracted first; the options from --streams on say how.
     The run folder is the model: hrpro detect and hrpro eval take it with --model.
@@ -303,7 +278,9 @@ def train(
 def evaluate(
     ctx: click.Context, result: Path | None, per_class: bool, as_json: bool, **options: Any
 ) -> None:
-    """Measure a model, or a result file: mAP, and what kinds of mistakes there are.
+    """Measure a model or a result file.
+
+    The mAP, and what kinds of mistakes there are.
 
     \b
     hrpro eval --model RUN --dataset DATASET
@@ -314,76 +291,6 @@ def evaluate(
 
     evaluation = run(result, reporter=make_reporter(ctx), **options)
     show(as_json, lambda: evaluation.to_json(), lambda: evaluation.lines(per_class))
-
-
-@main.group(cls=Group)
-def dataset() -> None:
-    """Data sets: what there is, whether a folder is complete, how to get the public ones."""
-
-
-@dataset.command("list", epilog="Example: hrpro dataset list --data-root data")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=".",
-    show_default=True,
-    help="Where to look.",
-)
-@json_option
-def dataset_list(data_root: Path, as_json: bool) -> None:
-    """Show the public data sets and whether they are here."""
-    from hrpro.pipeline.datasets import known_datasets
-
-    rows = known_datasets(data_root)
-    show(
-        as_json,
-        lambda: [row.to_json() for row in rows],
-        lambda: [line for row in rows for line in row.lines()],
-    )
-
-
-@dataset.command("check", epilog="Example: hrpro dataset check my_dataset")
-@click.argument("name", metavar="FOLDER|NAME")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=".",
-    show_default=True,
-    help="Where to look.",
-)
-@click.option("--preset", help="Settings by name or .yaml file, not the dataset's own.")
-@click.option("--allow-mixed", is_flag=True, help="Accept features made with other settings.")
-@json_option
-@click.pass_context
-def dataset_check(ctx: click.Context, name: str, as_json: bool, **options: Any) -> None:
-    """Look for everything that training needs; name what is wrong or missing, and what to do."""
-    from hrpro.pipeline.datasets import check
-
-    report = check(name, **options)
-    show(as_json, lambda: report.to_json(), lambda: report.lines())
-    if not report.ok:
-        ctx.exit(EXIT_FAILED)
-
-
-@dataset.command("fetch", epilog="Example: hrpro dataset fetch thumos --data-root data")
-@click.argument("name", metavar="NAME")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=".",
-    show_default=True,
-    help="Where to put it.",
-)
-@json_option
-@click.pass_context
-def dataset_fetch(ctx: click.Context, name: str, data_root: Path, as_json: bool) -> None:
-    """Download the published files of a public data set; say what is left to do by hand."""
-    from hrpro.pipeline.datasets import fetch
-
-    outcome = fetch(name, data_root, make_reporter(ctx).line)
-    show(as_json, lambda: outcome.to_json(), lambda: outcome.lines())
-    if not outcome.complete:
-        ctx.exit(EXIT_FAILED)
 
 
 @main.command(epilog="Example: hrpro detect my_video.mp4 --out result.json --render preview.mp4")
@@ -473,7 +380,9 @@ def detect(
 )
 @click.pass_context
 def report(ctx: click.Context, results: tuple[Path, ...], embed_mb: float, **options: Any) -> None:
-    """Make a web page of result files: videos, timelines, tables, and mAP if measured.
+    """Make a web page of result files.
+
+    Videos, timelines, tables, and mAP if there is something to measure on.
 
     Several result files get a page each and an index that compares them.
     """
@@ -575,7 +484,9 @@ def convert(ctx: click.Context, fps: str | None, **options: Any) -> None:
 def demo(
     ctx: click.Context, out: Path, seed: int, videos: int | None, as_json: bool, **options: Any
 ) -> None:
-    """Go through the whole loop on a small example: draw, extract, train, evaluate, detect.
+    """Go through the whole loop on a small example.
+
+    Draw videos, extract, train, evaluate, detect.
 
     Takes one to two minutes on two CPU cores. The network weights are fetched the first time.
     """
@@ -603,7 +514,9 @@ def demo(
 @click.option("--no-browser", is_flag=True, help="Print the address only.")
 @click.pass_context
 def label(ctx: click.Context, dataset: Path, no_browser: bool, **options: Any) -> None:
-    """Mark actions on a local web page: play, press the key of the class, done.
+    """Mark actions on a local web page.
+
+    Play, press the key of the class, done.
 
     Every key press is on disk at once (points.csv), so Ctrl-C or closing the page loses nothing.
     Without --model, suggestions that an earlier one has made are offered again.
@@ -618,7 +531,7 @@ def label(ctx: click.Context, dataset: Path, no_browser: bool, **options: Any) -
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Show versions, devices and weights, what is missing and the command that fixes it."""
+    """Show what is installed, what is missing and how to fix it."""
     from dataclasses import asdict
 
     from hrpro.pipeline.doctor import diagnose
@@ -636,82 +549,5 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(EXIT_FAILED)
 
 
-@main.group(cls=Group)
-def weights() -> None:
-    """Network weights in the cache: list, fetch, add, verify."""
-
-
-@weights.command("list", epilog="Example: hrpro weights list")
-@json_option
-def weights_list(as_json: bool) -> None:
-    """Show every known weight file and whether it is in the cache.
-
-    A file marked with * has no published checksum: it is taken as it comes from its publisher, and
-    no other file is accepted after the first fetch. hrpro weights add takes one that you checked.
-    """
-    from dataclasses import asdict
-
-    from hrpro.extract.weights import cache_dir, list_weights
-
-    rows = list_weights()
-    if as_json:
-        print_json([asdict(row) for row in rows])
-        return
-    width = max(len(row.name) for row in rows)
-    for row in rows:
-        state = "in use" if row.in_use else "cached" if row.cached else "not here"
-        size = f"{row.size_bytes / 1e6:.0f} MB" if row.size_bytes else ""
-        mark = "*" if row.checksum == "first fetch" else ""
-        name = f"{row.name}{mark}"
-        click.echo(f"{state:10}{name:{width + 2}}{row.stream or '':6}{size:>8}  {row.source}")
-    click.echo("* no checksum is published: the first file that is fetched decides")
-    click.echo(f"cache: {cache_dir()} (set HRPRO_CACHE to move it)")
-
-
-@weights.command("fetch", epilog="Example: hrpro weights fetch rgb")
-@click.argument("names", nargs=-1, required=True, metavar="rgb|flow|NETWORK|NAME...")
-@click.pass_context
-def weights_fetch(ctx: click.Context, names: tuple[str, ...]) -> None:
-    """Download weights, check them and convert them into the cache.
-
-    HRPRO_CACHE moves the cache, HRPRO_WEIGHTS_MIRROR names a server of yours with the files.
-    """
-    from hrpro.extract.weights import fetch_weights
-
-    for name in names:
-        cached = fetch_weights(name, progress=not ctx.obj["quiet"])
-        click.echo(f"{cached.name}: {cached.path} ({cached.size_bytes / 1e6:.0f} MB)")
-
-
-@weights.command("add", epilog="Example: hrpro weights add flow_imagenet.pt")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--stream", type=click.Choice(["rgb", "flow"]), help="Refuse another stream.")
-@click.option("--network", help="What the file is for, where it cannot tell: x3d_s.")
-def weights_add(file: Path, stream: Any, network: str | None) -> None:
-    """Take a weight file that you downloaded yourself into the cache."""
-    from hrpro.extract.weights import add_weights
-
-    cached = add_weights(file, stream, network)
-    kind = f"{cached.stream} stream" if cached.stream else "optical flow"
-    click.echo(f"{cached.name}: {cached.path} ({kind})")
-
-
-@weights.command("verify", epilog="Example: hrpro weights verify")
-@json_option
-@click.pass_context
-def weights_verify(ctx: click.Context, as_json: bool) -> None:
-    """Compare every weight file in the cache with its recorded checksum."""
-    from dataclasses import asdict
-
-    from hrpro.extract.weights import verify_weights
-
-    rows = verify_weights()
-    if as_json:
-        print_json([asdict(row) for row in rows])
-    else:
-        for row in rows:
-            click.echo(f"{'ok' if row.ok else 'DAMAGED':9}{row.name}  {row.detail}")
-        if not rows:
-            click.echo("no weights in the cache; get them with: hrpro weights fetch rgb")
-    if not all(row.ok for row in rows):
-        ctx.exit(EXIT_FAILED)
+for group in (features, dataset, weights):
+    main.add_command(group)
