@@ -51,7 +51,7 @@ def _first_line(process: subprocess.Popen) -> str:
     except queue.Empty:
         line = []
     if not line:
-        raise RuntimeError(f"hrpro label has not started within {START_S:.0f} s")
+        raise RuntimeError("hrpro label has not started")
     return next(word for word in line if word.startswith("http://"))
 
 

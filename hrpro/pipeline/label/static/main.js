@@ -31,9 +31,15 @@ const timeline = new Timeline(byId("timeline"), store, player, {
 });
 const panel = new ClassPanel(byId("classes"), store, {
   drop: (label) => store.video && commands.drop(label),
-  add: (name) => store.addClass(name).then(() => say(`class “${name}” added`)).then(() => true, () => false),
-  reaction: (seconds) =>
-    store.setReaction(seconds).then(() => say(`points are set ${seconds} s before the key press`), () => {}),
+  add: async (name) => {
+    const added = await store.addClass(name);
+    if (added) say(`class “${name}” added`);
+    return added;
+  },
+  reaction: async (seconds) => {
+    const saved = await store.setReaction(seconds);
+    if (saved) say(`points are set ${seconds} s before the key press`);
+  },
   limit: (score) => {
     timeline.minScore = score;
     drawAll();
@@ -45,7 +51,8 @@ const commands = makeCommands({
   toggleHelp: () => help.toggle(),
   flash: (label) => panel.flash(label),
 });
-const selectionBar = new SelectionBar(byId("selection"), store, (name) => commands.run({ name }), commands.relabel);
+const run = (name) => commands.run({ name });
+const selectionBar = new SelectionBar(byId("selection"), store, run, commands.relabel);
 let loaded = null; // address of the media in the player
 
 function open(id) {
@@ -94,31 +101,41 @@ function drawHeader() {
   const points = data.videos.reduce((sum, each) => sum + each.num_points, 0);
   setText(byId("dataset"), data.dataset);
   byId("progress").value = data.videos.length ? done / data.videos.length : 0;
-  setText(byId("progress-text"), `${done} of ${data.videos.length} videos done · ${plural(points, "point")}`);
+  const work = `${done} of ${data.videos.length} videos done · ${plural(points, "point")}`;
+  setText(byId("progress-text"), work);
   setText(byId("model"), data.model ? `suggestions by ${data.model}` : "");
   setText(byId("title"), video?.id ?? "");
-  setText(byId("facts"), entry ? `${mediaFacts(entry)}${
-    entry.subset === "test" ? " · test video" : ""}${
-    entry.uncertainty !== null ? ` · model ${percent(entry.uncertainty)} unsure` : ""}` : "");
+  setText(byId("facts"), entry ? factsOf(entry) : "");
   byId("done").setAttribute("aria-pressed", String(Boolean(video?.done)));
   setText(byId("done-text"), video?.done ? "Done" : "Mark as done");
   for (const button of document.querySelectorAll("#stage button[data-run]")) button.disabled = !video;
-  setText(byId("saved"), outbox.entries.length ? "saving…" : store.lost ? "" : "all saved");
+  const saved = outbox.problem || store.lost ? "" : "all saved";
+  const waiting = outbox.problem ? "not saved" : "saving…";
+  setText(byId("saved"), outbox.entries.length ? waiting : saved);
+  byId("saved").classList.toggle("not", Boolean(outbox.problem));
   const warning = trouble(outbox.problem, outbox.entries.length);
   byId("banner").hidden = !warning;
   setText(byId("banner"), warning);
 }
 
-function mediaFacts({ width, height, fps }) {
-  return [width && `${width}×${height}`, fps && `${Number(fps.toFixed(3))} fps`].filter(Boolean).join(" · ");
+function factsOf({ width, height, fps, subset, uncertainty }) {
+  const facts = [
+    width && `${width}×${height}`,
+    fps && `${Number(fps.toFixed(3))} fps`,
+    subset === "test" && "test video",
+    uncertainty !== null && `model ${percent(uncertainty)} unsure`,
+  ];
+  return facts.filter(Boolean).join(" · ");
 }
 
 /** What stands between the page and the server, in words. */
 function trouble(problem, waiting) {
-  const kept = waiting ? ` ${plural(waiting, "action")} not saved yet: kept in this tab and sent as soon as possible.` : "";
+  const unsaved = `${plural(waiting, "action")} not saved yet`;
+  const kept = waiting ? ` ${unsaved}: kept in this tab and sent as soon as possible.` : "";
   if (problem?.status === 403 || store.lost === "refused")
     return `hrpro label was started anew. Open the address it printed in this tab.${kept}`;
-  if (problem || store.lost) return `hrpro label does not answer. If it was stopped, start it again with --port ${location.port}.${kept}`;
+  const again = `If it was stopped, start it again with --port ${location.port}.`;
+  if (problem || store.lost) return `hrpro label does not answer. ${again}${kept}`;
   return "";
 }
 
@@ -155,7 +172,9 @@ function showList(shown) {
   byId("videos-toggle").setAttribute("aria-expanded", String(shown));
 }
 
-byId("videos-toggle").addEventListener("click", () => showList(!document.body.classList.contains("show-videos")));
+byId("videos-toggle").addEventListener("click", () =>
+  showList(!document.body.classList.contains("show-videos")),
+);
 document.addEventListener("pointerdown", (event) => {
   if (!event.target.closest("#videos, #videos-toggle")) showList(false);
 });
@@ -173,7 +192,8 @@ try {
   await store.start();
   const wished = decodeURIComponent(location.hash.slice(1));
   const known = store.data.videos.map((video) => video.id);
-  const first = known.includes(wished) ? wished : (store.data.videos.find((video) => !video.done)?.id ?? known[0]);
+  const next = store.data.videos.find((video) => !video.done)?.id ?? known[0];
+  const first = known.includes(wished) ? wished : next;
   drawAll();
   if (first !== undefined) await open(first);
   help.welcome();

@@ -46,7 +46,10 @@ export class PlayerBar {
   #reason(entry) {
     if (!entry) return this.store.data.videos.length ? "Choose a video." : "No videos yet.";
     if (entry.playback === "pending")
-      return `Preparing a playable copy… ${percent(entry.progress ?? 0)}. Browsers cannot play this file itself; go on with another video (PgDn) meanwhile.`;
+      return (
+        `Preparing a playable copy… ${percent(entry.progress ?? 0)}. Browsers cannot play this ` +
+        "file itself; go on with another video (PgDn) meanwhile."
+      );
     if (entry.playback === "failed") return `This video cannot be played: ${entry.error ?? "it is damaged"}`;
     if (this.player.video.error) return "The browser could not play this video.";
     return null;

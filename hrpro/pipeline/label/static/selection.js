@@ -42,9 +42,7 @@ export class SelectionBar {
     }
     this.root.style.setProperty("--color", this.store.colorOf(selected.label));
     const isPoint = selected.kind === "point";
-    const isOpen = selected.status === "open";
-    setText(this.text, isPoint ? `Point at ${moment(selected.time_s)}`
-      : [selected.status, percent(selected.score), span(selected.start_s, selected.end_s)].slice(isOpen ? 1 : 0).join(" · "));
+    setText(this.text, isPoint ? `Point at ${moment(selected.time_s)}` : describe(selected));
     const names = this.store.data.classes.map((each) => each.name);
     const all = names.includes(selected.label) ? names : [...names, selected.label];
     reconcile(this.label, all, (name) => name, (name) => el("option", { value: name }, name), () => {});
@@ -64,4 +62,9 @@ export class SelectionBar {
       el("button", { type: "button", class: `small ${name}`, onclick: () => this.run(name) }, text,
         key ? el("kbd", { "aria-hidden": "true" }, key) : null), () => {});
   }
+}
+
+function describe({ status, score, start_s, end_s }) {
+  const facts = [percent(score), span(start_s, end_s)];
+  return (status === "open" ? facts : [status, ...facts]).join(" · ");
 }

@@ -91,21 +91,23 @@ export class Store {
   }
 
   async addClass(name) {
-    await this.#setData(api.addClass(name));
+    return this.#setData(api.addClass(name));
   }
 
   async setReaction(reaction_s) {
-    await this.#setData(api.settings({ reaction_s }));
+    return this.#setData(api.settings({ reaction_s }));
   }
 
+  /** Take over the answer to a change of settings; false if it was refused. */
   async #setData(answer) {
     try {
       this.data = await answer;
-      this.handlers.changed();
     } catch (error) {
       this.handlers.failed(error.message);
-      throw error;
+      return false;
     }
+    this.handlers.changed();
+    return true;
   }
 
   async #send(entry) {
