@@ -682,7 +682,9 @@ def test_a_killed_server_loses_nothing(folder):
         process.stdout.close()
     project = Project(folder)
     assert [point["time_s"] for point in project.video("a")["points"]] == [0.5]
+    assert project.last_port == url.port  # a page that is still open finds it there
     project.close()
+    assert (folder / "label" / "server.json").stat().st_mode & 0o077 == 0
 
 
 def test_wrong_options_are_one_line(folder, tmp_path):
@@ -718,7 +720,7 @@ def test_a_model_gives_suggestions_before_the_page_opens(folder, monkeypatch):
     from hrpro.pipeline import suggest
     from hrpro.pipeline.label import serve as serve_module
 
-    def find(dataset, model, reporter):
+    def find(dataset, model, workers, reporter):
         assert (dataset, str(model)) == (folder, "runs/a")
         (folder / "label" / "suggestions.json").write_text(json.dumps(SUGGESTIONS))
 

@@ -72,6 +72,11 @@ class Project:
         """Tell a second process where this one is to be found."""
         self._folder_lock.announce(url)
 
+    @property
+    def last_port(self) -> int | None:
+        """Where the process served that had the dataset before, if it was killed."""
+        return self._folder_lock.last_port
+
     def close(self) -> None:
         """Stop the work in the background and let go of the folder."""
         self.media.stop()

@@ -36,7 +36,8 @@ def label(
         folder: the dataset.
         model: model folder whose detections are offered as suggestions; None takes those that
             were made last, if there are any.
-        port: None takes a free one.
+        port: None takes a free one; after a crash the one before, so that a page that is still open
+            can be opened again without losing what it could not send.
         reaction_s: seconds from an action to the key press, instead of the dataset's own.
         browser: open the page in the default browser.
         announce: called with the address of the page.
@@ -46,7 +47,10 @@ def label(
         UsageError: the port is taken, or the dataset cannot be labelled; see `Project`.
         DataError: a file of the dataset is damaged.
     """
-    with _listen(port) as listener, closing(Project(folder, reaction_s)) as project:
+    with (
+        closing(Project(folder, reaction_s)) as project,
+        _listen(port, project.last_port) as listener,
+    ):
         if model is not None:
             # Only here: a page without a model needs not wait for the networks to be imported.
             from hrpro.pipeline.suggest import suggest
@@ -89,8 +93,16 @@ class _Server(uvicorn.Server):
         self._started()
 
 
-def _listen(port: int | None) -> socket.socket:
-    """Return a socket that only this machine can reach."""
+def _listen(port: int | None, wished: int | None) -> socket.socket:
+    """Return a socket that only this machine can reach.
+
+    Args:
+        port: this one; None takes a free one.
+        wished: take this one if it is free.
+    """
+    if port is None and wished is not None:
+        with suppress(UsageError):
+            return _listen(wished, None)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
 from hrpro.errors import DataError, HrproError, UsageError
-from hrpro.files import atomic_path, read_json, write_json
+from hrpro.files import atomic_path, read_json
 from hrpro.pipeline.label.actions import ConflictError
 from hrpro.pipeline.label.dataset import OLD_POINTS, POINTS
 from hrpro.pipeline.label.journal import Journal
@@ -51,14 +54,17 @@ class FolderLock:
         self._announced = False
         self.was_killed = self._address.exists()
         """Whether the process that had the folder before never came to its end."""
+        self.last_port = _last_port(self._address) if self.was_killed else None
+        """Where that process served: its page, if it is still open, sends there what it has."""
 
     def announce(self, url: str) -> None:
         """Leave the address of the page for a second process."""
         self._announced = True
         self._address.unlink(missing_ok=True)
-        self._address.touch(0o600)  # the address holds the token
-        write_json(self._address, {"url": url})
-        self._address.chmod(0o600)
+        # The address holds the token: nobody else may read it, not even for a moment.
+        handle = os.open(self._address, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump({"url": url}, file)
 
     def release(self) -> None:
         """Let go of the folder."""
@@ -72,6 +78,13 @@ def _address(own: Path) -> str:
         return f" at {read_json(own / 'server.json')['url']}"
     except (DataError, KeyError, TypeError):
         return ""
+
+
+def _last_port(address: Path) -> int | None:
+    try:
+        return urlsplit(read_json(address)["url"]).port
+    except (DataError, KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 class LabelStore:
