@@ -22,7 +22,7 @@ def test_demo_and_what_comes_after_it(rgb_weights, tmp_path):
     stages = outcome["training"]["stages"]
     assert [stage["stage"] for stage in stages] == [1, 2]
     assert stages[-1]["last"]["average"] > 0.5
-    for name in ("result", "table", "timeline", "preview", "model", "video"):
+    for name in ("result", "table", "timeline", "preview", "report", "model", "video"):
         assert (tmp_path / outcome["files"][name]).exists(), name
 
     measured = hrpro("eval", "--model", folder / "model", "--dataset", folder / "dataset", "--json")

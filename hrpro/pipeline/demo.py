@@ -116,11 +116,13 @@ def run_demo(
         "table": folder / "result.csv",
         "timeline": folder / "timeline.png",
         "preview": folder / "preview.mp4",
+        "report": folder / "report.html",
     }
     plan = OutputPlan(
         results=(files["result"], files["table"]),
         render=files["preview"],
         plot=files["timeline"],
+        report=files["report"],
         ground_truth={unseen.annotation.video_id: unseen.annotation},
     )
     results, failures = detect_videos(
