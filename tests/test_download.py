@@ -112,7 +112,7 @@ def test_a_missing_file_is_not_asked_for_twice(server, tmp_path):
 
 
 def test_wrong_content_is_deleted_and_never_gets_the_name(server, tmp_path):
-    server.files["weights.pt"] = CONTENT[:-1] + b"?"
+    server.files["weights.pt"] = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
     with pytest.raises(WeightsError, match="not the expected file") as caught:
         get(server, tmp_path)
     assert not isinstance(caught.value, UnreachableError)
