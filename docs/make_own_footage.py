@@ -250,7 +250,7 @@ def main() -> None:
     walk.review("runs/own-1")
     walk.run("train", "--dataset", "own", "--run-dir", "runs/own-2")
     walk.diary["mAP after"] = walk.map_of("runs/own-2")
-    walk.run("eval", "--model", "runs/own-2", "--dataset", "own", "-o", "results.json")
+    walk.run("eval", "--model", "runs/own-2", "--dataset", "own", "-o", "results.json", "--curves")
     walk.run("report", "results.json", "--dataset", "own", "-o", "report.html")
     walk.report()
     print(json.dumps(walk.diary, indent=1))

@@ -271,6 +271,7 @@ def train(
     type=click.Path(path_type=Path),
     help="Write the detections of --model: .json .csv .vtt .eaf ... (see convert).",
 )
+@click.option("--curves", is_flag=True, help="With --out x.json: class activations, for report.")
 @click.option("--device", help="cpu, cuda, cuda:1, ...; by default a GPU if there is one.")
 @click.option("--allow-mixed", is_flag=True, help="Accept features the model was not trained on.")
 @json_option

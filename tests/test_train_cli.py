@@ -18,6 +18,7 @@ from videos import make_video, noise
 
 from hrpro.cli import main
 from hrpro.pipeline.evaluate import parse_tious
+from hrpro.pipeline.results import read_results_json
 
 SETTINGS = ["--preset", PRESET]
 
@@ -281,6 +282,17 @@ def test_eval_of_written_detections_gives_the_same(trained, dataset, tmp_path):
         assert mean_ap == pytest.approx(json.loads(model.stdout)["mAP"], abs=1e-3)
 
 
+def test_curves_on_request_cover_what_was_found(trained, dataset, tmp_path):
+    out = tmp_path / "result.json"
+    run = hrpro("eval", "--model", trained[0], "--dataset", dataset, "-o", out, "--curves")
+    assert run.exit_code == 0
+    for video in read_results_json(out).videos:
+        labels = {found.label for found in video.detections}
+        assert set(video.curves.classes) == labels
+        last_s = video.curves.start_s + video.curves.step_s * len(video.curves.classes[min(labels)])
+        assert last_s == pytest.approx(video.duration_s, abs=2 * video.curves.step_s)
+
+
 def test_eval_at_other_thresholds(trained, dataset):
     run = hrpro("eval", "--model", trained[0], "--dataset", dataset, "--tiou", "0.5:0.05:0.95")
     head = run.stdout.splitlines()[1].split()
@@ -327,7 +339,7 @@ def test_wrong_evaluations_are_one_line(trained, dataset, tmp_path):
         ([result, "--ground-truth", truth], "no video of the detections (x, ...)"),
         ([result, "--ground-truth", truth, "--tiou", "a"], "write 0.5"),
         ([result, "--ground-truth", truth, "--tiou", "7"], "between 0 and 1"),
-        ([result, "--ground-truth", truth, "-o", "x.json"], "--out goes with --model"),
+        ([result, "--ground-truth", truth, "-o", "x.json"], "--out and --curves go with --model"),
         (["--model", dataset, "--dataset", dataset], "not a model folder"),
         ([tmp_path / "no.json", "--ground-truth", truth], "no.json"),
     ):

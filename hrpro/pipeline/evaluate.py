@@ -25,14 +25,14 @@ from hrpro.localize.evaluation import (
 )
 from hrpro.localize.false_positives import FalsePositives, false_positive_breakdown
 from hrpro.localize.measure import to_json
-from hrpro.localize.model_folder import load_model
+from hrpro.localize.model_folder import TrainedModel, load_model
 from hrpro.localize.proposals import Proposals
-from hrpro.localize.sequences import DatasetSequences
+from hrpro.localize.sequences import DatasetSequences, FeatureSequence
 from hrpro.pipeline.formats import check_outputs, read_results, write_results
 from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.results import Results, VideoResult
 from hrpro.pipeline.tables import averages, class_lines, map_lines, mistake_lines
-from hrpro.pipeline.trained import to_detections
+from hrpro.pipeline.trained import to_curves, to_detections
 from hrpro.problems import Problems
 
 MISTAKES_TIOU = 0.5
@@ -104,6 +104,7 @@ def evaluate(
     ambiguous: Path | None = None,
     tiou: str | None = None,
     outs: Sequence[Path] = (),
+    curves: bool = False,
     device: str | None = None,
     allow_mixed: bool = False,
     reporter: Reporter | None = None,
@@ -135,10 +136,11 @@ def evaluate(
             device=device,
             allow_mixed=allow_mixed,
             outs=outs,
+            curves=curves,
             reporter=reporter,
         )
-    if outs:
-        raise UsageError("--out goes with --model: a result file is written already")
+    if outs or curves:
+        raise UsageError("--out and --curves go with --model: a result file is written already")
     if ground_truth is not None:
         excluded = [name.strip() for name in (exclude or "").split(",")]
         truth = truth_of_file(ground_truth, subset, excluded, ambiguous)
@@ -251,6 +253,7 @@ def evaluate_model(
     device: str | None = None,
     allow_mixed: bool = False,
     outs: Sequence[Path] = (),
+    curves: bool = False,
     reporter: Reporter | None = None,
 ) -> Evaluation:
     """Run a model on the features of the test videos of a dataset, and measure.
@@ -264,6 +267,7 @@ def evaluate_model(
         device: ``cpu``, ``cuda``, ...; a GPU by default, if there is one.
         allow_mixed: use features that the model was not trained on.
         outs: result files to write.
+        curves: put the class activation sequences into them, for reports.
         reporter: where warnings go; silent by default.
 
     Raises:
@@ -278,10 +282,13 @@ def evaluate_model(
     if warning := model.features.check(data.dim, data.fingerprint, allow_mixed):
         reporter.problem(f"warning: {warning}")
     videos = [video for video in data.test if video.actions is not None]
-    found = model.localizer.localize(DatasetSequences(data, videos, torch_device))
+    sequences = DatasetSequences(data, videos, torch_device)
+    found = model.localizer.localize(sequences)
     if outs:
         about = {"name": model.config.localize.method, "folder": str(folder)}
         results = Results(tuple(_video_results(videos, found, model.classes)), about)
+        if curves:
+            results = _with_curves(results, model, sequences)
         for written in (path for out in outs for path in write_results(results, out)):
             reporter.line(f"wrote {written}")
     ids = [video.video_id for video in videos]
@@ -295,6 +302,19 @@ def _video_results(
     for index, video in enumerate(videos):
         detections = to_detections(found[found.video == index], classes, video.duration_s)
         yield VideoResult(video.video_id, duration_s=video.duration_s, detections=tuple(detections))
+
+
+def _with_curves(
+    results: Results, model: TrainedModel, sequences: Sequence[FeatureSequence]
+) -> Results:
+    """Add the class activation sequences of the classes that were found in each video."""
+    activations = model.localizer.activations(sequences)
+    videos = []
+    for video, sequence, values in zip(results.videos, sequences, activations, strict=True):
+        labels = dict.fromkeys(each.label for each in video.detections)
+        curves = to_curves(values, sequence.grid, model.classes, labels)
+        videos.append(replace(video, curves=curves))
+    return replace(results, videos=tuple(videos))
 
 
 def parse_tious(text: str) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hrpro.errors import UsageError
@@ -70,16 +71,26 @@ class TrainedDetector:
     def curves(self, video: VideoFeatures, labels: Collection[str]) -> Curves:
         """The class activation sequences of some classes, at the middles of the snippets."""
         sequence = to_sequence(video)
-        grid = sequence.grid
         activations = self.model.localizer.activations([sequence])[0]
-        return Curves(
-            grid.offset_s + grid.stride_s / 2,
-            grid.stride_s,
-            {
-                label: activations[:, class_index(self.classes, label)].round(4).tolist()
-                for label in labels
-            },
-        )
+        return to_curves(activations, sequence.grid, self.classes, labels)
+
+
+def to_curves(
+    activations: np.ndarray, grid: SnippetGrid, classes: Sequence[str], labels: Collection[str]
+) -> Curves:
+    """Columns of a class activation sequence as curves.
+
+    Args:
+        activations: ``[T, C]``.
+        grid: where the snippets lie in time.
+        classes: names, by column.
+        labels: the classes that are wanted.
+    """
+    return Curves(
+        grid.offset_s + grid.stride_s / 2,
+        grid.stride_s,
+        {label: activations[:, class_index(classes, label)].round(4).tolist() for label in labels},
+    )
 
 
 def to_sequence(video: VideoFeatures) -> FeatureSequence:
