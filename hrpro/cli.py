@@ -15,6 +15,7 @@ from hrpro.cli_files import dataset, features, weights
 from hrpro.cli_shared import (
     EXIT_FAILED,
     Group,
+    data_root_option,
     extractor_options,
     finish,
     json_option,
@@ -164,13 +165,7 @@ def init(folder: Path, classes: tuple[str, ...], as_json: bool, **options: Any) 
 
 @main.command(epilog="Example: hrpro train --dataset thumos --data-root data --run-dir runs/a")
 @click.option("--dataset", required=True, help="A dataset folder, or thumos, gtea, beoid, ...")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=".",
-    show_default=True,
-    help="Where the folders of public data sets are.",
-)
+@data_root_option
 @click.option("--preset", help="Settings by name or .yaml file, not the dataset's own.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Model folder (runs/DATASET).")
 @click.option(
@@ -245,13 +240,7 @@ def train(
 @click.argument("result", required=False, type=click.Path(path_type=Path))
 @click.option("--model", type=click.Path(path_type=Path), help="Model folder to measure.")
 @click.option("--dataset", help="Dataset folder, or thumos, gtea, ...: features and ground truth.")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=".",
-    show_default=True,
-    help="Where the folders of public data sets are.",
-)
+@data_root_option
 @click.option("--preset", help="Settings by name or .yaml file, not the dataset's own.")
 @click.option(
     "--ground-truth", type=click.Path(path_type=Path), help="ActivityNet JSON, for a result file."
@@ -360,13 +349,7 @@ def detect(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Web page (.html)."
 )
 @click.option("--dataset", help="Dataset folder or name to measure on: adds mAP and mistakes.")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=".",
-    show_default=True,
-    help="Where the folders of public data sets are.",
-)
+@data_root_option
 @click.option(
     "--ground-truth", type=click.Path(path_type=Path), help="ActivityNet JSON to measure on."
 )

@@ -13,6 +13,7 @@ import click
 from hrpro.cli_shared import (
     EXIT_FAILED,
     Group,
+    data_root_option,
     json_option,
     make_reporter,
     print_json,
@@ -58,13 +59,7 @@ def dataset() -> None:
 
 
 @dataset.command("list", epilog="Example: hrpro dataset list --data-root data")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=".",
-    show_default=True,
-    help="Where to look.",
-)
+@data_root_option
 @json_option
 def dataset_list(data_root: Path, as_json: bool) -> None:
     """Show the public data sets and whether they are here."""
@@ -80,13 +75,7 @@ def dataset_list(data_root: Path, as_json: bool) -> None:
 
 @dataset.command("check", epilog="Example: hrpro dataset check my_dataset")
 @click.argument("name", metavar="FOLDER|NAME")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=".",
-    show_default=True,
-    help="Where to look.",
-)
+@data_root_option
 @click.option("--preset", help="Settings by name or .yaml file, not the dataset's own.")
 @click.option("--allow-mixed", is_flag=True, help="Accept features made with other settings.")
 @json_option
@@ -103,13 +92,7 @@ def dataset_check(ctx: click.Context, name: str, as_json: bool, **options: Any) 
 
 @dataset.command("fetch", epilog="Example: hrpro dataset fetch thumos --data-root data")
 @click.argument("name", metavar="NAME")
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path),
-    default=".",
-    show_default=True,
-    help="Where to put it.",
-)
+@data_root_option
 @json_option
 @click.pass_context
 def dataset_fetch(ctx: click.Context, name: str, data_root: Path, as_json: bool) -> None:

@@ -150,6 +150,14 @@ def finish(ctx: click.Context, summary: Summary, as_json: bool) -> None:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine.")
 
+data_root_option = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=".",
+    show_default=True,
+    help="Where the folders of public data sets are.",
+)
+
 
 def extractor_options(function: Callable) -> Callable:
     """Options of every command that runs the networks."""

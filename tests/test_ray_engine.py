@@ -6,9 +6,11 @@ import os
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from conftest import missing
 from fake_worker import FakeExtractor, write_orders
 
 from hrpro.errors import UsageError
@@ -21,7 +23,14 @@ from hrpro.pipeline.ray_engine import RayEngine, ray_cluster
 from hrpro.pipeline.worker import WorkerSettings
 from hrpro.pipeline.workers import MACHINE_GONE
 
-pytest.importorskip("ray", reason="needs Ray: pip install hrpro[ray]")
+pytestmark = pytest.mark.usefixtures("ray")
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """Ray, which is an extra."""
+    if find_spec("ray") is None:
+        missing("needs Ray: pip install hrpro[ray]")
 
 
 def fake_extractor(settings, note):

@@ -124,7 +124,7 @@ def _changed(folder: str | Path) -> Iterator[CommentedMap]:
     path = Path(folder) / DATASET_YAML
     read_dataset_config(folder)  # refuses what is wrong, with its line
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    yaml = YAML()
+    yaml = YAML()  # keeps comments, and makes plain values only
     yaml.preserve_quotes = True
     yaml.width = 4096
     try:

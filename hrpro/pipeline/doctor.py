@@ -170,6 +170,9 @@ def _cache() -> Iterator[Check]:
     yield Check("cache", "ok" if enough else "warn", detail, "" if enough else remedy)
 
 
+_DEVELOPERS_EXTRAS = {"dev", "test"}
+
+
 def _extras() -> Iterator[Check]:
     """The optional packages that hrpro's own metadata names, extra by extra."""
     extras: dict[str, list[str]] = {}
@@ -180,7 +183,9 @@ def _extras() -> Iterator[Check]:
             extras.setdefault(extra[1], []).append(project[0])
     for extra, projects in sorted(extras.items()):
         absent = [project for project in projects if not _is_installed(project)]
-        if absent:
+        if absent and extra in _DEVELOPERS_EXTRAS:
+            yield Check(f"extra {extra}", "ok", "not installed; for work on hrpro itself")
+        elif absent:
             remedy = f"python -m pip install {' '.join(absent)}"
             yield Check(f"extra {extra}", "warn", f"not installed: {', '.join(absent)}", remedy)
         else:

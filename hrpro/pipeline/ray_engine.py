@@ -15,27 +15,25 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hrpro.errors import HrproError, UsageError
+from hrpro.errors import UsageError
 from hrpro.pipeline.worker import (
-    Broken,
     Build,
     Crashing,
     Event,
     Listener,
     Ready,
+    Started,
     Task,
     TaskFeed,
     WorkerSettings,
     build_extractor,
-    introduce,
-    work,
+    serve,
 )
 from hrpro.pipeline.workers import MACHINE_GONE
 
@@ -47,6 +45,7 @@ _LISTEN_S = 2.0  # an actor answers after so long even if it has nothing to say
 _AGAIN_S = 0.2  # between two tries to reach an actor that may be gone
 _IDLE_S = 0.05  # between two looks while no actor can be asked
 _REACH_S = 5.0  # to reach a cluster
+_KILLED = "its process was killed; out of memory?"
 
 
 class RayActor:
@@ -56,13 +55,14 @@ class RayActor:
     """
 
     def __init__(self, settings: WorkerSettings, build: Build):
-        self._settings, self._build = settings, build
         self._feed = TaskFeed()
         self._said: deque[Event] = deque()
         self._first = 0
         """Number of the oldest event that is kept."""
         self._news = threading.Condition()
-        threading.Thread(target=self._run, daemon=True).start()
+        threading.Thread(
+            target=serve, args=(settings, build, self._feed, self._say), daemon=True
+        ).start()
 
     def where(self) -> str:
         """The machine it runs on, by the cluster's id."""
@@ -88,26 +88,6 @@ class RayActor:
             self._said.append(event)
             self._news.notify_all()
 
-    def _run(self) -> None:
-        notes: list[str] = []
-        settings = self._settings
-        ready = False
-        try:
-            extractor = self._build(settings, notes.append)
-            self._say(introduce(extractor, notes))
-            ready = True
-            for event in work(
-                extractor, self._feed, self._say, strict=settings.strict, dtype=settings.dtype
-            ):
-                self._say(event)
-        except Exception as error:
-            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            if ready and not isinstance(error, HrproError):
-                self._say(Crashing(text))
-            else:
-                told = error if isinstance(error, HrproError) else RuntimeError(text)
-                self._say(Broken(told, traceback.format_exc()))
-
 
 class RayWorker:
     """An actor as its supervisor sees it; see `WorkerHandle`."""
@@ -121,6 +101,8 @@ class RayWorker:
         self._answer: ObjectRef | None = self._ask()
         self._end: str | None = None
         self._again_at = 0.0
+        self._silent: dict[str, None] = {}
+        """Videos it was given of which nothing has been heard yet."""
 
     def _ask(self) -> ObjectRef:
         return self._actor.events.remote(self._heard, _LISTEN_S)
@@ -129,16 +111,23 @@ class RayWorker:
         """See `WorkerHandle`; the actor's working directory is another one."""
         paths = {name: getattr(task, name).absolute() for name in ("path", "root", "target")}
         self._actor.submit.remote(task._replace(**paths))
+        self._silent[task.key] = None
 
     def poll(self, listener: Listener) -> None:
         """See `WorkerHandle`."""
         for event in self._receive():
             if isinstance(event, Ready):
                 self.name = event.worker
+            elif isinstance(event, Started):
+                self._silent.pop(event.key, None)
             if isinstance(event, Crashing):
                 self._end = event.reason
             else:
                 listener(event)
+        if self._end == _KILLED:
+            # What an actor said last dies with it: any of these videos may have been begun.
+            while self._silent:
+                listener(Started(self._silent.popitem()[0]))
 
     def _receive(self) -> Sequence[Event]:
         """The events that have arrived; finds out whether the actor has ended."""
@@ -174,7 +163,7 @@ class RayWorker:
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         if getattr(error, "preempted", False) or (self._node and self._node not in alive):
             return MACHINE_GONE
-        return "its process was killed; out of memory?"
+        return _KILLED
 
     def ended(self) -> str | None:
         """See `WorkerHandle`."""

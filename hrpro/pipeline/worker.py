@@ -11,9 +11,10 @@ import errno
 import os
 import platform
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -182,6 +183,35 @@ def build_extractor(settings: WorkerSettings, note: Callable[[str], None]) -> Ex
         compile=settings.compile,
         progress=settings.show_download,
     )
+
+
+def serve(
+    settings: WorkerSettings, build: Build, feed: TaskFeed, say: Callable[[Event], None]
+) -> None:
+    """Be a worker: say `Ready`, then what becomes of the tasks. It returns only after an error.
+
+    Args:
+        settings: of the run.
+        build: makes the extractor.
+        feed: the tasks.
+        say: takes the events, from several threads. The last one is `Broken` or `Crashing`.
+    """
+    notes: list[str] = []
+    ready = False
+    try:
+        extractor = build(settings, notes.append)
+        say(introduce(extractor, notes))
+        ready = True
+        for event in work(extractor, feed, say, strict=settings.strict, dtype=settings.dtype):
+            say(event)
+    except Exception as error:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        with suppress(OSError):  # nobody listens any more
+            if ready and not isinstance(error, HrproError):
+                say(Crashing(text))
+            else:  # other errors may not go through a pipe
+                told = error if isinstance(error, HrproError) else RuntimeError(text)
+                say(Broken(told, traceback.format_exc()))
 
 
 def introduce(extractor: Extractor, notes: Sequence[str] = ()) -> Ready:

@@ -11,16 +11,13 @@ import platform
 import queue
 import signal
 import threading
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import connection, resource_tracker
 from typing import TYPE_CHECKING, Protocol
 
-from hrpro.errors import HrproError
 from hrpro.pipeline.worker import (
-    Broken,
     Build,
     Crashing,
     Done,
@@ -34,6 +31,7 @@ from hrpro.pipeline.worker import (
     build_extractor,
     introduce,
     process_name,
+    serve,
     work,
 )
 
@@ -290,20 +288,8 @@ def worker_main(pipe: connection.Connection, settings: WorkerSettings, build: Bu
             pipe.send(event)
 
     threading.Thread(target=_receive_tasks, args=(pipe, feed), daemon=True).start()
-    notes: list[str] = []
-    ready = False
     try:
-        extractor = build(settings, notes.append)
-        say(introduce(extractor, notes))
-        ready = True
-        for event in work(extractor, feed, say, strict=settings.strict, dtype=settings.dtype):
-            say(event)
-    except Exception as error:
-        with suppress(OSError):  # nobody listens any more
-            if ready and not isinstance(error, HrproError):
-                say(Crashing(f"{type(error).__name__}: {' '.join(str(error).split())}"))
-            else:
-                say(Broken(_picklable(error), traceback.format_exc()))
+        serve(settings, build, feed, say)
         os._exit(1)
     except SystemExit:  # what is open is closed by now; spare the long way out through torch
         os._exit(_EXIT_ON_REQUEST)
@@ -322,12 +308,6 @@ def _receive_tasks(pipe: connection.Connection, feed: TaskFeed) -> None:
 def _exit_on_request(number: int, frame: object) -> None:
     signal.signal(number, signal.SIG_IGN)
     raise SystemExit(_EXIT_ON_REQUEST)
-
-
-def _picklable(error: Exception) -> Exception:
-    if isinstance(error, HrproError):
-        return error
-    return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 @contextmanager
