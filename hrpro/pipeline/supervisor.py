@@ -176,10 +176,10 @@ class Supervisor:
         """Wait for the workers and take in what they say; note who has died."""
         self._engine.wait([member.handle for member in self._members], _WAIT_S)
         for member in list(self._members):
-            how = member.handle.ended()  # asked first, so that its last words are heard
+            has_ended = member.handle.ended() is not None  # asked first: its last words are heard
             member.handle.poll(lambda event, member=member: self._on_event(member, event))
-            if how is not None:
-                self._on_end(member, how)
+            if has_ended:  # asked again: its last words may say how
+                self._on_end(member, member.handle.ended() or "")
 
     def _on_event(self, member: _Member, event: Event) -> None:
         match event:
