@@ -20,14 +20,14 @@ import pytest
 
 from hrpro.configs.loader import preset_names
 from hrpro.errors import DataError
-from hrpro.localize.catalogue import (
+from hrpro.localize.data.catalogue import (
     DATASETS,
     DriveArchive,
     KnownDataset,
     RemoteFile,
     find_known,
 )
-from hrpro.localize.dataset import load_dataset
+from hrpro.localize.data.dataset import load_dataset
 from hrpro.pipeline import fetch
 from hrpro.pipeline.archives import unpack
 from hrpro.pipeline.fetch import fetch_dataset

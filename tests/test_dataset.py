@@ -15,11 +15,11 @@ from hrpro.annotations import Action, VideoAnnotation, read_ground_truth, write_
 from hrpro.errors import DataError, UsageError
 from hrpro.features import Fingerprint, Sidecar, VideoFacts, write_features
 from hrpro.localize.check import check_dataset
-from hrpro.localize.dataset import load_dataset
-from hrpro.localize.dataset_config import DatasetConfig
-from hrpro.localize.dataset_scan import video_fps
-from hrpro.localize.grid import SnippetGrid
-from hrpro.localize.points import PointLabel, read_points
+from hrpro.localize.data.config import DatasetConfig
+from hrpro.localize.data.dataset import load_dataset
+from hrpro.localize.data.grid import SnippetGrid
+from hrpro.localize.data.points import PointLabel, read_points
+from hrpro.localize.data.scan import video_fps
 
 DIM = 6
 SNIPPETS = 20  # 12.8 s

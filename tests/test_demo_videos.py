@@ -9,7 +9,7 @@ import pytest
 
 from hrpro.annotations import Action, read_ground_truth
 from hrpro.errors import HrproError
-from hrpro.localize.dataset import load_dataset
+from hrpro.localize.data.dataset import load_dataset
 from hrpro.pipeline import demo_videos
 from hrpro.pipeline.demo_figures import HEIGHT, WIDTH, draw, make_scene, skeleton
 from hrpro.pipeline.demo_motions import MOTIONS, act, idle, join

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from hrpro.errors import DataError
-from hrpro.localize.points import read_points
+from hrpro.localize.data.points import read_points
 from hrpro.pipeline.convert import convert
 from hrpro.pipeline.formats import read_results, write_results
 from hrpro.pipeline.results import Detection, Results, VideoResult

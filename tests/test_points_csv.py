@@ -8,7 +8,7 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hrpro.localize.points import points_csv, read_points
+from hrpro.localize.data.points import points_csv, read_points
 
 names = (
     st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)

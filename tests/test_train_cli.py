@@ -372,7 +372,7 @@ def test_dataset_check(tmp_path):
 
 
 def test_dataset_fetch_says_what_is_left(tmp_path, monkeypatch):
-    from hrpro.localize.catalogue import KnownDataset, RemoteFile
+    from hrpro.localize.data.catalogue import KnownDataset, RemoteFile
 
     known = KnownDataset(
         "toy", "custom", "A toy", ("toy",), 1, 1, 1,

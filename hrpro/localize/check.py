@@ -10,10 +10,10 @@ from typing import Any
 
 from hrpro.errors import DataError
 from hrpro.features import read_features
-from hrpro.localize.catalogue import find_known
-from hrpro.localize.dataset_config import DatasetConfig, read_dataset_config
-from hrpro.localize.dataset_scan import DatasetScan, scan_dataset
-from hrpro.localize.feature_store import check_finite
+from hrpro.localize.data.catalogue import find_known
+from hrpro.localize.data.config import DatasetConfig, read_dataset_config
+from hrpro.localize.data.features import check_finite
+from hrpro.localize.data.scan import DatasetScan, scan_dataset
 from hrpro.problems import Problem, Problems
 
 

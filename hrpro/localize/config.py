@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hrpro.configs.loader import Layer, build_config, parse_override, read_layers
 from hrpro.errors import UsageError
-from hrpro.localize.catalogue import find_known
-from hrpro.localize.dataset_config import DatasetConfig, dataset_layers
+from hrpro.localize.data.catalogue import find_known
+from hrpro.localize.data.config import DatasetConfig, dataset_layers
 from hrpro.localize.instance_model import InstanceConfig
 from hrpro.localize.precision import Precision
 from hrpro.localize.proposals import ProposalConfig

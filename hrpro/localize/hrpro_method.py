@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from hrpro.localize import instance_losses, snippet_losses
 from hrpro.localize.batches import EpochBatches, derive_seed
 from hrpro.localize.config import LocalizeConfig
-from hrpro.localize.dataset import Dataset, Video
+from hrpro.localize.data.dataset import Dataset, Video
+from hrpro.localize.data.sequences import DatasetSequences, in_batches
 from hrpro.localize.hrpro_model import HrproLocalizer, snippet_boxes
 from hrpro.localize.instance_losses import InstanceTargets, choose_proposals
 from hrpro.localize.instance_model import ProposalBatch
@@ -22,7 +23,6 @@ from hrpro.localize.precision import autocast
 from hrpro.localize.proposals import Array, Proposals
 from hrpro.localize.pseudo_snippets import select_pseudo_snippets
 from hrpro.localize.ranking import NONE, negative_proposals, reliable_proposals
-from hrpro.localize.sequences import DatasetSequences, in_batches
 
 
 class HrproMethod:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hrpro.localize.dataset import Dataset
+from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.evaluation import AveragePrecision, drop_ambiguous, mean_average_precision
 from hrpro.localize.proposals import Proposals
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from hrpro.localize.config import LocalizeConfig
-from hrpro.localize.dataset import Dataset
+from hrpro.localize.data.dataset import Dataset
+from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.proposals import Array, Proposals
-from hrpro.localize.sequences import FeatureSequence
 
 
 @dataclass(frozen=True)

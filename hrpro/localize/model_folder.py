@@ -23,8 +23,8 @@ from hrpro.errors import DataError
 from hrpro.features import Fingerprint
 from hrpro.files import atomic_path, read_json, write_json, write_text
 from hrpro.localize.config import RunConfig, load_config
-from hrpro.localize.dataset import Dataset
-from hrpro.localize.dataset_config import GridConfig
+from hrpro.localize.data.config import GridConfig
+from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.method import Localizer, get_method
 
 Weights = Literal["last", "best-on-test"]

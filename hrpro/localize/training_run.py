@@ -26,7 +26,7 @@ from hrpro.errors import DataError, UsageError
 from hrpro.files import read_json, write_json
 from hrpro.localize.batches import derive_seed
 from hrpro.localize.config import RunConfig, load_config
-from hrpro.localize.dataset import Dataset
+from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.evaluation import AveragePrecision
 from hrpro.localize.measure import from_json, measure, to_json
 from hrpro.localize.method import Stage, get_method

@@ -15,9 +15,9 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from hrpro.errors import UsageError
 from hrpro.files import write_text
-from hrpro.localize.dataset_config import LabelConfig, read_dataset_config
-from hrpro.localize.layout import find_layout
-from hrpro.localize.points import read_points
+from hrpro.localize.data.config import LabelConfig, read_dataset_config
+from hrpro.localize.data.layout import find_layout
+from hrpro.localize.data.points import read_points
 from hrpro.problems import Problems
 from hrpro.videos_folder import DATASET_YAML
 

@@ -13,9 +13,10 @@ from hrpro.annotations import VideoAnnotation, read_ground_truth
 from hrpro.devices import choose_device
 from hrpro.errors import DataError, UsageError
 from hrpro.localize.config import resolve_dataset
-from hrpro.localize.dataset import Video, load_dataset
-from hrpro.localize.dataset_config import DatasetConfig
-from hrpro.localize.dataset_scan import scan_dataset
+from hrpro.localize.data.config import DatasetConfig
+from hrpro.localize.data.dataset import Video, load_dataset
+from hrpro.localize.data.scan import scan_dataset
+from hrpro.localize.data.sequences import DatasetSequences, FeatureSequence
 from hrpro.localize.evaluation import (
     THUMOS_TIOUS,
     AveragePrecision,
@@ -27,7 +28,6 @@ from hrpro.localize.false_positives import FalsePositives, false_positive_breakd
 from hrpro.localize.measure import to_json
 from hrpro.localize.model_folder import TrainedModel, load_model
 from hrpro.localize.proposals import Proposals
-from hrpro.localize.sequences import DatasetSequences, FeatureSequence
 from hrpro.pipeline.formats import check_outputs, read_results, write_results
 from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.results import Results, VideoResult

@@ -10,9 +10,9 @@ from pathlib import Path
 from hrpro.errors import DataError, HrproError
 from hrpro.extract.download import Digest, download
 from hrpro.files import inside, write_text
-from hrpro.localize.catalogue import RELEASE, DriveArchive, KnownDataset, RemoteFile
-from hrpro.localize.dataset_config import DATASET_YAML
-from hrpro.localize.feature_store import FeatureFolder
+from hrpro.localize.data.catalogue import RELEASE, DriveArchive, KnownDataset, RemoteFile
+from hrpro.localize.data.config import DATASET_YAML
+from hrpro.localize.data.features import FeatureFolder
 from hrpro.pipeline.archives import unpack
 
 DRIVE_URL = "https://drive.google.com/uc?id={}"
@@ -39,7 +39,7 @@ def fetch_dataset(
     get it by hand in `by_hand`.
 
     Args:
-        dataset: an entry of `hrpro.localize.catalogue.DATASETS`.
+        dataset: an entry of `hrpro.localize.data.catalogue.DATASETS`.
         folder: dataset folder, made if need be.
         report: called with one line per file.
 

@@ -10,7 +10,7 @@ from hrpro.errors import DataError, UsageError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.sources import find_videos, video_ids
 from hrpro.features import Fingerprint, read_sidecar
-from hrpro.localize.feature_store import FeatureFolder
+from hrpro.localize.data.features import FeatureFolder
 from hrpro.pipeline.extract import extract_features
 from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.recipe import make_recipe

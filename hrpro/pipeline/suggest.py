@@ -13,18 +13,18 @@ from hrpro.errors import DataError
 from hrpro.extract.sources import find_videos, video_ids
 from hrpro.features import read_features
 from hrpro.files import write_json
-from hrpro.localize.dataset_config import read_dataset_config
-from hrpro.localize.feature_store import (
+from hrpro.localize.data.config import read_dataset_config
+from hrpro.localize.data.features import (
     FeatureFile,
     FeatureFolder,
     check_finite,
     inspect_features,
 )
-from hrpro.localize.layout import find_layout
+from hrpro.localize.data.layout import find_layout
+from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.model_folder import TrainedModel, load_model
 from hrpro.localize.nms import hard_nms
 from hrpro.localize.proposals import Array
-from hrpro.localize.sequences import FeatureSequence
 from hrpro.pipeline.missing import extract_missing
 from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.trained import extract_config, to_detections

@@ -12,10 +12,10 @@ from typing import Any
 from hrpro.configs.loader import changes
 from hrpro.devices import choose_device
 from hrpro.localize.config import RunConfig, resolve_dataset
-from hrpro.localize.dataset import Dataset, load_dataset
-from hrpro.localize.dataset_config import DatasetConfig, dataset_layers
-from hrpro.localize.dataset_scan import scan_dataset
-from hrpro.localize.layout import find_layout
+from hrpro.localize.data.config import DatasetConfig, dataset_layers
+from hrpro.localize.data.dataset import Dataset, load_dataset
+from hrpro.localize.data.layout import find_layout
+from hrpro.localize.data.scan import scan_dataset
 from hrpro.localize.measure import to_json
 from hrpro.localize.model_folder import BEST
 from hrpro.localize.training_run import Observer, StageResult, TrainingRun

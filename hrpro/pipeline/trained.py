@@ -14,10 +14,10 @@ from hrpro.errors import UsageError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.extractor import VideoFeatures
 from hrpro.features import Fingerprint
-from hrpro.localize.grid import SnippetGrid
+from hrpro.localize.data.grid import SnippetGrid
+from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.model_folder import FeaturesNeeded, TrainedModel, load_model
 from hrpro.localize.proposals import Proposals
-from hrpro.localize.sequences import FeatureSequence
 from hrpro.pipeline.kinetics import class_index
 from hrpro.pipeline.results import Curves, Detection
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hrpro.cells import from_cell, to_cell
 from hrpro.errors import DataError, UsageError
-from hrpro.localize.points import points_csv, read_points
+from hrpro.localize.data.points import points_csv, read_points
 from hrpro.pipeline.formats import Format
 from hrpro.pipeline.interchange.rates import Rates, to_seconds
 from hrpro.pipeline.interchange.texts import plain, read_text

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from hrpro.errors import HrproError
-from hrpro.localize.points import DECIMALS
+from hrpro.localize.data.points import DECIMALS
 from hrpro.pipeline.label.state import DETECTION, DONE, POINT, Point, Review, Values, VideoLabels
 from hrpro.pipeline.label.suggestions import VideoSuggestions
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from hrpro.annotations import VideoAnnotation, read_ground_truth
 from hrpro.errors import UsageError
 from hrpro.extract.sources import find_videos, video_ids
-from hrpro.localize.dataset_config import DatasetConfig, read_dataset_config
-from hrpro.localize.layout import POINT_FILES, Layout, find_layout, read_split
+from hrpro.localize.data.config import DatasetConfig, read_dataset_config
+from hrpro.localize.data.layout import POINT_FILES, Layout, find_layout, read_split
 from hrpro.pipeline import dataset_yaml
 from hrpro.problems import Problems
 

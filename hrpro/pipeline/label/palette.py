@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Mapping, Sequence
 
-from hrpro.localize.dataset_config import CLASS_KEYS
+from hrpro.localize.data.config import CLASS_KEYS
 
 # Easy to tell apart, for the colour-blind too; the first ones are those of preview videos.
 _COLOURS = (

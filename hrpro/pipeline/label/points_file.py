@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hrpro.errors import DataError
 from hrpro.files import atomic_path
-from hrpro.localize.points import DECIMALS, PointLabel, points_csv, read_points
+from hrpro.localize.data.points import DECIMALS, PointLabel, points_csv, read_points
 from hrpro.pipeline.label.state import POINT, Labels, Point, Values
 
 FrameRate = Callable[[str], float | None]

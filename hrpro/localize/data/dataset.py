@@ -12,11 +12,11 @@ import pandas as pd
 
 from hrpro.annotations import Action, VideoAnnotation
 from hrpro.features import Fingerprint
-from hrpro.localize.dataset_config import DatasetConfig, read_dataset_config
-from hrpro.localize.dataset_scan import DatasetScan, PlacedPoint, scan_dataset
+from hrpro.localize.data.config import DatasetConfig, read_dataset_config
+from hrpro.localize.data.features import FeatureStore
+from hrpro.localize.data.grid import SnippetGrid
+from hrpro.localize.data.scan import DatasetScan, PlacedPoint, scan_dataset
 from hrpro.localize.evaluation import read_ambiguous
-from hrpro.localize.feature_store import FeatureStore
-from hrpro.localize.grid import SnippetGrid
 from hrpro.problems import Problem, Problems
 
 Subset = Literal["train", "test"]
@@ -125,7 +125,7 @@ def load_dataset(
     """Load a dataset folder.
 
     Args:
-        folder: in the layout of `hrpro.localize.layout.Layout`; HR-Pro's published one included.
+        folder: in the layout of `hrpro.localize.data.layout.Layout`; HR-Pro's published one included.
         config: settings; None takes the folder's own (``dataset.yaml`` and the preset it names).
         subsets: the splits whose features are needed. Without ``train``, no points are needed.
         allow_mixed: accept features of different fingerprints.

@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hrpro.configs.loader import Layer, build_config, read_layer, read_layers
+from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.evaluation import THUMOS_TIOUS
-from hrpro.localize.grid import SnippetGrid
 from hrpro.videos_folder import DATASET_YAML
 
 CLASS_KEYS = tuple("123456789abcdefghqrstuvwyABCDEFGHIJKLMNOPQRSTUVWXY")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hrpro.errors import DataError
-from hrpro.localize.dataset_config import DatasetConfig
+from hrpro.localize.data.config import DatasetConfig
 from hrpro.problems import Problems
 from hrpro.videos_folder import videos_folder
 

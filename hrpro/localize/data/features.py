@@ -13,7 +13,7 @@ import numpy as np
 
 from hrpro.errors import DataError
 from hrpro.features import Sidecar, read_features, read_sidecar
-from hrpro.localize.grid import SnippetGrid
+from hrpro.localize.data.grid import SnippetGrid
 from hrpro.problems import Problems
 
 SUBSETS = ("train", "test")

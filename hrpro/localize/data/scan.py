@@ -12,15 +12,15 @@ from pathlib import Path
 
 from hrpro.annotations import VideoAnnotation, read_ground_truth
 from hrpro.errors import DataError
-from hrpro.localize.dataset_config import DatasetConfig
-from hrpro.localize.feature_store import (
+from hrpro.localize.data.config import DatasetConfig
+from hrpro.localize.data.features import (
     FeatureFile,
     FeatureFolder,
     check_alike,
     inspect_features,
 )
-from hrpro.localize.layout import Layout, check_disjoint, find_layout, read_split
-from hrpro.localize.points import PointLabel, read_points
+from hrpro.localize.data.layout import Layout, check_disjoint, find_layout, read_split
+from hrpro.localize.data.points import PointLabel, read_points
 from hrpro.problems import Problems
 
 

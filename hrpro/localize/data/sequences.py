@@ -10,8 +10,8 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from hrpro.localize.dataset import Dataset, Video
-from hrpro.localize.grid import SnippetGrid
+from hrpro.localize.data.dataset import Dataset, Video
+from hrpro.localize.data.grid import SnippetGrid
 
 PACKED_VALUES = 1 << 25
 """Feature values of the videos that go through a network at once in evaluation: 128 MiB."""

@@ -1,0 +1,1 @@
+"""A dataset folder, read and checked: layout, point labels, features, settings."""
