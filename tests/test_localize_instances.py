@@ -19,8 +19,8 @@ from hrpro.localize.instance_losses import (
     training_losses,
 )
 from hrpro.localize.instance_model import InstanceConfig, InstanceModel, ProposalBatch
-from hrpro.localize.packing import Packing
 from hrpro.localize.roi import align, region_features
+from hrpro.localize.sampling.packing import Packing
 
 
 def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:

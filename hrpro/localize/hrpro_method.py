@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from hrpro.localize import instance_losses, snippet_losses
-from hrpro.localize.batches import EpochBatches, derive_seed
 from hrpro.localize.config import LocalizeConfig
 from hrpro.localize.data.dataset import Dataset, Video
 from hrpro.localize.data.sequences import DatasetSequences, in_batches
@@ -18,11 +17,12 @@ from hrpro.localize.hrpro_model import HrproLocalizer, snippet_boxes
 from hrpro.localize.instance_losses import InstanceTargets, choose_proposals
 from hrpro.localize.instance_model import ProposalBatch
 from hrpro.localize.method import Schedule, Stage
-from hrpro.localize.packing import Packing, VideoBatch
 from hrpro.localize.precision import autocast
 from hrpro.localize.proposals import Array, Proposals
 from hrpro.localize.pseudo_snippets import select_pseudo_snippets
 from hrpro.localize.ranking import NONE, negative_proposals, reliable_proposals
+from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
+from hrpro.localize.sampling.packing import Packing, VideoBatch
 
 
 class HrproMethod:

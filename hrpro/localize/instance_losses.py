@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hrpro.localize.instance_model import InstanceConfig, InstanceModel, ProposalBatch
-from hrpro.localize.packing import Packing
+from hrpro.localize.sampling.packing import Packing
 
 
 @dataclass(frozen=True)

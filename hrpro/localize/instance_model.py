@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
 from hrpro.localize.dropout import Dropout
-from hrpro.localize.packing import Packing
 from hrpro.localize.roi import region_features
+from hrpro.localize.sampling.packing import Packing
 
 
 class InstanceConfig(BaseModel):

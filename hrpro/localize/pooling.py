@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hrpro.localize.packing import Packing
+from hrpro.localize.sampling.packing import Packing
 
 
 def topk_pool(

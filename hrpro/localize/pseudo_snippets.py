@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hrpro.localize.packing import Packing
+from hrpro.localize.sampling.packing import Packing
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hrpro.localize.packing import Packing, VideoBatch
 from hrpro.localize.pseudo_snippets import PseudoSnippets, select_pseudo_snippets
+from hrpro.localize.sampling.packing import Packing, VideoBatch
 from hrpro.localize.snippet_model import SnippetConfig, SnippetModel, SnippetOutput
 
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from hrpro.localize.attention import attend
 from hrpro.localize.dropout import Dropout
-from hrpro.localize.packing import Packing, VideoBatch
 from hrpro.localize.pooling import topk_pool
+from hrpro.localize.sampling.packing import Packing, VideoBatch
 
 log = logging.getLogger(__name__)
 

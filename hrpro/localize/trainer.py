@@ -15,7 +15,6 @@ from torch import Tensor
 
 from hrpro.errors import HrproError
 from hrpro.localize.averaging import WeightAverage
-from hrpro.localize.batches import EpochBatches, derive_seed
 from hrpro.localize.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -25,6 +24,7 @@ from hrpro.localize.checkpoint import (
 )
 from hrpro.localize.method import Stage
 from hrpro.localize.precision import Precision, autocast
+from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
 
 Losses = dict[str, float]
 

@@ -24,7 +24,6 @@ from torch import nn
 from hrpro.configs.loader import changes, save_config
 from hrpro.errors import DataError, UsageError
 from hrpro.files import read_json, write_json
-from hrpro.localize.batches import derive_seed
 from hrpro.localize.config import RunConfig, load_config
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.evaluation import AveragePrecision
@@ -39,6 +38,7 @@ from hrpro.localize.model_folder import (
     publish,
     save_model,
 )
+from hrpro.localize.sampling.epochs import derive_seed
 from hrpro.localize.trainer import Losses, Trainer, TrainerConfig
 
 CHECKPOINT, HISTORY = "checkpoint.safetensors", "history.json"

@@ -1,0 +1,1 @@
+"""What one update sees: batches of videos, packed."""
