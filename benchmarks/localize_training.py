@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrpro.localize.precision import Precision, autocast, resolve_precision
+from hrpro.localize.nn.precision import Precision, autocast, resolve_precision
 from hrpro.localize.sampling.packing import VideoBatch
 from hrpro.localize.snippet_losses import training_losses
 from hrpro.localize.snippet_model import ReliabilityAwareBlock, SnippetConfig, SnippetModel

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hrpro.localize import attention
-from hrpro.localize.attention import attend
-from hrpro.localize.dropout import Dropout
-from hrpro.localize.precision import autocast, resolve_precision
+from hrpro.localize.nn import attention
+from hrpro.localize.nn.attention import attend
+from hrpro.localize.nn.dropout import Dropout
+from hrpro.localize.nn.precision import autocast, resolve_precision
 
 LENGTHS = [7, 1, 12]
 

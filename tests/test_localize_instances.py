@@ -19,7 +19,7 @@ from hrpro.localize.instance_losses import (
     training_losses,
 )
 from hrpro.localize.instance_model import InstanceConfig, InstanceModel, ProposalBatch
-from hrpro.localize.roi import align, region_features
+from hrpro.localize.nn.roi import align, region_features
 from hrpro.localize.sampling.packing import Packing
 
 
@@ -113,7 +113,7 @@ def test_regions_of_a_batch_are_those_of_its_videos_in_any_chunks(monkeypatch):
     batch, _ = random_batch()
     config = InstanceConfig()
     together = batch.regions(batch.proposals, config)
-    monkeypatch.setattr("hrpro.localize.roi.CHUNK_VALUES", 12 * 8 * 5)
+    monkeypatch.setattr("hrpro.localize.nn.roi.CHUNK_VALUES", 12 * 8 * 5)
     assert torch.equal(batch.regions(batch.proposals, config), together)
     alone = [
         region_features(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from hrpro.localize.pooling import topk_pool
+from hrpro.localize.nn.pooling import topk_pool
 from hrpro.localize.pseudo_snippets import PseudoSnippets, select_pseudo_snippets
 from hrpro.localize.sampling.packing import Packing, VideoBatch
 from hrpro.localize.snippet_losses import contrast_loss, snippet_losses, training_losses

@@ -13,7 +13,7 @@ from hrpro.errors import UsageError
 from hrpro.localize.data.catalogue import find_known
 from hrpro.localize.data.config import DatasetConfig, dataset_layers
 from hrpro.localize.instance_model import InstanceConfig
-from hrpro.localize.precision import Precision
+from hrpro.localize.nn.precision import Precision
 from hrpro.localize.proposals import ProposalConfig
 from hrpro.localize.snippet_model import SnippetConfig
 

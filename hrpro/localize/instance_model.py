@@ -10,8 +10,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
-from hrpro.localize.dropout import Dropout
-from hrpro.localize.roi import region_features
+from hrpro.localize.nn.dropout import Dropout
+from hrpro.localize.nn.roi import region_features
 from hrpro.localize.sampling.packing import Packing
 
 

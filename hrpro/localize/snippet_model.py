@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
-from hrpro.localize.attention import attend
-from hrpro.localize.dropout import Dropout
-from hrpro.localize.pooling import topk_pool
+from hrpro.localize.nn.attention import attend
+from hrpro.localize.nn.dropout import Dropout
+from hrpro.localize.nn.pooling import topk_pool
 from hrpro.localize.sampling.packing import Packing, VideoBatch
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from hrpro.localize.checkpoint import (
     save_checkpoint,
 )
 from hrpro.localize.method import Stage
-from hrpro.localize.precision import Precision, autocast
+from hrpro.localize.nn.precision import Precision, autocast
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
 
 Losses = dict[str, float]

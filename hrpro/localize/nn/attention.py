@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hrpro.localize.dropout import draw_kept
+from hrpro.localize.nn.dropout import draw_kept
 
 TILE_SIZE = 1 << 20  # attention weights worked on at once: about what a CPU cache holds
 
