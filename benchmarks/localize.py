@@ -19,8 +19,8 @@ import pandas as pd
 
 from hrpro.files import read_json
 from hrpro.localize.evaluation import mean_average_precision
-from hrpro.localize.nms import soft_nms
-from hrpro.localize.proposals import Proposals, generate_proposals
+from hrpro.localize.proposals.generate import Proposals, generate_proposals
+from hrpro.localize.proposals.nms import soft_nms
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

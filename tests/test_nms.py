@@ -3,9 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hrpro.localize import nms
-from hrpro.localize.nms import hard_nms, soft_nms
-from hrpro.localize.proposals import Proposals
+from hrpro.localize.proposals.generate import Proposals, nms
+from hrpro.localize.proposals.nms import hard_nms, soft_nms
 
 
 def one_at_a_time(table: Proposals, sigma: float, extra: float) -> Proposals:

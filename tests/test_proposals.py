@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hrpro.localize import proposals as module
-from hrpro.localize.nms import soft_nms
-from hrpro.localize.proposals import (
+from hrpro.localize.proposals.generate import (
     ProposalConfig,
     Proposals,
     generate_proposals,
@@ -20,6 +18,8 @@ from hrpro.localize.proposals import (
     temporal_iou,
     upsample,
 )
+from hrpro.localize.proposals.generate import generate as module
+from hrpro.localize.proposals.nms import soft_nms
 
 
 def rows(table: Proposals) -> np.ndarray:

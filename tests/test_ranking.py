@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hrpro.localize.proposals import Proposals, runs
+from hrpro.localize.proposals.generate import Proposals, runs
 from hrpro.localize.ranking import NONE, negative_proposals, reliable_proposals, to_snippets
 
 

@@ -15,7 +15,7 @@ from hrpro.annotations import read_ground_truth
 from hrpro.cli import main
 from hrpro.errors import DataError, UsageError
 from hrpro.features import Fingerprint, Sidecar, write_features
-from hrpro.localize.proposals import temporal_iou
+from hrpro.localize.proposals.generate import temporal_iou
 from hrpro.pipeline import missing
 from hrpro.pipeline.label.suggestions import read_suggestions
 from hrpro.pipeline.progress import Failure, Summary

@@ -15,7 +15,7 @@ from hrpro.errors import DataError, HrproError
 from hrpro.localize.averaging import WeightAverage
 from hrpro.localize.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from hrpro.localize.method import Schedule
-from hrpro.localize.proposals import Proposals
+from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
 from hrpro.localize.trainer import Trainer, TrainerConfig
 

@@ -14,7 +14,7 @@ from hrpro.localize.data.catalogue import find_known
 from hrpro.localize.data.config import DatasetConfig, dataset_layers
 from hrpro.localize.instance_model import InstanceConfig
 from hrpro.localize.nn.precision import Precision
-from hrpro.localize.proposals import ProposalConfig
+from hrpro.localize.proposals.generate import ProposalConfig
 from hrpro.localize.snippet_model import SnippetConfig
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hrpro.errors import DataError
-from hrpro.localize.proposals import Array, spans, temporal_iou
+from hrpro.localize.proposals.generate import Array, spans, temporal_iou
 
 THUMOS_TIOUS = tuple(round(0.1 * i, 1) for i in range(1, 8))
 """0.1, 0.2, ..., 0.7: THUMOS14, GTEA and BEOID."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hrpro.localize.evaluation import Matching, check_segments
-from hrpro.localize.proposals import temporal_iou
+from hrpro.localize.proposals.generate import temporal_iou
 
 KINDS = (
     "true positive",

@@ -18,7 +18,7 @@ from hrpro.localize.instance_losses import InstanceTargets, choose_proposals
 from hrpro.localize.instance_model import ProposalBatch
 from hrpro.localize.method import Schedule, Stage
 from hrpro.localize.nn.precision import autocast
-from hrpro.localize.proposals import Array, Proposals
+from hrpro.localize.proposals.generate import Array, Proposals
 from hrpro.localize.pseudo_snippets import select_pseudo_snippets
 from hrpro.localize.ranking import NONE, negative_proposals, reliable_proposals
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed

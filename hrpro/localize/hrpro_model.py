@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from hrpro.localize.config import LocalizeConfig
 from hrpro.localize.data.sequences import FeatureSequence, in_batches
 from hrpro.localize.instance_model import InstanceModel
-from hrpro.localize.nms import soft_nms
 from hrpro.localize.nn.precision import autocast
-from hrpro.localize.proposals import Array, Proposals, generate_proposals
+from hrpro.localize.proposals.generate import Array, Proposals, generate_proposals
+from hrpro.localize.proposals.nms import soft_nms
 from hrpro.localize.ranking import to_snippets
 from hrpro.localize.snippet_model import SnippetModel, SnippetPrediction
 

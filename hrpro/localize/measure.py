@@ -9,7 +9,7 @@ import numpy as np
 
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.evaluation import AveragePrecision, drop_ambiguous, mean_average_precision
-from hrpro.localize.proposals import Proposals
+from hrpro.localize.proposals.generate import Proposals
 
 
 def measure(

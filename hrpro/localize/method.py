@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hrpro.localize.config import LocalizeConfig
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.data.sequences import FeatureSequence
-from hrpro.localize.proposals import Array, Proposals
+from hrpro.localize.proposals.generate import Array, Proposals
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hrpro.localize.proposals import SNIPPET_S, Array, Proposals, runs, spans
+from hrpro.localize.proposals.generate import SNIPPET_S, Array, Proposals, runs, spans
 
 NONE = -1
 """Index that stands for "no proposal"."""

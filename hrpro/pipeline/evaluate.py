@@ -27,7 +27,7 @@ from hrpro.localize.evaluation import (
 from hrpro.localize.false_positives import FalsePositives, false_positive_breakdown
 from hrpro.localize.measure import to_json
 from hrpro.localize.model_folder import TrainedModel, load_model
-from hrpro.localize.proposals import Proposals
+from hrpro.localize.proposals.generate import Proposals
 from hrpro.pipeline.formats import check_outputs, read_results, write_results
 from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.results import Results, VideoResult

@@ -18,8 +18,8 @@ from hrpro.errors import UsageError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.extractor import VideoFeatures
 from hrpro.features import Fingerprint
-from hrpro.localize.nms import soft_nms
-from hrpro.localize.proposals import ProposalConfig, Proposals, generate_proposals, smooth
+from hrpro.localize.proposals.generate import ProposalConfig, Proposals, generate_proposals, smooth
+from hrpro.localize.proposals.nms import soft_nms
 from hrpro.pipeline.results import Curves, Detection
 
 

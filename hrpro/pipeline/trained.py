@@ -17,7 +17,7 @@ from hrpro.features import Fingerprint
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.model_folder import FeaturesNeeded, TrainedModel, load_model
-from hrpro.localize.proposals import Proposals
+from hrpro.localize.proposals.generate import Proposals
 from hrpro.pipeline.kinetics import class_index
 from hrpro.pipeline.results import Curves, Detection
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from hrpro.localize.proposals import Array, Proposals, spans, temporal_iou
+from hrpro.localize.proposals.generate import Array, Proposals, spans, temporal_iou
 
 IouKind = Literal["legacy", "exact"]
 """``legacy`` adds 1 to every length, as the HR-Pro release does although the unit is seconds."""

@@ -1,0 +1,1 @@
+"""Proposals: made, scored, thinned out."""
