@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from hrpro.files import read_json
-from hrpro.localize.evaluation import mean_average_precision
+from hrpro.localize.evaluation.average_precision import mean_average_precision
 from hrpro.localize.proposals.generate import Proposals, generate_proposals
 from hrpro.localize.proposals.nms import soft_nms
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hrpro.errors import DataError
-from hrpro.localize.evaluation import (
+from hrpro.localize.evaluation.average_precision import (
     ACTIVITYNET_TIOUS,
     THUMOS_TIOUS,
     Matching,
@@ -17,7 +17,7 @@ from hrpro.localize.evaluation import (
     mean_average_precision,
     read_ambiguous,
 )
-from hrpro.localize.false_positives import false_positive_breakdown
+from hrpro.localize.evaluation.mistakes import false_positive_breakdown
 
 COLUMNS = ["video", "label", "start_s", "end_s", "score"]
 

@@ -26,8 +26,8 @@ from hrpro.errors import DataError, UsageError
 from hrpro.files import read_json, write_json
 from hrpro.localize.config import RunConfig, load_config
 from hrpro.localize.data.dataset import Dataset
-from hrpro.localize.evaluation import AveragePrecision
-from hrpro.localize.measure import from_json, measure, to_json
+from hrpro.localize.evaluation.average_precision import AveragePrecision
+from hrpro.localize.evaluation.measure import from_json, measure, to_json
 from hrpro.localize.method import Stage, get_method
 from hrpro.localize.model_folder import (
     BEST,

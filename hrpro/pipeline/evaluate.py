@@ -17,15 +17,15 @@ from hrpro.localize.data.config import DatasetConfig
 from hrpro.localize.data.dataset import Video, load_dataset
 from hrpro.localize.data.scan import scan_dataset
 from hrpro.localize.data.sequences import DatasetSequences, FeatureSequence
-from hrpro.localize.evaluation import (
+from hrpro.localize.evaluation.average_precision import (
     THUMOS_TIOUS,
     AveragePrecision,
     drop_ambiguous,
     mean_average_precision,
     read_ambiguous,
 )
-from hrpro.localize.false_positives import FalsePositives, false_positive_breakdown
-from hrpro.localize.measure import to_json
+from hrpro.localize.evaluation.measure import to_json
+from hrpro.localize.evaluation.mistakes import FalsePositives, false_positive_breakdown
 from hrpro.localize.model_folder import TrainedModel, load_model
 from hrpro.localize.proposals.generate import Proposals
 from hrpro.pipeline.formats import check_outputs, read_results, write_results

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hrpro.localize.evaluation import THUMOS_TIOUS, AveragePrecision
-from hrpro.localize.false_positives import FalsePositives
+from hrpro.localize.evaluation.average_precision import THUMOS_TIOUS, AveragePrecision
+from hrpro.localize.evaluation.mistakes import FalsePositives
 
 _LOW_HIGH = ((0.1, 0.5), (0.3, 0.7))
 """Part averages that the literature gives beside that over 0.1 to 0.7."""

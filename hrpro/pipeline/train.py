@@ -16,7 +16,7 @@ from hrpro.localize.data.config import DatasetConfig, dataset_layers
 from hrpro.localize.data.dataset import Dataset, load_dataset
 from hrpro.localize.data.layout import find_layout
 from hrpro.localize.data.scan import scan_dataset
-from hrpro.localize.measure import to_json
+from hrpro.localize.evaluation.measure import to_json
 from hrpro.localize.model_folder import BEST
 from hrpro.localize.training_run import Observer, StageResult, TrainingRun
 from hrpro.pipeline.missing import extract_missing

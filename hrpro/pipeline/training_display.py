@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.live import Live
 from rich.text import Text
 
-from hrpro.localize.evaluation import AveragePrecision
+from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.trainer import Losses
 from hrpro.localize.training_run import Observer
 from hrpro.pipeline.progress import Reporter

@@ -16,7 +16,7 @@ from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.features import FeatureStore
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.data.scan import DatasetScan, PlacedPoint, scan_dataset
-from hrpro.localize.evaluation import read_ambiguous
+from hrpro.localize.evaluation.average_precision import read_ambiguous
 from hrpro.problems import Problem, Problems
 
 Subset = Literal["train", "test"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from hrpro.localize.evaluation import Matching, check_segments
+from hrpro.localize.evaluation.average_precision import Matching, check_segments
 from hrpro.localize.proposals.generate import temporal_iou
 
 KINDS = (

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 
 from hrpro.localize.data.dataset import Dataset
-from hrpro.localize.evaluation import AveragePrecision, drop_ambiguous, mean_average_precision
+from hrpro.localize.evaluation.average_precision import (
+    AveragePrecision,
+    drop_ambiguous,
+    mean_average_precision,
+)
 from hrpro.localize.proposals.generate import Proposals
 
 

@@ -1,0 +1,1 @@
+"""How good detections are: mean average precision, and the mistakes behind it."""
