@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hrpro.errors import DataError, HrproError
-from hrpro.localize.averaging import WeightAverage
-from hrpro.localize.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from hrpro.localize.method import Schedule
 from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
-from hrpro.localize.trainer import Trainer, TrainerConfig
+from hrpro.localize.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from hrpro.localize.training.ema import WeightAverage
+from hrpro.localize.training.trainer import Trainer, TrainerConfig
 
 
 class Line:

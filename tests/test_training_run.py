@@ -20,8 +20,8 @@ from hrpro.localize.data.sequences import DatasetSequences
 from hrpro.localize.evaluation.measure import from_json, to_json
 from hrpro.localize.hrpro_method import HrproMethod, rank_proposals
 from hrpro.localize.hrpro_model import snippet_boxes
-from hrpro.localize.model_folder import BEST, FILES, FeaturesNeeded, load_model, save_model
-from hrpro.localize.training_run import Observer, TrainingRun
+from hrpro.localize.training.model_folder import BEST, FILES, FeaturesNeeded, load_model, save_model
+from hrpro.localize.training.run import Observer, TrainingRun
 from hrpro.pipeline.trained import TrainedDetector, extract_config
 
 CPU = torch.device("cpu")

@@ -26,8 +26,8 @@ from hrpro.localize.evaluation.average_precision import (
 )
 from hrpro.localize.evaluation.measure import to_json
 from hrpro.localize.evaluation.mistakes import FalsePositives, false_positive_breakdown
-from hrpro.localize.model_folder import TrainedModel, load_model
 from hrpro.localize.proposals.generate import Proposals
+from hrpro.localize.training.model_folder import TrainedModel, load_model
 from hrpro.pipeline.formats import check_outputs, read_results, write_results
 from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.results import Results, VideoResult

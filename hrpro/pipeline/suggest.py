@@ -22,9 +22,9 @@ from hrpro.localize.data.features import (
 )
 from hrpro.localize.data.layout import find_layout
 from hrpro.localize.data.sequences import FeatureSequence
-from hrpro.localize.model_folder import TrainedModel, load_model
 from hrpro.localize.proposals.generate import Array
 from hrpro.localize.proposals.nms import hard_nms
+from hrpro.localize.training.model_folder import TrainedModel, load_model
 from hrpro.pipeline.missing import extract_missing
 from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.trained import extract_config, to_detections

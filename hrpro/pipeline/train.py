@@ -17,8 +17,8 @@ from hrpro.localize.data.dataset import Dataset, load_dataset
 from hrpro.localize.data.layout import find_layout
 from hrpro.localize.data.scan import scan_dataset
 from hrpro.localize.evaluation.measure import to_json
-from hrpro.localize.model_folder import BEST
-from hrpro.localize.training_run import Observer, StageResult, TrainingRun
+from hrpro.localize.training.model_folder import BEST
+from hrpro.localize.training.run import Observer, StageResult, TrainingRun
 from hrpro.pipeline.missing import extract_missing
 from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.tables import map_lines

@@ -16,8 +16,8 @@ from hrpro.extract.extractor import VideoFeatures
 from hrpro.features import Fingerprint
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.data.sequences import FeatureSequence
-from hrpro.localize.model_folder import FeaturesNeeded, TrainedModel, load_model
 from hrpro.localize.proposals.generate import Proposals
+from hrpro.localize.training.model_folder import FeaturesNeeded, TrainedModel, load_model
 from hrpro.pipeline.kinetics import class_index
 from hrpro.pipeline.results import Curves, Detection
 
@@ -29,7 +29,7 @@ class TrainedDetector:
     """Finds the actions a model was trained for; see `hrpro.pipeline.detector.Detector`.
 
     Args:
-        folder: model folder, see `hrpro.localize.model_folder`.
+        folder: model folder, see `hrpro.localize.training.model_folder`.
         device: where its networks run.
 
     Raises:

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 from hrpro.localize.evaluation.average_precision import AveragePrecision
-from hrpro.localize.trainer import Losses
-from hrpro.localize.training_run import Observer
+from hrpro.localize.training.run import Observer
+from hrpro.localize.training.trainer import Losses
 from hrpro.pipeline.progress import Reporter
 
 PLAIN_S = 10.0

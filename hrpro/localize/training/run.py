@@ -29,7 +29,8 @@ from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.evaluation.measure import from_json, measure, to_json
 from hrpro.localize.method import Stage, get_method
-from hrpro.localize.model_folder import (
+from hrpro.localize.sampling.epochs import derive_seed
+from hrpro.localize.training.model_folder import (
     BEST,
     CONFIG_FILE,
     FeaturesNeeded,
@@ -38,8 +39,7 @@ from hrpro.localize.model_folder import (
     publish,
     save_model,
 )
-from hrpro.localize.sampling.epochs import derive_seed
-from hrpro.localize.trainer import Losses, Trainer, TrainerConfig
+from hrpro.localize.training.trainer import Losses, Trainer, TrainerConfig
 
 CHECKPOINT, HISTORY = "checkpoint.safetensors", "history.json"
 

@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from hrpro.errors import HrproError
-from hrpro.localize.averaging import WeightAverage
-from hrpro.localize.checkpoint import (
+from hrpro.localize.method import Stage
+from hrpro.localize.nn.precision import Precision, autocast
+from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
+from hrpro.localize.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
     load_optimizer,
     optimizer_tensors,
     save_checkpoint,
 )
-from hrpro.localize.method import Stage
-from hrpro.localize.nn.precision import Precision, autocast
-from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
+from hrpro.localize.training.ema import WeightAverage
 
 Losses = dict[str, float]
 
