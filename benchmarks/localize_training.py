@@ -18,10 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hrpro.localize.methods.hrpro.snippet_losses import training_losses
+from hrpro.localize.methods.hrpro.snippet_model import (
+    ReliabilityAwareBlock,
+    SnippetConfig,
+    SnippetModel,
+)
 from hrpro.localize.nn.precision import Precision, autocast, resolve_precision
 from hrpro.localize.sampling.packing import VideoBatch
-from hrpro.localize.snippet_losses import training_losses
-from hrpro.localize.snippet_model import ReliabilityAwareBlock, SnippetConfig, SnippetModel
 
 Video = tuple[Tensor, Tensor]  # features [T, D], points [T, C]
 

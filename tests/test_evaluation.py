@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hrpro.errors import DataError
+from hrpro.localize.data.protocol import THUMOS_TIOUS, read_ambiguous
 from hrpro.localize.evaluation.average_precision import (
-    ACTIVITYNET_TIOUS,
-    THUMOS_TIOUS,
     Matching,
     drop_ambiguous,
     mean_average_precision,
-    read_ambiguous,
 )
 from hrpro.localize.evaluation.mistakes import false_positive_breakdown
+
+ACTIVITYNET_TIOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 
 COLUMNS = ["video", "label", "start_s", "end_s", "score"]
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from hrpro.localize.instance_losses import (
+from hrpro.localize.methods.hrpro.instance_losses import (
     InstanceTargets,
     choose_proposals,
     instance_losses,
     segment_iou,
     training_losses,
 )
-from hrpro.localize.instance_model import InstanceConfig, InstanceModel, ProposalBatch
+from hrpro.localize.methods.hrpro.instance_model import InstanceConfig, InstanceModel, ProposalBatch
 from hrpro.localize.nn.roi import align, region_features
 from hrpro.localize.sampling.packing import Packing
 
@@ -132,7 +132,8 @@ def test_regions_of_a_batch_are_those_of_its_videos_in_any_chunks(monkeypatch):
 def test_a_batch_gives_the_losses_and_gradients_of_its_videos(monkeypatch):
     # All negatives, so that chance does not matter.
     monkeypatch.setattr(
-        "hrpro.localize.instance_losses._draw_negatives", lambda positive, *_: ~positive
+        "hrpro.localize.methods.hrpro.instance_losses._draw_negatives",
+        lambda positive, *_: ~positive,
     )
     torch.manual_seed(0)
     model = InstanceModel(8).eval()

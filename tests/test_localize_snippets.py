@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
+from hrpro.localize.methods.hrpro.pseudo_snippets import PseudoSnippets, select_pseudo_snippets
+from hrpro.localize.methods.hrpro.snippet_losses import (
+    contrast_loss,
+    snippet_losses,
+    training_losses,
+)
+from hrpro.localize.methods.hrpro.snippet_model import SnippetConfig, SnippetModel
 from hrpro.localize.nn.pooling import topk_pool
-from hrpro.localize.pseudo_snippets import PseudoSnippets, select_pseudo_snippets
 from hrpro.localize.sampling.packing import Packing, VideoBatch
-from hrpro.localize.snippet_losses import contrast_loss, snippet_losses, training_losses
-from hrpro.localize.snippet_model import SnippetConfig, SnippetModel
 
 
 def pack(*lengths: int) -> Packing:

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hrpro.localize.proposals.generate import Proposals, nms
+from hrpro.localize.proposals import nms
+from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.proposals.nms import hard_nms, soft_nms
 
 

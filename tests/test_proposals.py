@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hrpro.localize.proposals import generate as module
 from hrpro.localize.proposals.generate import (
     ProposalConfig,
     Proposals,
@@ -18,7 +19,6 @@ from hrpro.localize.proposals.generate import (
     temporal_iou,
     upsample,
 )
-from hrpro.localize.proposals.generate import generate as module
 from hrpro.localize.proposals.nms import soft_nms
 
 

@@ -7,8 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hrpro.localize.methods.hrpro.ranking import (
+    NONE,
+    negative_proposals,
+    reliable_proposals,
+    to_snippets,
+)
 from hrpro.localize.proposals.generate import Proposals, runs
-from hrpro.localize.ranking import NONE, negative_proposals, reliable_proposals, to_snippets
 
 
 @pytest.fixture(scope="module")

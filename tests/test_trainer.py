@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hrpro.errors import DataError, HrproError
-from hrpro.localize.method import Schedule
+from hrpro.localize.methods.base import Schedule
 from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
 from hrpro.localize.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

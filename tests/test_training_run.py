@@ -18,8 +18,8 @@ from hrpro.localize.config import resolve_dataset
 from hrpro.localize.data.dataset import load_dataset
 from hrpro.localize.data.sequences import DatasetSequences
 from hrpro.localize.evaluation.measure import from_json, to_json
-from hrpro.localize.hrpro_method import HrproMethod, rank_proposals
-from hrpro.localize.hrpro_model import snippet_boxes
+from hrpro.localize.methods.hrpro.localizer import snippet_boxes
+from hrpro.localize.methods.hrpro.method import HrproMethod, rank_proposals
 from hrpro.localize.training.model_folder import BEST, FILES, FeaturesNeeded, load_model, save_model
 from hrpro.localize.training.run import Observer, TrainingRun
 from hrpro.pipeline.trained import TrainedDetector, extract_config
@@ -410,7 +410,7 @@ def test_features_of_unknown_origin_have_to_be_accepted():
 
 
 def test_a_method_is_found_by_its_name():
-    from hrpro.localize.method import get_method
+    from hrpro.localize.methods.base import get_method
 
     assert isinstance(get_method("hrpro"), HrproMethod)
     with pytest.raises(KeyError):

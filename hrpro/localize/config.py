@@ -12,10 +12,10 @@ from hrpro.configs.loader import Layer, build_config, parse_override, read_layer
 from hrpro.errors import UsageError
 from hrpro.localize.data.catalogue import find_known
 from hrpro.localize.data.config import DatasetConfig, dataset_layers
-from hrpro.localize.instance_model import InstanceConfig
+from hrpro.localize.methods.hrpro.instance_model import InstanceConfig
+from hrpro.localize.methods.hrpro.snippet_model import SnippetConfig
 from hrpro.localize.nn.precision import Precision
 from hrpro.localize.proposals.generate import ProposalConfig
-from hrpro.localize.snippet_model import SnippetConfig
 
 
 class NmsConfig(BaseModel):

@@ -15,14 +15,13 @@ from hrpro.errors import DataError, UsageError
 from hrpro.localize.config import resolve_dataset
 from hrpro.localize.data.config import DatasetConfig
 from hrpro.localize.data.dataset import Video, load_dataset
+from hrpro.localize.data.protocol import THUMOS_TIOUS, read_ambiguous
 from hrpro.localize.data.scan import scan_dataset
 from hrpro.localize.data.sequences import DatasetSequences, FeatureSequence
 from hrpro.localize.evaluation.average_precision import (
-    THUMOS_TIOUS,
     AveragePrecision,
     drop_ambiguous,
     mean_average_precision,
-    read_ambiguous,
 )
 from hrpro.localize.evaluation.measure import to_json
 from hrpro.localize.evaluation.mistakes import FalsePositives, false_positive_breakdown

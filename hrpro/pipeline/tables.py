@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hrpro.localize.evaluation.average_precision import THUMOS_TIOUS, AveragePrecision
+from hrpro.localize.data.protocol import THUMOS_TIOUS
+from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.evaluation.mistakes import FalsePositives
 
 _LOW_HIGH = ((0.1, 0.5), (0.3, 0.7))

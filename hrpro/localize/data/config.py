@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from hrpro.configs.loader import Layer, build_config, read_layer, read_layers
 from hrpro.localize.data.grid import SnippetGrid
-from hrpro.localize.evaluation.average_precision import THUMOS_TIOUS
+from hrpro.localize.data.protocol import THUMOS_TIOUS
 from hrpro.videos_folder import DATASET_YAML
 
 CLASS_KEYS = tuple("123456789abcdefghqrstuvwyABCDEFGHIJKLMNOPQRSTUVWXY")

@@ -15,8 +15,8 @@ from hrpro.features import Fingerprint
 from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.features import FeatureStore
 from hrpro.localize.data.grid import SnippetGrid
+from hrpro.localize.data.protocol import read_ambiguous
 from hrpro.localize.data.scan import DatasetScan, PlacedPoint, scan_dataset
-from hrpro.localize.evaluation.average_precision import read_ambiguous
 from hrpro.problems import Problem, Problems
 
 Subset = Literal["train", "test"]
@@ -125,7 +125,7 @@ def load_dataset(
     """Load a dataset folder.
 
     Args:
-        folder: in the layout of `hrpro.localize.data.layout.Layout`; HR-Pro's published one included.
+        folder: in the layout of `hrpro.localize.data.layout.Layout`; HR-Pro's published one too.
         config: settings; None takes the folder's own (``dataset.yaml`` and the preset it names).
         subsets: the splits whose features are needed. Without ``train``, no points are needed.
         allow_mixed: accept features of different fingerprints.

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from hrpro.errors import DataError
+from hrpro.localize.data.protocol import THUMOS_TIOUS
 from hrpro.localize.proposals.generate import Array, spans, temporal_iou
-
-THUMOS_TIOUS = tuple(round(0.1 * i, 1) for i in range(1, 8))
-"""0.1, 0.2, ..., 0.7: THUMOS14, GTEA and BEOID."""
-ACTIVITYNET_TIOUS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
-"""0.5, 0.55, ..., 0.95."""
 
 _TIMES = ("start_s", "end_s")
 SEGMENT_COLUMNS = ("video", "label", "start_s", "end_s")
@@ -225,22 +220,6 @@ def check_segments(table: pd.DataFrame, what: str, score: bool = False) -> None:
     if bad.any():
         first = table[bad].iloc[0].to_dict()
         raise DataError(f"{what}: a time or score is not a finite number: {first}")
-
-
-def read_ambiguous(path: str | Path) -> pd.DataFrame:
-    """Read THUMOS14's list of ambiguous segments: ``video start end`` on each line, in seconds.
-
-    Raises:
-        DataError: the file cannot be read as such a list.
-    """
-    columns = ["video", "start_s", "end_s"]
-    try:
-        table = pd.read_csv(path, sep=r"\s+", header=None, names=columns)
-        return table.astype({"video": str, "start_s": float, "end_s": float})
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: not a list of ambiguous segments (video start end): {error}"
-        ) from error
 
 
 def drop_ambiguous(predictions: pd.DataFrame, ambiguous: pd.DataFrame) -> pd.DataFrame:

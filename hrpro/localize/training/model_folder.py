@@ -25,7 +25,7 @@ from hrpro.files import atomic_path, read_json, write_json, write_text
 from hrpro.localize.config import RunConfig, load_config
 from hrpro.localize.data.config import GridConfig
 from hrpro.localize.data.dataset import Dataset
-from hrpro.localize.method import Localizer, get_method
+from hrpro.localize.methods.base import Localizer, get_method
 
 Weights = Literal["last", "best-on-test"]
 """``last``: of the last update, the default. ``best-on-test``: chosen by the test set, only to

@@ -28,7 +28,7 @@ from hrpro.localize.config import RunConfig, load_config
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.evaluation.measure import from_json, measure, to_json
-from hrpro.localize.method import Stage, get_method
+from hrpro.localize.methods.base import Stage, get_method
 from hrpro.localize.sampling.epochs import derive_seed
 from hrpro.localize.training.model_folder import (
     BEST,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hrpro.errors import HrproError
-from hrpro.localize.method import Stage
+from hrpro.localize.methods.base import Stage
 from hrpro.localize.nn.precision import Precision, autocast
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
 from hrpro.localize.training.checkpoint import (

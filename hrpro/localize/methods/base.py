@@ -104,6 +104,6 @@ def get_method(name: str) -> Method:
     Raises:
         KeyError: there is none; the config refuses such names.
     """
-    from hrpro.localize.hrpro_method import HrproMethod
+    from hrpro.localize.methods.hrpro.method import HrproMethod
 
     return {"hrpro": HrproMethod()}[name]

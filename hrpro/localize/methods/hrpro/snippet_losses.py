@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hrpro.localize.pseudo_snippets import PseudoSnippets, select_pseudo_snippets
+from hrpro.localize.methods.hrpro.pseudo_snippets import PseudoSnippets, select_pseudo_snippets
+from hrpro.localize.methods.hrpro.snippet_model import SnippetConfig, SnippetModel, SnippetOutput
 from hrpro.localize.sampling.packing import Packing, VideoBatch
-from hrpro.localize.snippet_model import SnippetConfig, SnippetModel, SnippetOutput
 
 
 def training_losses(model: SnippetModel, batch: VideoBatch) -> dict[str, Tensor]:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from hrpro.localize.config import LocalizeConfig
 from hrpro.localize.data.sequences import FeatureSequence, in_batches
-from hrpro.localize.instance_model import InstanceModel
+from hrpro.localize.methods.hrpro.instance_model import InstanceModel
+from hrpro.localize.methods.hrpro.ranking import to_snippets
+from hrpro.localize.methods.hrpro.snippet_model import SnippetModel, SnippetPrediction
 from hrpro.localize.nn.precision import autocast
 from hrpro.localize.proposals.generate import Array, Proposals, generate_proposals
 from hrpro.localize.proposals.nms import soft_nms
-from hrpro.localize.ranking import to_snippets
-from hrpro.localize.snippet_model import SnippetModel, SnippetPrediction
 
 
 class HrproLocalizer(nn.Module):
@@ -39,7 +39,7 @@ class HrproLocalizer(nn.Module):
     def localize(
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> Proposals:
-        """Detect actions, see `hrpro.localize.method.Localizer`."""
+        """Detect actions, see `hrpro.localize.methods.base.Localizer`."""
         candidates, _ = self.candidates(videos, classes)
         if self.instances is not None:
             candidates = self.refine(videos, candidates)

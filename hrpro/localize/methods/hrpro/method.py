@@ -9,24 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hrpro.localize import instance_losses, snippet_losses
 from hrpro.localize.config import LocalizeConfig
 from hrpro.localize.data.dataset import Dataset, Video
 from hrpro.localize.data.sequences import DatasetSequences, in_batches
-from hrpro.localize.hrpro_model import HrproLocalizer, snippet_boxes
-from hrpro.localize.instance_losses import InstanceTargets, choose_proposals
-from hrpro.localize.instance_model import ProposalBatch
-from hrpro.localize.method import Schedule, Stage
+from hrpro.localize.methods.base import Schedule, Stage
+from hrpro.localize.methods.hrpro import instance_losses, snippet_losses
+from hrpro.localize.methods.hrpro.instance_losses import InstanceTargets, choose_proposals
+from hrpro.localize.methods.hrpro.instance_model import ProposalBatch
+from hrpro.localize.methods.hrpro.localizer import HrproLocalizer, snippet_boxes
+from hrpro.localize.methods.hrpro.pseudo_snippets import select_pseudo_snippets
+from hrpro.localize.methods.hrpro.ranking import NONE, negative_proposals, reliable_proposals
 from hrpro.localize.nn.precision import autocast
 from hrpro.localize.proposals.generate import Array, Proposals
-from hrpro.localize.pseudo_snippets import select_pseudo_snippets
-from hrpro.localize.ranking import NONE, negative_proposals, reliable_proposals
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
 from hrpro.localize.sampling.packing import Packing, VideoBatch
 
 
 class HrproMethod:
-    """HR-Pro, as a `hrpro.localize.method.Method`."""
+    """HR-Pro, as a `hrpro.localize.methods.base.Method`."""
 
     num_stages = 2
 

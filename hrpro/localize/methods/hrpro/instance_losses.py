@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hrpro.localize.instance_model import InstanceConfig, InstanceModel, ProposalBatch
+from hrpro.localize.methods.hrpro.instance_model import InstanceConfig, InstanceModel, ProposalBatch
 from hrpro.localize.sampling.packing import Packing
 
 

@@ -1,0 +1,1 @@
+"""Ways to learn to localize, each a package of its own."""

@@ -1,0 +1,1 @@
+"""HR-Pro (AAAI 2024): snippets, then instances, from one point label per action."""
