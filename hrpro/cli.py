@@ -155,8 +155,8 @@ def init(folder: Path, classes: tuple[str, ...], as_json: bool, **options: Any) 
 
     Run it again to take in new videos or to add classes; nothing of yours is overwritten.
     """
-    from hrpro.pipeline.init import init as init_dataset
-    from hrpro.pipeline.init import split_classes
+    from hrpro.pipeline.datasets.init import init as init_dataset
+    from hrpro.pipeline.datasets.init import split_classes
 
     names = [name for text in classes for name in split_classes(text)]
     outcome = init_dataset(folder, classes=names, **options)

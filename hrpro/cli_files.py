@@ -63,7 +63,7 @@ def dataset() -> None:
 @json_option
 def dataset_list(data_root: Path, as_json: bool) -> None:
     """Show the public data sets and whether they are here."""
-    from hrpro.pipeline.datasets import known_datasets
+    from hrpro.pipeline.datasets.public import known_datasets
 
     rows = known_datasets(data_root)
     show(
@@ -82,7 +82,7 @@ def dataset_list(data_root: Path, as_json: bool) -> None:
 @click.pass_context
 def dataset_check(ctx: click.Context, name: str, as_json: bool, **options: Any) -> None:
     """Say what training still needs, and the next command."""
-    from hrpro.pipeline.datasets import check
+    from hrpro.pipeline.datasets.public import check
 
     report = check(name, **options)
     show(as_json, lambda: report.to_json(), lambda: report.lines())
@@ -97,7 +97,7 @@ def dataset_check(ctx: click.Context, name: str, as_json: bool, **options: Any) 
 @click.pass_context
 def dataset_fetch(ctx: click.Context, name: str, data_root: Path, as_json: bool) -> None:
     """Download a public data set, and say what is left to do."""
-    from hrpro.pipeline.datasets import fetch
+    from hrpro.pipeline.datasets.public import fetch
 
     outcome = fetch(name, data_root, make_reporter(ctx).line)
     show(as_json, lambda: outcome.to_json(), lambda: outcome.lines())

@@ -28,9 +28,9 @@ from hrpro.localize.data.catalogue import (
     find_known,
 )
 from hrpro.localize.data.dataset import load_dataset
-from hrpro.pipeline import fetch
-from hrpro.pipeline.archives import unpack
-from hrpro.pipeline.fetch import fetch_dataset
+from hrpro.pipeline.datasets import fetch
+from hrpro.pipeline.datasets.archives import unpack
+from hrpro.pipeline.datasets.fetch import fetch_dataset
 
 # The catalogue
 

@@ -14,12 +14,12 @@ import pytest
 from hrpro.annotations import Action, VideoAnnotation, read_ground_truth, write_ground_truth
 from hrpro.errors import DataError, UsageError
 from hrpro.features import Fingerprint, Sidecar, VideoFacts, write_features
-from hrpro.localize.check import check_dataset
 from hrpro.localize.data.config import DatasetConfig
 from hrpro.localize.data.dataset import load_dataset
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.data.points import PointLabel, read_points
 from hrpro.localize.data.scan import video_fps
+from hrpro.pipeline.datasets.check import check_dataset
 
 DIM = 6
 SNIPPETS = 20  # 12.8 s

@@ -15,8 +15,8 @@ from hrpro.errors import UsageError
 from hrpro.extract.sources import find_videos
 from hrpro.localize.config import resolve_dataset
 from hrpro.localize.data.config import LabelConfig, read_dataset_config
-from hrpro.pipeline.dataset_yaml import add_class, add_classes, set_reaction
-from hrpro.pipeline.splits import Split, deal
+from hrpro.pipeline.datasets.settings import add_class, add_classes, set_reaction
+from hrpro.pipeline.datasets.splits import Split, deal
 from hrpro.videos_folder import videos_folder
 
 

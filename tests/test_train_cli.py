@@ -379,7 +379,7 @@ def test_dataset_fetch_says_what_is_left(tmp_path, monkeypatch):
         (RemoteFile("points.csv", "http://127.0.0.1:9/points.csv", "0" * 64),), None,
         ("features: make them yourself",),
     )  # fmt: skip
-    monkeypatch.setattr("hrpro.pipeline.datasets.find_known", lambda name: known)
+    monkeypatch.setattr("hrpro.pipeline.datasets.public.find_known", lambda name: known)
     run = hrpro("dataset", "fetch", "toy", "--data-root", tmp_path)
     assert run.exit_code == 1
     assert "failed: " in run.stdout

@@ -9,7 +9,7 @@ from hrpro.errors import UsageError
 from hrpro.extract.sources import find_videos, video_ids
 from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.layout import POINT_FILES, Layout, find_layout, read_split
-from hrpro.pipeline import dataset_yaml
+from hrpro.pipeline.datasets import settings as dataset_yaml
 from hrpro.problems import Problems
 
 PUBLISHED_POINTS, POINTS, OLD_POINTS = POINT_FILES

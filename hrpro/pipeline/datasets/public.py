@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.errors import UsageError
-from hrpro.localize.check import DatasetReport, check_dataset
 from hrpro.localize.config import resolve_dataset
 from hrpro.localize.data.catalogue import DATASETS, KnownDataset, find_known
-from hrpro.pipeline.fetch import FetchResult, fetch_dataset
+from hrpro.pipeline.datasets.check import DatasetReport, check_dataset
+from hrpro.pipeline.datasets.fetch import FetchResult, fetch_dataset
 
 
 @dataclass(frozen=True)

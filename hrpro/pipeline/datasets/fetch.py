@@ -13,7 +13,7 @@ from hrpro.files import inside, write_text
 from hrpro.localize.data.catalogue import RELEASE, DriveArchive, KnownDataset, RemoteFile
 from hrpro.localize.data.config import DATASET_YAML
 from hrpro.localize.data.features import FeatureFolder
-from hrpro.pipeline.archives import unpack
+from hrpro.pipeline.datasets.archives import unpack
 
 DRIVE_URL = "https://drive.google.com/uc?id={}"
 DOWNLOADS = ".downloads"

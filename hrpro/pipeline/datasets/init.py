@@ -17,12 +17,12 @@ from hrpro.annotations import read_ground_truth
 from hrpro.errors import UsageError
 from hrpro.extract.sources import find_videos, video_ids
 from hrpro.files import check_writable, write_text
-from hrpro.localize.check import check_dataset
 from hrpro.localize.data.config import read_dataset_config
 from hrpro.localize.data.layout import POINT_FILES, Layout, find_layout, read_split
 from hrpro.localize.data.points import points_csv, read_points
-from hrpro.pipeline.dataset_yaml import add_classes, new_classes, set_videos
-from hrpro.pipeline.splits import Split, deal
+from hrpro.pipeline.datasets.check import check_dataset
+from hrpro.pipeline.datasets.settings import add_classes, new_classes, set_videos
+from hrpro.pipeline.datasets.splits import Split, deal
 from hrpro.problems import Problems
 from hrpro.videos_folder import DATASET_YAML, videos_folder
 

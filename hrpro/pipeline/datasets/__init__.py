@@ -1,0 +1,1 @@
+"""Make, fetch, split and check dataset folders."""
