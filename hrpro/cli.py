@@ -323,7 +323,7 @@ def detect(
     from hrpro.annotations import read_ground_truth
     from hrpro.pipeline.detect import detect_videos, result_lines
     from hrpro.pipeline.outputs import OutputPlan
-    from hrpro.pipeline.results import to_json
+    from hrpro.pipeline.results.model import to_json
 
     truth = read_ground_truth(ground_truth) if ground_truth else None
     results, summary = detect_videos(
@@ -443,7 +443,7 @@ def convert(ctx: click.Context, fps: str | None, **options: Any) -> None:
     .otio  .edl                   video editors: OpenTimelineIO, CMX 3600
     """
     from hrpro.pipeline.convert import convert as run
-    from hrpro.pipeline.interchange.rates import parse_rate
+    from hrpro.pipeline.results.interchange.rates import parse_rate
 
     reporter = make_reporter(ctx)
     for path in run(fps=parse_rate(fps) if fps else None, **options):

@@ -235,7 +235,7 @@ def test_ctrl_c_promises_to_go_on_only_where_that_is_so():
 
 
 def test_render_names_a_missing_video_and_classes_that_the_result_lacks(tmp_path):
-    from hrpro.pipeline.results import Detection, Results, VideoResult, write_results_json
+    from hrpro.pipeline.results.model import Detection, Results, VideoResult, write_results_json
 
     video, result = make_video(tmp_path / "a.mp4", frames=10), tmp_path / "r.json"
     write_results_json(

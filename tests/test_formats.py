@@ -15,9 +15,14 @@ from hypothesis import strategies as st
 from test_results import results
 
 from hrpro.errors import DataError, HrproError, UsageError
-from hrpro.pipeline import formats
-from hrpro.pipeline.formats import check_outputs, per_video_paths, read_results, write_results
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results import formats
+from hrpro.pipeline.results.formats import (
+    check_outputs,
+    per_video_paths,
+    read_results,
+    write_results,
+)
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 TWO = [Detection("walk", 0.25, 1.5, 3601.0004), Detection("R&B <i>--> x", 0.5, 0.0, 0.9996)]
 ONE_VIDEO = Results([VideoResult("clip", detections=TWO)])

@@ -10,8 +10,8 @@ import pytest
 from hrpro.errors import DataError
 from hrpro.localize.data.points import read_points
 from hrpro.pipeline.convert import convert
-from hrpro.pipeline.formats import read_results, write_results
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results.formats import read_results, write_results
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 PROJECT = {
     "project_format_version": "7.0",

@@ -14,10 +14,10 @@ from videos import make_video
 from hrpro.annotations import read_ground_truth
 from hrpro.cli import main
 from hrpro.errors import DataError, UsageError
-from hrpro.pipeline import formats
 from hrpro.pipeline.convert import convert
-from hrpro.pipeline.formats import check_outputs, read_results, suffixes, write_results
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results import formats
+from hrpro.pipeline.results.formats import check_outputs, read_results, suffixes, write_results
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 FOUND = (Detection("walk", 0.5, 1, 2), Detection("clap", 1, 3, 3))
 

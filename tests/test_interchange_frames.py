@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hrpro.errors import UsageError
-from hrpro.pipeline.formats import read_results, suffixes, write_results
-from hrpro.pipeline.interchange.rates import (
+from hrpro.pipeline.results.formats import read_results, suffixes, write_results
+from hrpro.pipeline.results.interchange.rates import (
     Rates,
     exact_rate,
     from_frames,
@@ -19,7 +19,7 @@ from hrpro.pipeline.interchange.rates import (
     to_frames,
     to_seconds,
 )
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 RATES = [
     *(Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001)),

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hrpro.errors import DataError, HrproError
-from hrpro.pipeline.formats import read_results, suffixes, write_results
-from hrpro.pipeline.interchange.rates import Rates
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results.formats import read_results, suffixes, write_results
+from hrpro.pipeline.results.interchange.rates import Rates
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 RATES = Rates(Fraction(25))
 FORMATS = [suffix for suffix in suffixes() if suffix != ".points.csv"]

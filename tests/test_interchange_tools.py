@@ -14,10 +14,10 @@ import webvtt
 from pympi import Elan
 
 from hrpro.errors import DataError, UsageError
-from hrpro.pipeline.formats import read_results, write_results
-from hrpro.pipeline.interchange.rates import Rates
-from hrpro.pipeline.interchange.textgrid import read_textgrid
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results.formats import read_results, write_results
+from hrpro.pipeline.results.interchange.rates import Rates
+from hrpro.pipeline.results.interchange.textgrid import read_textgrid
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 LABEL = 'R&B <"x"> größe'
 FOUND = (

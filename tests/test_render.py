@@ -16,7 +16,7 @@ from hrpro.extract.decode import FrameReader, probe
 from hrpro.pipeline import h264
 from hrpro.pipeline.overlay import COLOURS, Overlay, clock, ranked_classes
 from hrpro.pipeline.render import render_preview
-from hrpro.pipeline.results import Detection
+from hrpro.pipeline.results.model import Detection
 
 JUMP = Detection("jump", 0.9, 0.2, 0.6)
 

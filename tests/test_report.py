@@ -20,7 +20,7 @@ from hrpro.errors import UsageError
 from hrpro.pipeline.evaluate import Truth
 from hrpro.pipeline.report.content import MOST_DETECTIONS, run_content
 from hrpro.pipeline.report.write import report
-from hrpro.pipeline.results import Curves, Detection, Results, VideoResult, write_results_json
+from hrpro.pipeline.results.model import Curves, Detection, Results, VideoResult, write_results_json
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 

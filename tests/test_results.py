@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hrpro.errors import DataError
-from hrpro.pipeline.results import (
+from hrpro.pipeline.results.model import (
     Curves,
     Detection,
     Results,

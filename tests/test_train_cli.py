@@ -18,7 +18,7 @@ from videos import make_video, noise
 
 from hrpro.cli import main
 from hrpro.pipeline.evaluate import parse_tious
-from hrpro.pipeline.results import read_results_json
+from hrpro.pipeline.results.model import read_results_json
 
 SETTINGS = ["--preset", PRESET]
 

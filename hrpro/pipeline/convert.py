@@ -9,9 +9,9 @@ from pathlib import Path
 
 from hrpro.errors import DataError, UsageError
 from hrpro.extract.probe import VideoInfo, probe
-from hrpro.pipeline.formats import check_outputs, format_of, read_results, write_results
-from hrpro.pipeline.interchange.rates import Rates, exact_rate
-from hrpro.pipeline.results import Results, VideoResult
+from hrpro.pipeline.results.formats import check_outputs, format_of, read_results, write_results
+from hrpro.pipeline.results.interchange.rates import Rates, exact_rate
+from hrpro.pipeline.results.model import Results, VideoResult
 
 
 def convert(

@@ -18,7 +18,7 @@ from hrpro.pipeline.detect import detect_videos
 from hrpro.pipeline.extract import extract_features
 from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.progress import Reporter
-from hrpro.pipeline.results import Results
+from hrpro.pipeline.results.model import Results
 from hrpro.pipeline.train import TrainOutcome, train
 
 RECIPE = {"streams": "rgb", "short_side": 112, "crop": 112}

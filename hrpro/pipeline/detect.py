@@ -17,7 +17,7 @@ from hrpro.pipeline.kinetics import KineticsDetector, class_index
 from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.progress import Reporter, Summary
 from hrpro.pipeline.recipe import choose_streams, make_recipe
-from hrpro.pipeline.results import Results, VideoResult
+from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.pipeline.trained import TrainedDetector
 
 MIN_SCORE = 0.05

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.extractor import VideoFeatures
 from hrpro.features import Fingerprint
-from hrpro.pipeline.results import Curves, Detection
+from hrpro.pipeline.results.model import Curves, Detection
 
 
 class Detector(Protocol):

@@ -20,7 +20,7 @@ from hrpro.extract.extractor import VideoFeatures
 from hrpro.features import Fingerprint
 from hrpro.localize.proposals.generate import ProposalConfig, Proposals, generate_proposals, smooth
 from hrpro.localize.proposals.nms import soft_nms
-from hrpro.pipeline.results import Curves, Detection
+from hrpro.pipeline.results.model import Curves, Detection
 
 
 class KineticsConfig(BaseModel):

@@ -9,12 +9,17 @@ from pathlib import Path
 from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError, VideoError
 from hrpro.pipeline.evaluate import Truth
-from hrpro.pipeline.formats import check_outputs, per_video_paths, read_results, write_results
 from hrpro.pipeline.plot import check_plot_path, plot_timeline
 from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.render import check_preview_path, render_preview
 from hrpro.pipeline.report.write import check_report_path, write_run
-from hrpro.pipeline.results import Results, VideoResult
+from hrpro.pipeline.results.formats import (
+    check_outputs,
+    per_video_paths,
+    read_results,
+    write_results,
+)
+from hrpro.pipeline.results.model import Results, VideoResult
 
 
 @dataclass(frozen=True)

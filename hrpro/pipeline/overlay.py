@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hrpro.pipeline.fonts import font_for
-from hrpro.pipeline.results import Detection
+from hrpro.pipeline.results.model import Detection
 
 MAX_ROWS = 6
 # Okabe and Ito's colours, which colour-blind people can tell apart, lightest blue first.

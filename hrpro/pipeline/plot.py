@@ -23,7 +23,7 @@ from hrpro.errors import UsageError
 from hrpro.files import atomic_path
 from hrpro.pipeline.fonts import font_for
 from hrpro.pipeline.overlay import Span, clock, ranked_classes
-from hrpro.pipeline.results import VideoResult
+from hrpro.pipeline.results.model import VideoResult
 
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 MAX_ROWS = 40

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from hrpro.errors import UsageError
 from hrpro.extract.decode import DecodeReport, probe
-from hrpro.pipeline.formats import check_outputs
 from hrpro.pipeline.h264 import Paint, duration_of, rewrite_video
 from hrpro.pipeline.overlay import Overlay, Span
-from hrpro.pipeline.results import Detection
+from hrpro.pipeline.results.formats import check_outputs
+from hrpro.pipeline.results.model import Detection
 
 PREVIEW_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 MIN_SHORT_SIDE = 160  # smaller videos are enlarged: no text could be read on them

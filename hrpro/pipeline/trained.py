@@ -19,7 +19,7 @@ from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.training.model_folder import FeaturesNeeded, TrainedModel, load_model
 from hrpro.pipeline.kinetics import class_index
-from hrpro.pipeline.results import Curves, Detection
+from hrpro.pipeline.results.model import Curves, Detection
 
 STREAMS = {1024: ("rgb",), 2048: ("rgb", "flow")}
 """Streams of features of unknown origin, by their width."""

@@ -18,7 +18,7 @@ from hrpro.pipeline.label.journal import Journal
 from hrpro.pipeline.label.playable import stamp
 from hrpro.pipeline.label.points_file import FrameRate, difference, points_text, write_durably
 from hrpro.pipeline.label.state import DETECTION, Entry, Labels, Review, Values
-from hrpro.pipeline.results import Detection, Results, VideoResult, write_results_json
+from hrpro.pipeline.results.model import Detection, Results, VideoResult, write_results_json
 
 FOLDER = "label"
 

@@ -10,10 +10,10 @@ from hrpro.errors import UsageError
 from hrpro.files import check_writable
 from hrpro.localize.config import resolve_dataset
 from hrpro.pipeline.evaluate import Truth, truth_of_dataset, truth_of_file
-from hrpro.pipeline.formats import per_video_paths, read_results
 from hrpro.pipeline.report.content import EMBEDDED_BYTES, Content, run_content
 from hrpro.pipeline.report.page import write_page
-from hrpro.pipeline.results import Results
+from hrpro.pipeline.results.formats import per_video_paths, read_results
+from hrpro.pipeline.results.model import Results
 
 
 def check_report_path(path: Path) -> None:

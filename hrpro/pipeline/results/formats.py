@@ -1,6 +1,6 @@
 """Which file format a name stands for: results, labels, and the files of other tools.
 
-A format is a function that writes :class:`~hrpro.pipeline.results.Results` to a path, and one that
+A format is a function that writes :class:`~hrpro.pipeline.results.model.Results` to a path, and one that
 reads them. Add one for this process with :func:`register`, or for everyone who installs your
 package by an entry point::
 
@@ -25,8 +25,8 @@ from typing import Any
 
 from hrpro.errors import DataError, HrproError, UsageError
 from hrpro.files import atomic_path, check_writable
-from hrpro.pipeline.interchange.rates import Rates
-from hrpro.pipeline.results import Results
+from hrpro.pipeline.results.interchange.rates import Rates
+from hrpro.pipeline.results.model import Results
 
 Writer = Callable[[Results, Path], None]
 Reader = Callable[..., Results]
@@ -53,7 +53,7 @@ class Format:
 
 # ------------------------------------------------------------------------------- the registry
 
-_MODULES = "hrpro.pipeline.interchange"
+_MODULES = "hrpro.pipeline.results.interchange"
 _BUILT_IN = {
     f".{name}": EntryPoint(name, f"{_MODULES}.{value}", ENTRY_POINT_GROUP)
     for name, value in {

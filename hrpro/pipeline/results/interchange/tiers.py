@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Generic, TypeVar
 
-from hrpro.pipeline.interchange.texts import plain
-from hrpro.pipeline.results import Detection
+from hrpro.pipeline.results.interchange.texts import plain
+from hrpro.pipeline.results.model import Detection
 
 Time = TypeVar("Time", int, float)
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from hrpro.errors import DataError
-from hrpro.pipeline.results import Detection
+from hrpro.pipeline.results.model import Detection
 
 # Control characters, half surrogate pairs, and two code points that XML forbids.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")

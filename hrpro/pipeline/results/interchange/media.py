@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from hrpro.extract.sources import VIDEO_SUFFIXES
-from hrpro.pipeline.results import Results, VideoResult
+from hrpro.pipeline.results.model import Results, VideoResult
 
 _UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")  # Label Studio puts it before uploaded files
 

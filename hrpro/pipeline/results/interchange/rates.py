@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from hrpro.errors import UsageError
-from hrpro.pipeline.results import VideoResult
+from hrpro.pipeline.results.model import VideoResult
 
 _NTSC_TOLERANCE = 2e-4  # people and files write 29.97 or 23.98 and mean 30000/1001 and 24000/1001
 

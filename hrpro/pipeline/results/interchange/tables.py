@@ -13,10 +13,10 @@ from pathlib import Path
 from hrpro.cells import from_cell, to_cell
 from hrpro.errors import DataError, UsageError
 from hrpro.localize.data.points import points_csv, read_points
-from hrpro.pipeline.formats import Format
-from hrpro.pipeline.interchange.rates import Rates, to_seconds
-from hrpro.pipeline.interchange.texts import plain, read_text
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results.formats import Format
+from hrpro.pipeline.results.interchange.rates import Rates, to_seconds
+from hrpro.pipeline.results.interchange.texts import plain, read_text
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 CSV_COLUMNS = ("video", "label", "start", "end", "score")
 

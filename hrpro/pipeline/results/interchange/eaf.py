@@ -13,11 +13,11 @@ from typing import Any
 from xml.parsers import expat
 
 from hrpro.errors import DataError
-from hrpro.pipeline.formats import Format
-from hrpro.pipeline.interchange.media import path_of, relative_link, video_id_of
-from hrpro.pipeline.interchange.texts import caption, from_caption, plain
-from hrpro.pipeline.interchange.tiers import from_milliseconds, in_tiers, millisecond_marks
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results.formats import Format
+from hrpro.pipeline.results.interchange.media import path_of, relative_link, video_id_of
+from hrpro.pipeline.results.interchange.texts import caption, from_caption, plain
+from hrpro.pipeline.results.interchange.tiers import from_milliseconds, in_tiers, millisecond_marks
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 _VIDEO_PROPERTY = "hrpro-video"  # the video id, which may differ from the name of the file
 

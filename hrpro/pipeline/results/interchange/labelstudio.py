@@ -24,11 +24,11 @@ from typing import Any
 
 from hrpro.errors import DataError
 from hrpro.files import read_json
-from hrpro.pipeline.formats import Format
-from hrpro.pipeline.interchange.media import joined, names_video, video_id_of
-from hrpro.pipeline.interchange.rates import Rates, from_frames, rate_of, to_frames
-from hrpro.pipeline.interchange.texts import plain
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results.formats import Format
+from hrpro.pipeline.results.interchange.media import joined, names_video, video_id_of
+from hrpro.pipeline.results.interchange.rates import Rates, from_frames, rate_of, to_frames
+from hrpro.pipeline.results.interchange.texts import plain
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 
 def write_labelstudio(results: Results, path: Path) -> None:

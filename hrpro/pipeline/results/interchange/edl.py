@@ -25,11 +25,17 @@ from fractions import Fraction
 from pathlib import Path
 
 from hrpro.errors import DataError
-from hrpro.pipeline.formats import Format
-from hrpro.pipeline.interchange.media import joined, video_id_of
-from hrpro.pipeline.interchange.rates import Rates, from_frames, rate_of, to_frames, to_seconds
-from hrpro.pipeline.interchange.texts import caption, from_caption, plain, read_text
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results.formats import Format
+from hrpro.pipeline.results.interchange.media import joined, video_id_of
+from hrpro.pipeline.results.interchange.rates import (
+    Rates,
+    from_frames,
+    rate_of,
+    to_frames,
+    to_seconds,
+)
+from hrpro.pipeline.results.interchange.texts import caption, from_caption, plain, read_text
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 MARKER_COLORS = ("RED", "GREEN", "BLUE", "CYAN", "MAGENTA", "YELLOW", "ORANGE", "PURPLE", "PINK")
 """One per class, over and over; locators and OpenTimelineIO know these names."""

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hrpro.errors import DataError
-from hrpro.pipeline.formats import Format
-from hrpro.pipeline.interchange.texts import caption, from_caption, plain, read_text
-from hrpro.pipeline.interchange.tiers import Mark, in_tiers
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results.formats import Format
+from hrpro.pipeline.results.interchange.texts import caption, from_caption, plain, read_text
+from hrpro.pipeline.results.interchange.tiers import Mark, in_tiers
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 # Praat reads free-standing numbers, quoted texts and <flags>; all other words are decoration. So
 # the long and the short form of the file are the same to a reader. "!" starts a comment.

@@ -17,12 +17,12 @@ from typing import Any
 
 from hrpro.errors import DataError
 from hrpro.files import read_json
-from hrpro.pipeline.formats import Format
-from hrpro.pipeline.interchange.media import joined, path_of, relative_link, video_id_of
-from hrpro.pipeline.interchange.rates import exact_rate, to_frame
-from hrpro.pipeline.interchange.texts import plain
-from hrpro.pipeline.interchange.tiers import Mark, in_tiers
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results.formats import Format
+from hrpro.pipeline.results.interchange.media import joined, path_of, relative_link, video_id_of
+from hrpro.pipeline.results.interchange.rates import exact_rate, to_frame
+from hrpro.pipeline.results.interchange.texts import plain
+from hrpro.pipeline.results.interchange.tiers import Mark, in_tiers
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 FORMAT_VERSION = "7.0"
 POINT, STATE = "Point event", "State event"

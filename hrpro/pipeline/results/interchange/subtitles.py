@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hrpro.errors import DataError
-from hrpro.pipeline.formats import Format
-from hrpro.pipeline.interchange.texts import caption, from_caption, plain, read_text
-from hrpro.pipeline.interchange.tiers import from_milliseconds, millisecond_marks
-from hrpro.pipeline.results import Detection, Results, VideoResult
+from hrpro.pipeline.results.formats import Format
+from hrpro.pipeline.results.interchange.texts import caption, from_caption, plain, read_text
+from hrpro.pipeline.results.interchange.tiers import from_milliseconds, millisecond_marks
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
 _VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # SubRip has no escapes and its players read tags: use look-alikes.

@@ -7,10 +7,16 @@ from pathlib import Path
 from hrpro.annotations import Action, VideoAnnotation, read_ground_truth, write_ground_truth
 from hrpro.errors import DataError
 from hrpro.files import read_json
-from hrpro.pipeline.formats import Format
-from hrpro.pipeline.interchange.labelstudio import from_tasks, is_tasks
-from hrpro.pipeline.interchange.rates import Rates
-from hrpro.pipeline.results import Detection, Results, VideoResult, from_json, write_results_json
+from hrpro.pipeline.results.formats import Format
+from hrpro.pipeline.results.interchange.labelstudio import from_tasks, is_tasks
+from hrpro.pipeline.results.interchange.rates import Rates
+from hrpro.pipeline.results.model import (
+    Detection,
+    Results,
+    VideoResult,
+    from_json,
+    write_results_json,
+)
 
 
 def read_any_json(path: Path, rates: Rates) -> Results:
