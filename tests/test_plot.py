@@ -10,9 +10,9 @@ from PIL import Image
 
 from hrpro.annotations import Action
 from hrpro.errors import UsageError
-from hrpro.pipeline import plot
-from hrpro.pipeline.fonts import font_for
-from hrpro.pipeline.plot import TRUTH_COLOUR, Curves, plot_timeline
+from hrpro.pipeline.render import plot
+from hrpro.pipeline.render.fonts import font_for
+from hrpro.pipeline.render.plot import TRUTH_COLOUR, Curves, plot_timeline
 from hrpro.pipeline.results.model import Detection, VideoResult
 
 FOUND = [Detection("jump", 0.9, 2, 4), Detection("run", 0.3, 5, 9)]

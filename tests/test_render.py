@@ -13,9 +13,9 @@ from videos import corners, damage_packets, make_sound, make_video, noise, numbe
 from hrpro.annotations import Action
 from hrpro.errors import HrproError, UsageError, VideoError
 from hrpro.extract.decode import FrameReader, probe
-from hrpro.pipeline import h264
-from hrpro.pipeline.overlay import COLOURS, Overlay, clock, ranked_classes
-from hrpro.pipeline.render import render_preview
+from hrpro.pipeline.render import h264
+from hrpro.pipeline.render.overlay import COLOURS, Overlay, clock, ranked_classes
+from hrpro.pipeline.render.preview import render_preview
 from hrpro.pipeline.results.model import Detection
 
 JUMP = Detection("jump", 0.9, 0.2, 0.6)

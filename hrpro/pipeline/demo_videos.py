@@ -20,7 +20,7 @@ from hrpro.files import atomic_path, write_text
 from hrpro.localize.data.points import points_csv
 from hrpro.pipeline.demo_figures import HEIGHT, WIDTH, draw, make_scene
 from hrpro.pipeline.demo_motions import MOTIONS, act, idle, join
-from hrpro.pipeline.h264 import Encoder
+from hrpro.pipeline.render.h264 import Encoder
 
 CLASSES = tuple(sorted(MOTIONS))
 FPS = 25

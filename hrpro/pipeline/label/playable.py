@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from hrpro.errors import VideoError
 from hrpro.extract.decode import VideoInfo, probe
 from hrpro.extract.probe import naming, open_video
-from hrpro.pipeline.h264 import duration_of
+from hrpro.pipeline.render.h264 import duration_of
 
 MP4_SUFFIXES = {".mp4", ".m4v", ".mov"}
 _VIDEO_CODECS = {"mp4": {"h264"}, "webm": {"vp8", "vp9", "av1"}}

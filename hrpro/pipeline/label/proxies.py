@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hrpro.extract.decode import probe
-from hrpro.pipeline.h264 import duration_of, rewrite_video
+from hrpro.pipeline.render.h264 import duration_of, rewrite_video
 
 LONG_SIDE = 1280
 CRF = 23

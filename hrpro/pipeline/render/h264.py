@@ -21,7 +21,7 @@ from hrpro.errors import HrproError
 from hrpro.extract.decode import DecodeReport, FrameReader, VideoInfo, prefetch
 from hrpro.extract.probe import naming, open_video
 from hrpro.files import atomic_path
-from hrpro.pipeline.sound import Sound
+from hrpro.pipeline.render.sound import Sound
 
 # Seconds per tick. Nearly all camera rates, 29.97 and 59.94 among them, and milliseconds are whole
 # ticks in it, and it is as fine as MPEG-4 (at most 65535 ticks a second) allows.

@@ -21,8 +21,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hrpro.errors import UsageError
 from hrpro.files import atomic_path
-from hrpro.pipeline.fonts import font_for
-from hrpro.pipeline.overlay import Span, clock, ranked_classes
+from hrpro.pipeline.render.fonts import font_for
+from hrpro.pipeline.render.overlay import Span, clock, ranked_classes
 from hrpro.pipeline.results.model import VideoResult
 
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")

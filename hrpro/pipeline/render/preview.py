@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hrpro.errors import UsageError
 from hrpro.extract.decode import DecodeReport, probe
-from hrpro.pipeline.h264 import Paint, duration_of, rewrite_video
-from hrpro.pipeline.overlay import Overlay, Span
+from hrpro.pipeline.render.h264 import Paint, duration_of, rewrite_video
+from hrpro.pipeline.render.overlay import Overlay, Span
 from hrpro.pipeline.results.formats import check_outputs
 from hrpro.pipeline.results.model import Detection
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hrpro.pipeline.fonts import font_for
+from hrpro.pipeline.render.fonts import font_for
 from hrpro.pipeline.results.model import Detection
 
 MAX_ROWS = 6
