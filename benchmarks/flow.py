@@ -123,7 +123,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         video = args.video
         if video is None:
-            from hrpro.pipeline.demo_videos import make_short_video
+            from hrpro.pipeline.demo.videos import make_short_video
 
             video = Path(folder) / "video.mp4"
             make_short_video(video, seed=0)

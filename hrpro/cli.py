@@ -474,7 +474,7 @@ def demo(
 
     Takes one to two minutes on two CPU cores. The network weights are fetched the first time.
     """
-    from hrpro.pipeline.demo import demo_lines, run_demo
+    from hrpro.pipeline.demo.run import demo_lines, run_demo
 
     if videos:
         options.update(num_train=videos, num_test=max(3, videos // 3))

@@ -10,10 +10,10 @@ import pytest
 from hrpro.annotations import Action, read_ground_truth
 from hrpro.errors import HrproError
 from hrpro.localize.data.dataset import load_dataset
-from hrpro.pipeline import demo_videos
-from hrpro.pipeline.demo_figures import HEIGHT, WIDTH, draw, make_scene, skeleton
-from hrpro.pipeline.demo_motions import MOTIONS, act, idle, join
-from hrpro.pipeline.demo_videos import (
+from hrpro.pipeline.demo import videos as demo_videos
+from hrpro.pipeline.demo.figures import HEIGHT, WIDTH, draw, make_scene, skeleton
+from hrpro.pipeline.demo.motions import MOTIONS, act, idle, join
+from hrpro.pipeline.demo.videos import (
     CLASSES,
     FPS,
     make_demo_dataset,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.errors import HrproError, UsageError
-from hrpro.pipeline.demo_videos import make_demo_dataset, make_unseen_video
+from hrpro.pipeline.demo.videos import make_demo_dataset, make_unseen_video
 from hrpro.pipeline.detect import detect_videos
 from hrpro.pipeline.extract import extract_features
 from hrpro.pipeline.outputs import OutputPlan

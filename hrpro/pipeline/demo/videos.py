@@ -18,8 +18,8 @@ import numpy as np
 from hrpro.annotations import Action, VideoAnnotation, write_ground_truth
 from hrpro.files import atomic_path, write_text
 from hrpro.localize.data.points import points_csv
-from hrpro.pipeline.demo_figures import HEIGHT, WIDTH, draw, make_scene
-from hrpro.pipeline.demo_motions import MOTIONS, act, idle, join
+from hrpro.pipeline.demo.figures import HEIGHT, WIDTH, draw, make_scene
+from hrpro.pipeline.demo.motions import MOTIONS, act, idle, join
 from hrpro.pipeline.render.h264 import Encoder
 
 CLASSES = tuple(sorted(MOTIONS))

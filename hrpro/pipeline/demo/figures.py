@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from hrpro.pipeline.demo_motions import ARM, CHANNELS, SHIN, THIGH, TORSO
+from hrpro.pipeline.demo.motions import ARM, CHANNELS, SHIN, THIGH, TORSO
 
 WIDTH, HEIGHT = 192, 144
 MARGIN = 8  # pixels of background around the picture, for the camera to move in

@@ -1,0 +1,1 @@
+"""The drawn videos, and the tour through everything."""
