@@ -14,7 +14,7 @@ import click
 from hrpro.errors import HrproError
 
 if TYPE_CHECKING:
-    from hrpro.pipeline.progress import Reporter, Summary
+    from hrpro.pipeline.console.progress import Reporter, Summary
 
 EXIT_FAILED = 1
 """Some inputs failed, the others are done."""
@@ -120,7 +120,7 @@ def one_line(error: Exception) -> str:
 
 def make_reporter(ctx: click.Context) -> Reporter:
     """Return a reporter as talkative as ``-v`` and ``-q`` want it."""
-    from hrpro.pipeline.progress import Reporter
+    from hrpro.pipeline.console.progress import Reporter
 
     return Reporter(quiet=ctx.obj["quiet"], verbose=ctx.obj["verbose"])
 

@@ -271,7 +271,7 @@ def test_bar_shows_the_rate_within_a_video(monkeypatch):
 
     from rich.console import Console
 
-    from hrpro.pipeline.progress import Reporter
+    from hrpro.pipeline.console.progress import Reporter
 
     reporter = Reporter()
     reporter.console = Console(file=StringIO(), force_terminal=True, width=100)

@@ -19,8 +19,8 @@ from hrpro.extract.extractor import Extractor, Job, choose_dtype
 from hrpro.extract.sources import find_videos
 from hrpro.features import read_features, read_sidecar
 from hrpro.pipeline.batch import video_ids
+from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import extract_batch, extract_features
-from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.recipe import make_recipe
 
 SMALL = ExtractConfig(short_side=64, crop=64)

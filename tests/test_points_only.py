@@ -13,9 +13,9 @@ from videos import make_video, noise
 
 from hrpro.cli import main
 from hrpro.features import Fingerprint, Sidecar, read_sidecar, write_features
+from hrpro.pipeline.console.progress import Failure, Reporter, Summary
 from hrpro.pipeline.datasets import missing_features as missing
 from hrpro.pipeline.datasets.check import check_dataset
-from hrpro.pipeline.progress import Failure, Reporter, Summary
 
 QUICK = ("--set", "localize.updates=2", "--set", "localize.stage2.epochs=1", "--no-tensorboard")
 

@@ -16,9 +16,9 @@ from fake_worker import FakeExtractor, write_orders
 from hrpro.errors import UsageError
 from hrpro.extract.sources import find_videos
 from hrpro.features import read_features
+from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import extract_features, supervise
 from hrpro.pipeline.ledger import Ledger
-from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.ray_engine import RayEngine, ray_cluster
 from hrpro.pipeline.worker import WorkerSettings
 from hrpro.pipeline.workers import MACHINE_GONE

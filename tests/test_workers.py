@@ -20,9 +20,9 @@ from videos import make_video
 from hrpro.errors import HrproError, UsageError, WeightsError
 from hrpro.extract.sources import find_videos
 from hrpro.features import read_sidecar
+from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import supervise
 from hrpro.pipeline.ledger import Ledger
-from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.status import extraction_status
 from hrpro.pipeline.supervisor import WorkerError
 from hrpro.pipeline.worker import WorkerSettings

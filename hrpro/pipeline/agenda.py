@@ -12,8 +12,8 @@ from hrpro.extract.sources import VideoSource
 from hrpro.features import Fingerprint, sidecar_path
 from hrpro.files import remove_leftovers
 from hrpro.pipeline.batch import feature_state
+from hrpro.pipeline.console.progress import Failure, ManyProgress, Summary
 from hrpro.pipeline.ledger import Ledger, Record, State, file_identity, utc_now
-from hrpro.pipeline.progress import Failure, ManyProgress, Summary
 from hrpro.pipeline.worker import Task
 
 MAX_CRASHES = 2

@@ -12,10 +12,10 @@ from hrpro.errors import UsageError
 from hrpro.extract.extractor import Extractor, VideoFeatures
 from hrpro.extract.sources import VideoSource, find_videos
 from hrpro.pipeline.batch import run_batch, video_ids
+from hrpro.pipeline.console.progress import Reporter, Summary
 from hrpro.pipeline.detector import Detector
 from hrpro.pipeline.kinetics import KineticsDetector, class_index
 from hrpro.pipeline.outputs import OutputPlan
-from hrpro.pipeline.progress import Reporter, Summary
 from hrpro.pipeline.recipe import choose_streams, make_recipe
 from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.pipeline.trained import TrainedDetector

@@ -27,10 +27,10 @@ from hrpro.localize.evaluation.measure import to_json
 from hrpro.localize.evaluation.mistakes import FalsePositives, false_positive_breakdown
 from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.training.model_folder import TrainedModel, load_model
-from hrpro.pipeline.progress import Reporter
+from hrpro.pipeline.console.progress import Reporter
+from hrpro.pipeline.console.tables import averages, class_lines, map_lines, mistake_lines
 from hrpro.pipeline.results.formats import check_outputs, read_results, write_results
 from hrpro.pipeline.results.model import Results, VideoResult
-from hrpro.pipeline.tables import averages, class_lines, map_lines, mistake_lines
 from hrpro.pipeline.trained import to_curves, to_detections
 from hrpro.problems import Problems
 

@@ -11,8 +11,8 @@ from hrpro.errors import UsageError
 from hrpro.extract.sources import VideoSource, find_videos, video_ids
 from hrpro.files import check_writable
 from hrpro.pipeline.batch import feature_targets
+from hrpro.pipeline.console.progress import Reporter, Summary
 from hrpro.pipeline.ledger import Ledger
-from hrpro.pipeline.progress import Reporter, Summary
 from hrpro.pipeline.ray_engine import RayEngine, ray_cluster
 from hrpro.pipeline.recipe import make_recipe
 from hrpro.pipeline.sharding import Shard

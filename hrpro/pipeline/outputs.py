@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError, VideoError
+from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.evaluate import Truth
-from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.render.plot import check_plot_path, plot_timeline
 from hrpro.pipeline.render.preview import check_preview_path, render_preview
 from hrpro.pipeline.report.write import check_report_path, write_run

@@ -13,9 +13,9 @@ from hrpro.extract.sources import VideoSource, find_videos
 from hrpro.features import sidecar_path
 from hrpro.files import inside
 from hrpro.pipeline.batch import feature_state, feature_targets
+from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import default_target
 from hrpro.pipeline.ledger import Ledger, Record
-from hrpro.pipeline.progress import Reporter
 
 STATES = ("done", "running", "pending", "interrupted", "failed", "poisoned")
 _MOST = 50  # videos that are listed for people; --json has all

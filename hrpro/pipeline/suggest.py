@@ -25,8 +25,8 @@ from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.proposals.generate import Array
 from hrpro.localize.proposals.nms import hard_nms
 from hrpro.localize.training.model_folder import TrainedModel, load_model
+from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.datasets.missing_features import extract_missing
-from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.trained import extract_config, to_detections
 
 SUGGESTIONS = Path("label", "suggestions.json")

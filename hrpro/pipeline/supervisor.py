@@ -17,8 +17,8 @@ from hrpro.errors import HrproError
 from hrpro.extract.sources import VideoSource
 from hrpro.features import Fingerprint
 from hrpro.pipeline.agenda import Agenda
+from hrpro.pipeline.console.progress import Failure, ManyProgress, Reporter, Summary
 from hrpro.pipeline.ledger import Ledger, file_identity
-from hrpro.pipeline.progress import Failure, ManyProgress, Reporter, Summary
 from hrpro.pipeline.worker import (
     Broken,
     Done,

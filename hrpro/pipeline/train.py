@@ -19,10 +19,10 @@ from hrpro.localize.data.scan import scan_dataset
 from hrpro.localize.evaluation.measure import to_json
 from hrpro.localize.training.model_folder import BEST
 from hrpro.localize.training.run import Observer, StageResult, TrainingRun
+from hrpro.pipeline.console.progress import Reporter
+from hrpro.pipeline.console.tables import map_lines
+from hrpro.pipeline.console.training import TensorBoard, TrainingDisplay
 from hrpro.pipeline.datasets.missing_features import extract_missing
-from hrpro.pipeline.progress import Reporter
-from hrpro.pipeline.tables import map_lines
-from hrpro.pipeline.training_display import TensorBoard, TrainingDisplay
 from hrpro.problems import Problems
 
 SMALL = 30

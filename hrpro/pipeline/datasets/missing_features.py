@@ -11,8 +11,8 @@ from hrpro.extract.config import ExtractConfig
 from hrpro.extract.sources import find_videos, video_ids
 from hrpro.features import Fingerprint, read_sidecar
 from hrpro.localize.data.features import FeatureFolder
+from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import extract_features
-from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.recipe import make_recipe
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.errors import HrproError, UsageError
+from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.demo.videos import make_demo_dataset, make_unseen_video
 from hrpro.pipeline.detect import detect_videos
 from hrpro.pipeline.extract import extract_features
 from hrpro.pipeline.outputs import OutputPlan
-from hrpro.pipeline.progress import Reporter
 from hrpro.pipeline.results.model import Results
 from hrpro.pipeline.train import TrainOutcome, train
 

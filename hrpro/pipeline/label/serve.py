@@ -13,9 +13,9 @@ from pathlib import Path
 import uvicorn
 
 from hrpro.errors import UsageError
+from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.label.app import create_app
 from hrpro.pipeline.label.project import Project
-from hrpro.pipeline.progress import Reporter
 
 HOST = "127.0.0.1"
 

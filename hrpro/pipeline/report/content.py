@@ -14,9 +14,9 @@ import pandas as pd
 from hrpro.annotations import Action
 from hrpro.errors import DataError
 from hrpro.localize.evaluation.average_precision import drop_ambiguous, mean_average_precision
+from hrpro.pipeline.console.tables import averages
 from hrpro.pipeline.evaluate import Evaluation, Truth, evaluate_table
 from hrpro.pipeline.results.model import Curves, Results, VideoResult
-from hrpro.pipeline.tables import averages
 
 MOST_DETECTIONS = 300
 """Detections of one video in a report; the result file has them all."""

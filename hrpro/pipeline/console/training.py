@@ -14,7 +14,7 @@ from rich.text import Text
 from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.training.run import Observer
 from hrpro.localize.training.trainer import Losses
-from hrpro.pipeline.progress import Reporter
+from hrpro.pipeline.console.progress import Reporter
 
 PLAIN_S = 10.0
 """Seconds between lines of progress where there is no terminal."""
