@@ -21,7 +21,7 @@ from hrpro.extract.snippet_network import PooledResNet, SnippetNetwork
 from hrpro.extract.zoo import build_network
 from hrpro.features import Fingerprint
 from hrpro.pipeline.detect import detect_videos
-from hrpro.pipeline.kinetics import kinetics_classes
+from hrpro.pipeline.detectors.kinetics import kinetics_classes
 from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.recipe import choose_streams, make_recipe
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hrpro.errors import UsageError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.extractor import Extractor
-from hrpro.pipeline.kinetics import KineticsDetector, close_gaps, kinetics_classes
+from hrpro.pipeline.detectors.kinetics import KineticsDetector, close_gaps, kinetics_classes
 
 STRIDE_S, SNIPPET_S = 0.32, 0.64
 

@@ -22,7 +22,7 @@ from hrpro.localize.methods.hrpro.localizer import snippet_boxes
 from hrpro.localize.methods.hrpro.method import HrproMethod, rank_proposals
 from hrpro.localize.training.model_folder import BEST, FILES, FeaturesNeeded, load_model, save_model
 from hrpro.localize.training.run import Observer, TrainingRun
-from hrpro.pipeline.trained import TrainedDetector, extract_config
+from hrpro.pipeline.detectors.trained import TrainedDetector, extract_config
 
 CPU = torch.device("cpu")
 

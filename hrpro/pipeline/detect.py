@@ -13,12 +13,12 @@ from hrpro.extract.extractor import Extractor, VideoFeatures
 from hrpro.extract.sources import VideoSource, find_videos
 from hrpro.pipeline.batch import run_batch, video_ids
 from hrpro.pipeline.console.progress import Reporter, Summary
-from hrpro.pipeline.detector import Detector
-from hrpro.pipeline.kinetics import KineticsDetector, class_index
+from hrpro.pipeline.detectors.base import Detector
+from hrpro.pipeline.detectors.kinetics import KineticsDetector, class_index
+from hrpro.pipeline.detectors.trained import TrainedDetector
 from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.recipe import choose_streams, make_recipe
 from hrpro.pipeline.results.model import Results, VideoResult
-from hrpro.pipeline.trained import TrainedDetector
 
 MIN_SCORE = 0.05
 """Soft-NMS drops nothing, so a localizer leaves hundreds of detections that score next to 0."""

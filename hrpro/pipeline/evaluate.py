@@ -29,9 +29,9 @@ from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.training.model_folder import TrainedModel, load_model
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.console.tables import averages, class_lines, map_lines, mistake_lines
+from hrpro.pipeline.detectors.trained import to_curves, to_detections
 from hrpro.pipeline.results.formats import check_outputs, read_results, write_results
 from hrpro.pipeline.results.model import Results, VideoResult
-from hrpro.pipeline.trained import to_curves, to_detections
 from hrpro.problems import Problems
 
 MISTAKES_TIOU = 0.5

@@ -27,7 +27,7 @@ from hrpro.localize.proposals.nms import hard_nms
 from hrpro.localize.training.model_folder import TrainedModel, load_model
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.datasets.missing_features import extract_missing
-from hrpro.pipeline.trained import extract_config, to_detections
+from hrpro.pipeline.detectors.trained import extract_config, to_detections
 
 SUGGESTIONS = Path("label", "suggestions.json")
 """Where they are in the dataset folder."""

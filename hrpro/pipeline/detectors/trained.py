@@ -18,7 +18,7 @@ from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.training.model_folder import FeaturesNeeded, TrainedModel, load_model
-from hrpro.pipeline.kinetics import class_index
+from hrpro.pipeline.detectors.kinetics import class_index
 from hrpro.pipeline.results.model import Curves, Detection
 
 STREAMS = {1024: ("rgb",), 2048: ("rgb", "flow")}
@@ -26,7 +26,7 @@ STREAMS = {1024: ("rgb",), 2048: ("rgb", "flow")}
 
 
 class TrainedDetector:
-    """Finds the actions a model was trained for; see `hrpro.pipeline.detector.Detector`.
+    """Finds the actions a model was trained for; see `hrpro.pipeline.detectors.base.Detector`.
 
     Args:
         folder: model folder, see `hrpro.localize.training.model_folder`.
