@@ -103,13 +103,13 @@ def extract(
     if not inputs and not (status and out):
         raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
     if status:
-        from hrpro.pipeline.status import extraction_status
+        from hrpro.pipeline.workers.status import extraction_status
 
         found = extraction_status(inputs, out, reporter=make_reporter(ctx))
         show(as_json, found.to_json, found.lines)
         return
     from hrpro.pipeline.extract import extract_features
-    from hrpro.pipeline.sharding import Shard
+    from hrpro.pipeline.workers.sharding import Shard
 
     recipe = take_recipe(options)
     part = Shard.parse(shard) if shard else None

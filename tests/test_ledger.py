@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from hrpro.cli import main
 from hrpro.errors import DataError, UsageError
 from hrpro.extract.sources import VideoSource, find_videos
-from hrpro.pipeline.leases import STALE_S, Leases, Owner
-from hrpro.pipeline.ledger import Ledger, Record, utc_now
-from hrpro.pipeline.sharding import Shard
-from hrpro.pipeline.status import extraction_status
+from hrpro.pipeline.workers.leases import STALE_S, Leases, Owner
+from hrpro.pipeline.workers.ledger import Ledger, Record, utc_now
+from hrpro.pipeline.workers.sharding import Shard
+from hrpro.pipeline.workers.status import extraction_status
 
 ELSEWHERE = Owner(host="elsewhere", pid=1, machine="another", birth="1", token="t")
 
@@ -97,7 +97,7 @@ def test_a_lease_has_one_owner(tmp_path):
 
 def test_the_lease_of_a_dead_process_is_free(ledger, tmp_path):
     script = (
-        "import os, sys; from pathlib import Path; from hrpro.pipeline.ledger import Ledger\n"
+        "import os, sys; from pathlib import Path; from hrpro.pipeline.workers.ledger import Ledger\n"
         "print(Ledger(Path(sys.argv[1])).claim('a'), flush=True); os._exit(0)"
     )
     run = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True)
@@ -123,7 +123,7 @@ def test_a_hidden_process_of_another_user_is_not_gone(monkeypatch):
 
     nobody = Owner.this_process().model_copy(update={"pid": 2**22 + 1})  # above the limit of Linux
     assert nobody.is_gone()
-    monkeypatch.setattr("hrpro.pipeline.leases.os.kill", refuse)
+    monkeypatch.setattr("hrpro.pipeline.workers.leases.os.kill", refuse)
     assert not nobody.is_gone()
 
 
@@ -155,7 +155,7 @@ def test_of_many_that_want_a_stale_lease_one_gets_it(tmp_path):
 
 
 def test_a_lease_is_touched_while_its_owner_lives(tmp_path, monkeypatch):
-    monkeypatch.setattr("hrpro.pipeline.leases.BEAT_S", 0.01)
+    monkeypatch.setattr("hrpro.pipeline.workers.leases.BEAT_S", 0.01)
     leases, lease = Leases(tmp_path), tmp_path / "a.lease"
     leases.claim(lease)
     os.utime(lease, (0, 0))
@@ -188,7 +188,7 @@ def test_shard_is_refused_by_the_command_line(tmp_path):
 )
 def test_shards_are_a_fair_partition_in_whatever_order(monkeypatch, sizes, count, random):
     monkeypatch.setattr(
-        "hrpro.pipeline.sharding.file_identity", lambda path: (sizes[path.name[1:]], 0)
+        "hrpro.pipeline.workers.sharding.file_identity", lambda path: (sizes[path.name[1:]], 0)
     )
     sources = [VideoSource(_Named(f"v{key}"), key, Path()) for key in sizes]
     shards = [Shard(index, count).take(sources) for index in range(1, count + 1)]

@@ -18,10 +18,10 @@ from hrpro.extract.sources import find_videos
 from hrpro.features import read_features
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import extract_features, supervise
-from hrpro.pipeline.ledger import Ledger
-from hrpro.pipeline.ray_engine import RayEngine, ray_cluster
-from hrpro.pipeline.worker import WorkerSettings
-from hrpro.pipeline.workers import MACHINE_GONE
+from hrpro.pipeline.workers.engines import MACHINE_GONE
+from hrpro.pipeline.workers.ledger import Ledger
+from hrpro.pipeline.workers.ray_engine import RayEngine, ray_cluster
+from hrpro.pipeline.workers.work import WorkerSettings
 
 pytestmark = pytest.mark.usefixtures("ray")
 
@@ -139,6 +139,6 @@ def test_no_cluster_and_no_ray_are_one_line(tmp_path, monkeypatch):
 
 
 def test_a_lost_machine_is_not_the_fault_of_a_video():
-    from hrpro.pipeline.workers import NOT_ITS_FAULT
+    from hrpro.pipeline.workers.engines import NOT_ITS_FAULT
 
     assert MACHINE_GONE in NOT_ITS_FAULT

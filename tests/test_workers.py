@@ -22,11 +22,11 @@ from hrpro.extract.sources import find_videos
 from hrpro.features import read_sidecar
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import supervise
-from hrpro.pipeline.ledger import Ledger
-from hrpro.pipeline.status import extraction_status
-from hrpro.pipeline.supervisor import WorkerError
-from hrpro.pipeline.worker import WorkerSettings
-from hrpro.pipeline.workers import InlineEngine, LocalEngine
+from hrpro.pipeline.workers.engines import InlineEngine, LocalEngine
+from hrpro.pipeline.workers.ledger import Ledger
+from hrpro.pipeline.workers.status import extraction_status
+from hrpro.pipeline.workers.supervisor import WorkerError
+from hrpro.pipeline.workers.work import WorkerSettings
 
 QUIET = Reporter(quiet=True)
 SETTINGS = WorkerSettings(recipe={})
@@ -128,7 +128,7 @@ def test_a_suspect_of_an_earlier_run_is_tried_alone(videos, out):
 
 
 def test_workers_that_never_finish_anything_end_the_run(videos, out, monkeypatch):
-    monkeypatch.setattr("hrpro.pipeline.supervisor._MAX_FRUITLESS", 4)
+    monkeypatch.setattr("hrpro.pipeline.workers.supervisor._MAX_FRUITLESS", 4)
     write_orders(videos, {f"{k:02}": "signal 11" for k in range(30)})
     with pytest.raises(WorkerError, match="SIGSEGV"):
         extract(videos, out)

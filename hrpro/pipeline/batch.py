@@ -11,7 +11,7 @@ from hrpro.extract.sources import VideoSource, video_ids
 from hrpro.features import Fingerprint, read_sidecar, sidecar_path
 from hrpro.files import inside
 from hrpro.pipeline.console.progress import Failure, Reporter, Summary
-from hrpro.pipeline.ledger import file_identity
+from hrpro.pipeline.workers.ledger import file_identity
 
 Work = Callable[[VideoSource, Callable[[float, float], None]], float]
 """Handles one video; calls back with the seconds done and the duration, returns its seconds."""

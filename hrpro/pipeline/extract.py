@@ -12,13 +12,13 @@ from hrpro.extract.sources import VideoSource, find_videos, video_ids
 from hrpro.files import check_writable
 from hrpro.pipeline.batch import feature_targets
 from hrpro.pipeline.console.progress import Reporter, Summary
-from hrpro.pipeline.ledger import Ledger
-from hrpro.pipeline.ray_engine import RayEngine, ray_cluster
 from hrpro.pipeline.recipe import make_recipe
-from hrpro.pipeline.sharding import Shard
-from hrpro.pipeline.supervisor import Supervisor
-from hrpro.pipeline.worker import WorkerSettings
-from hrpro.pipeline.workers import Engine, InlineEngine, LocalEngine
+from hrpro.pipeline.workers.engines import Engine, InlineEngine, LocalEngine
+from hrpro.pipeline.workers.ledger import Ledger
+from hrpro.pipeline.workers.ray_engine import RayEngine, ray_cluster
+from hrpro.pipeline.workers.sharding import Shard
+from hrpro.pipeline.workers.supervisor import Supervisor
+from hrpro.pipeline.workers.work import WorkerSettings
 from hrpro.videos_folder import videos_folder
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hrpro.errors import DataError, HrproError
 from hrpro.files import inside, read_json, write_json
-from hrpro.pipeline.leases import Leases
+from hrpro.pipeline.workers.leases import Leases
 
 FOLDER = ".ledger"
 

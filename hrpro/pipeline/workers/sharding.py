@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hrpro.errors import UsageError
 from hrpro.extract.sources import VideoSource
-from hrpro.pipeline.ledger import file_identity
+from hrpro.pipeline.workers.ledger import file_identity
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hrpro.files import inside
 from hrpro.pipeline.batch import feature_state, feature_targets
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import default_target
-from hrpro.pipeline.ledger import Ledger, Record
+from hrpro.pipeline.workers.ledger import Ledger, Record
 
 STATES = ("done", "running", "pending", "interrupted", "failed", "poisoned")
 _MOST = 50  # videos that are listed for people; --json has all

@@ -17,7 +17,7 @@ from dataclasses import replace
 from multiprocessing import connection, resource_tracker
 from typing import TYPE_CHECKING, Protocol
 
-from hrpro.pipeline.worker import (
+from hrpro.pipeline.workers.work import (
     Build,
     Crashing,
     Done,
@@ -51,7 +51,7 @@ class WorkerHandle(Protocol):
     """One worker, as its supervisor sees it.
 
     A worker builds one extractor, says `Ready` or `Broken`, and then runs
-    `hrpro.pipeline.worker.work` on the tasks it is given until it is stopped. It writes the feature
+    `hrpro.pipeline.workers.work.work` on the tasks it is given until it is stopped. It writes the feature
     files itself; only tasks and events, which are small, pass between it and the supervisor. Calls
     come from one thread. No call raises because the worker has ended.
     """

@@ -16,10 +16,11 @@ from pathlib import Path
 from hrpro.errors import HrproError
 from hrpro.extract.sources import VideoSource
 from hrpro.features import Fingerprint
-from hrpro.pipeline.agenda import Agenda
 from hrpro.pipeline.console.progress import Failure, ManyProgress, Reporter, Summary
-from hrpro.pipeline.ledger import Ledger, file_identity
-from hrpro.pipeline.worker import (
+from hrpro.pipeline.workers.agenda import Agenda
+from hrpro.pipeline.workers.engines import NOT_ITS_FAULT, Engine, WorkerHandle
+from hrpro.pipeline.workers.ledger import Ledger, file_identity
+from hrpro.pipeline.workers.work import (
     Broken,
     Done,
     Event,
@@ -29,7 +30,6 @@ from hrpro.pipeline.worker import (
     Started,
     Task,
 )
-from hrpro.pipeline.workers import NOT_ITS_FAULT, Engine, WorkerHandle
 
 _WAIT_S = 0.5
 _STOP_S = 1.0  # for workers to clean up before they are killed

@@ -22,7 +22,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hrpro.errors import UsageError
-from hrpro.pipeline.worker import (
+from hrpro.pipeline.workers.engines import MACHINE_GONE
+from hrpro.pipeline.workers.work import (
     Build,
     Crashing,
     Event,
@@ -35,7 +36,6 @@ from hrpro.pipeline.worker import (
     build_extractor,
     serve,
 )
-from hrpro.pipeline.workers import MACHINE_GONE
 
 if TYPE_CHECKING:
     from ray import ObjectRef

@@ -13,8 +13,8 @@ from hrpro.features import Fingerprint, sidecar_path
 from hrpro.files import remove_leftovers
 from hrpro.pipeline.batch import feature_state
 from hrpro.pipeline.console.progress import Failure, ManyProgress, Summary
-from hrpro.pipeline.ledger import Ledger, Record, State, file_identity, utc_now
-from hrpro.pipeline.worker import Task
+from hrpro.pipeline.workers.ledger import Ledger, Record, State, file_identity, utc_now
+from hrpro.pipeline.workers.work import Task
 
 MAX_CRASHES = 2
 """A video that crashed its worker so often is poisoned."""
