@@ -31,7 +31,7 @@ def features() -> None:
 @json_option
 def features_info(paths: tuple[Path, ...], as_json: bool) -> None:
     """Show shape, value range and fingerprint of feature files."""
-    from hrpro.pipeline.inspect import describe_features, features_info_lines
+    from hrpro.pipeline.feature_files import describe_features, features_info_lines
 
     infos = [describe_features(path) for path in paths]
     if as_json:
@@ -47,7 +47,7 @@ def features_info(paths: tuple[Path, ...], as_json: bool) -> None:
 @json_option
 def features_compare(first: Path, second: Path, as_json: bool) -> None:
     """Compare two feature files of one video, per stream."""
-    from hrpro.pipeline.inspect import compare_features, features_compare_lines
+    from hrpro.pipeline.feature_files import compare_features, features_compare_lines
 
     comparison = compare_features(first, second)
     show(as_json, lambda: comparison, lambda: features_compare_lines(comparison))

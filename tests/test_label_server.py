@@ -717,8 +717,8 @@ def test_everything_the_page_needs_is_packaged():
 
 
 def test_a_model_gives_suggestions_before_the_page_opens(folder, monkeypatch):
-    from hrpro.pipeline import suggest
     from hrpro.pipeline.label import serve as serve_module
+    from hrpro.pipeline.label import suggest
 
     def find(dataset, model, workers, reporter):
         assert (dataset, str(model)) == (folder, "runs/a")

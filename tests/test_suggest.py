@@ -18,8 +18,8 @@ from hrpro.features import Fingerprint, Sidecar, write_features
 from hrpro.localize.proposals.generate import temporal_iou
 from hrpro.pipeline.console.progress import Failure, Summary
 from hrpro.pipeline.datasets import missing_features as missing
+from hrpro.pipeline.label.suggest import MIN_SCORE, entropy, suggest, uncertainty
 from hrpro.pipeline.label.suggestions import read_suggestions
-from hrpro.pipeline.suggest import MIN_SCORE, entropy, suggest, uncertainty
 
 
 def with_videos(folder):

@@ -53,7 +53,7 @@ def label(
     ):
         if model is not None:
             # Only here: a page without a model needs not wait for the networks to be imported.
-            from hrpro.pipeline.suggest import suggest
+            from hrpro.pipeline.label.suggest import suggest
 
             suggest(folder, model, workers=None, reporter=reporter)
             project.load_suggestions()
