@@ -39,7 +39,7 @@ from hrpro.extract.i3d import InceptionI3D, MaxPoolSame, same_padding
 from hrpro.extract.prefetch import prefetch_each
 from hrpro.extract.snippets import with_flow
 from hrpro.extract.threads import cores_per_device
-from hrpro.extract.weights import available, load_weights
+from hrpro.extract.weights.library import available, load_weights
 
 SHORT_S = 3
 SAMPLE_S = 16

@@ -24,9 +24,9 @@ import torch
 
 from hrpro.devices import choose_device
 from hrpro.extract.decode import FrameReader
-from hrpro.extract.flow import ALGORITHMS, make_flow, scale_flow, to_grey
+from hrpro.extract.flow.algorithms import ALGORITHMS, make_flow, scale_flow, to_grey
 from hrpro.extract.i3d import load_i3d
-from hrpro.extract.weights import load_weights
+from hrpro.extract.weights.library import load_weights
 
 SNIPPET = 16
 

@@ -120,7 +120,7 @@ def weights_list(as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from hrpro.extract.weights import cache_dir, list_weights
+    from hrpro.extract.weights.library import cache_dir, list_weights
 
     rows = list_weights()
     if as_json:
@@ -145,7 +145,7 @@ def weights_fetch(ctx: click.Context, names: tuple[str, ...]) -> None:
 
     HRPRO_CACHE moves the cache, HRPRO_WEIGHTS_MIRROR names a server of yours with the files.
     """
-    from hrpro.extract.weights import fetch_weights
+    from hrpro.extract.weights.library import fetch_weights
 
     for name in names:
         cached = fetch_weights(name, progress=not ctx.obj["quiet"])
@@ -158,7 +158,7 @@ def weights_fetch(ctx: click.Context, names: tuple[str, ...]) -> None:
 @click.option("--network", help="What the file is for, where it cannot tell: x3d_s.")
 def weights_add(file: Path, stream: Any, network: str | None) -> None:
     """Take a file that you downloaded yourself into the cache."""
-    from hrpro.extract.weights import add_weights
+    from hrpro.extract.weights.library import add_weights
 
     cached = add_weights(file, stream, network)
     kind = f"{cached.stream} stream" if cached.stream else "optical flow"
@@ -172,7 +172,7 @@ def weights_verify(ctx: click.Context, as_json: bool) -> None:
     """Compare the files in the cache with their checksums."""
     from dataclasses import asdict
 
-    from hrpro.extract.weights import verify_weights
+    from hrpro.extract.weights.library import verify_weights
 
     rows = verify_weights()
     if as_json:

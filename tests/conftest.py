@@ -38,8 +38,8 @@ def golden() -> Path:
 @pytest.fixture(scope="session")
 def rgb_weights():
     """The real RGB weights, out of the normal cache, fetched first if they are not there."""
-    from hrpro.extract.download import UnreachableError
-    from hrpro.extract.weights import load_weights
+    from hrpro.extract.weights.download import UnreachableError
+    from hrpro.extract.weights.library import load_weights
 
     try:
         return load_weights("rgb", progress=False)

@@ -18,7 +18,7 @@ from hrpro.extract.extractor import Extractor
 from hrpro.extract.i3d import I3DOutput
 from hrpro.extract.networks import to_network_input
 from hrpro.extract.snippet_network import PooledResNet, SnippetNetwork
-from hrpro.extract.zoo import build_network
+from hrpro.extract.weights.zoo import build_network
 from hrpro.features import Fingerprint
 from hrpro.pipeline.detect import detect_videos
 from hrpro.pipeline.detectors.kinetics import kinetics_classes
@@ -193,7 +193,7 @@ def test_wrong_backbones_are_one_line(options, message):
 
 
 def test_streams_are_those_that_the_backbone_has(monkeypatch):
-    monkeypatch.setattr("hrpro.extract.weights.available", lambda stream: True)
+    monkeypatch.setattr("hrpro.extract.weights.library.available", lambda stream: True)
     notes: list[str] = []
     assert choose_streams({"backbone": "x3d_s"}, notes.append)["streams"] == "rgb"
     assert choose_streams({"backbone": "i3d"}, notes.append)["streams"] == "rgb,flow"
@@ -203,7 +203,7 @@ def test_streams_are_those_that_the_backbone_has(monkeypatch):
 def test_missing_weights_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HRPRO_CACHE", str(tmp_path))
     monkeypatch.setenv("HRPRO_WEIGHTS_MIRROR", "http://127.0.0.1:9")
-    monkeypatch.setattr("hrpro.extract.download.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("hrpro.extract.weights.download.time.sleep", lambda seconds: None)
     remedy = r"hrpro weights add SLOW_8x8_R50\.pyth --network slow_r50$"
     with pytest.raises(WeightsError, match=remedy):
         BACKBONES["slow_r50"].load("rgb", progress=False)

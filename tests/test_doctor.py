@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from hrpro.errors import WeightsError
-from hrpro.extract import weights
+from hrpro.extract.weights import library as weights
 from hrpro.pipeline import doctor
 from hrpro.pipeline.doctor import diagnose
 

@@ -14,8 +14,8 @@ import pytest
 from weight_files import serving
 
 from hrpro.errors import WeightsError
-from hrpro.extract import download as module
-from hrpro.extract.download import (
+from hrpro.extract.weights import download as module
+from hrpro.extract.weights.download import (
     Digest,
     UnreachableError,
     download,

@@ -181,7 +181,7 @@ def test_equal_stems_keep_their_suffix(tmp_path):
 
 
 def test_rgb_alone_is_said_in_one_line(rgb_weights, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("hrpro.extract.weights.available", lambda stream: False)
+    monkeypatch.setattr("hrpro.extract.weights.library.available", lambda stream: False)
     make_video(tmp_path / "a.mp4", frames=20)
     recipe = {"short_side": 64, "crop": 64}
     extract_features(

@@ -97,7 +97,8 @@ def test_a_lease_has_one_owner(tmp_path):
 
 def test_the_lease_of_a_dead_process_is_free(ledger, tmp_path):
     script = (
-        "import os, sys; from pathlib import Path; from hrpro.pipeline.workers.ledger import Ledger\n"
+        "import os, sys; from pathlib import Path\n"
+        "from hrpro.pipeline.workers.ledger import Ledger\n"
         "print(Ledger(Path(sys.argv[1])).claim('a'), flush=True); os._exit(0)"
     )
     run = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True)

@@ -13,12 +13,12 @@ from torchvision.models.optical_flow import raft_small
 from weight_files import serving
 
 from hrpro.errors import WeightsError
-from hrpro.extract import weights
-from hrpro.extract.download import Digest
-from hrpro.extract.flow import make_flow
-from hrpro.extract.raft import Raft, RaftSmall, pad
-from hrpro.extract.registry import REGISTRY
+from hrpro.extract.flow.algorithms import make_flow
+from hrpro.extract.flow.raft import Raft, RaftSmall, pad
 from hrpro.extract.snippets import with_flow
+from hrpro.extract.weights import library as weights
+from hrpro.extract.weights.download import Digest
+from hrpro.extract.weights.registry import REGISTRY
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +109,6 @@ def test_the_fingerprint_names_the_weights(flow, cache):
 def test_without_weights_the_error_says_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setenv("HRPRO_CACHE", str(tmp_path))
     monkeypatch.setenv("HRPRO_WEIGHTS_MIRROR", "http://127.0.0.1:9")
-    monkeypatch.setattr("hrpro.extract.download.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("hrpro.extract.weights.download.time.sleep", lambda seconds: None)
     with pytest.raises(WeightsError, match=r"weights add raft_large_C_T_SKHT_V2-ff5fadd5\.pth$"):
         make_flow("raft", progress=False)

@@ -14,7 +14,7 @@ from hrpro.extract import decode, extractor
 from hrpro.extract.backbones import Backbone
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.extractor import Extractor
-from hrpro.extract.flow import Dis
+from hrpro.extract.flow.algorithms import Dis
 from hrpro.extract.i3d import I3DOutput
 from hrpro.features import WeightsId
 

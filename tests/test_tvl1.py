@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from hrpro.extract.flow import make_flow, scale_flow, to_grey
+from hrpro.extract.flow.algorithms import make_flow, scale_flow, to_grey
+from hrpro.extract.flow.solvers import BatchSolver, _Fused, median5, solve_in_place
+from hrpro.extract.flow.tvl1 import TvL1, TvL1Settings, _interpolate, tvl1_flow
 from hrpro.extract.i3d import load_i3d
 from hrpro.extract.snippets import with_flow
-from hrpro.extract.tvl1 import TvL1, TvL1Settings, _interpolate, tvl1_flow
-from hrpro.extract.tvl1_solvers import BatchSolver, _Fused, median5, solve_in_place
-from hrpro.extract.weights import load_weights
+from hrpro.extract.weights.library import load_weights
 
 GOLDEN_FRAMES = (10, 25, 40, 60)
 

@@ -25,10 +25,10 @@ from weight_files import (
 
 from hrpro.cli import main
 from hrpro.errors import UsageError, WeightsError
-from hrpro.extract import download, weights
-from hrpro.extract.download import Digest, UnreachableError
-from hrpro.extract.registry import REGISTRY
-from hrpro.extract.weights import (
+from hrpro.extract.weights import download
+from hrpro.extract.weights import library as weights
+from hrpro.extract.weights.download import Digest, UnreachableError
+from hrpro.extract.weights.library import (
     add_weights,
     available,
     cache_dir,
@@ -38,7 +38,8 @@ from hrpro.extract.weights import (
     load_weights,
     verify_weights,
 )
-from hrpro.extract.zoo import NETWORKS, RAFT, expected_shapes
+from hrpro.extract.weights.registry import REGISTRY
+from hrpro.extract.weights.zoo import NETWORKS, RAFT, expected_shapes
 
 FIRST_CONV = "Conv3d_1a_7x7.conv.weight"
 SEEDS = {("i3d", "rgb"): 1, ("i3d", "flow"): 2, ("raft-small", None): 3, ("x3d_s", "rgb"): 4}
@@ -406,7 +407,7 @@ def test_two_processes_fetch_once(mirror, published, tmp_path, cache):
     script.write_text(
         "from dataclasses import replace\n"
         "from hrpro.extract import weights\n"
-        "from hrpro.extract.download import Digest\n"
+        "from hrpro.extract.weights.download import Digest\n"
         "entry = next(e for e in weights.REGISTRY if e.stream == 'flow')\n"
         f"weights.REGISTRY = (replace(entry, digest=Digest('git-blob', {blob!r})),)\n"
         "print(weights.load_weights('flow').sha256)\n"

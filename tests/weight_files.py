@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import torch
 from torch import Tensor
 
-from hrpro.extract.zoo import expected_shapes
+from hrpro.extract.weights.zoo import expected_shapes
 
 
 def random_weights(stream: str | None, seed: int = 0, network: str = "i3d") -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # recipes name backbones in processes that never load one
     import torch
 
     from hrpro.extract.snippet_network import SnippetNetwork
-    from hrpro.extract.weights import FlowWeights
+    from hrpro.extract.weights.library import FlowWeights
     from hrpro.features import WeightsId
 
 Stream = Literal["rgb", "flow"]
@@ -78,7 +78,7 @@ class Backbone:
             stream: one of `streams`.
             device: where it runs.
             dtype: what it computes in; float32 by default.
-            flow_weights: see `hrpro.extract.weights.load_weights`.
+            flow_weights: see `hrpro.extract.weights.library.load_weights`.
             progress: show the download.
 
         Returns:

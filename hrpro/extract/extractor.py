@@ -16,7 +16,7 @@ from hrpro.extract.backbones import BACKBONES
 from hrpro.extract.batching import run_batches
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import FrameReader
-from hrpro.extract.flow import FlowAlgorithm, make_flow
+from hrpro.extract.flow.algorithms import FlowAlgorithm, make_flow
 from hrpro.extract.gathering import Job, Video, VideoFeatures
 from hrpro.extract.i3d import best_dtype
 from hrpro.extract.networks import Networks

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from hrpro.extract.backbones import Backbone, Stream
 from hrpro.extract.i3d import I3DOutput, load_i3d
-from hrpro.extract.weights import FlowWeights, load_weights
-from hrpro.extract.zoo import load_network
+from hrpro.extract.weights.library import FlowWeights, load_weights
+from hrpro.extract.weights.zoo import load_network
 from hrpro.features import WeightsId
 
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hrpro.extract.flow import FlowAlgorithm, scale_flow, to_grey
+from hrpro.extract.flow.algorithms import FlowAlgorithm, scale_flow, to_grey
 from hrpro.extract.threads import map_ahead
 
 Sample = tuple[np.ndarray, ...]

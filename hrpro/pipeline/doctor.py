@@ -140,7 +140,7 @@ def _cpu_name() -> str:
 
 
 def _weights() -> Iterator[Check]:
-    from hrpro.extract.weights import find_weights
+    from hrpro.extract.weights.library import find_weights
 
     for stream, if_absent in (("rgb", "missing"), ("flow", "warn")):
         found = find_weights(stream)
@@ -153,7 +153,7 @@ def _weights() -> Iterator[Check]:
 
 
 def _cache() -> Iterator[Check]:
-    from hrpro.extract.weights import cache_dir
+    from hrpro.extract.weights.library import cache_dir
 
     folder = cache_dir()
     remedy = "set HRPRO_CACHE to a folder on a disk with room that you may write to"

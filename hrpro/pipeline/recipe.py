@@ -56,7 +56,7 @@ def choose_streams(recipe: dict[str, Any], note: Callable[[str], None]) -> dict[
         recipe: options of `make_recipe`.
         note: takes a line that says that the flow stream is left out, and how to get it.
     """
-    from hrpro.extract.weights import available
+    from hrpro.extract.weights.library import available
 
     if "streams" in recipe:
         return recipe

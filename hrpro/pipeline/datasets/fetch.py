@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hrpro.errors import DataError, HrproError
-from hrpro.extract.download import Digest, download
+from hrpro.extract.weights.download import Digest, download
 from hrpro.files import inside, write_text
 from hrpro.localize.data.catalogue import RELEASE, DriveArchive, KnownDataset, RemoteFile
 from hrpro.localize.data.config import DATASET_YAML

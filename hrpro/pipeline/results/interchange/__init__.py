@@ -1,7 +1,7 @@
 """The files of other annotation tools and editors, one module per family.
 
-Each module has one or more :class:`~hrpro.pipeline.results.formats.Format`; the table of suffixes is in
-:mod:`hrpro.pipeline.results.formats`. What they all agree on:
+Each module has one or more :class:`~hrpro.pipeline.results.formats.Format`; the table of suffixes
+is in :mod:`hrpro.pipeline.results.formats`. What they all agree on:
 
 - A mark without length (start == end) is a point. Formats that cannot hold one write the shortest
   span they know, a millisecond or a frame, and read such a span as a point again.

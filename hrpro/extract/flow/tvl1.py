@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hrpro.extract.flow.solvers import BatchSolver, Linearized, State, solve_in_place
 from hrpro.extract.threads import computing_pool
-from hrpro.extract.tvl1_solvers import BatchSolver, Linearized, State, solve_in_place
 
 MIN_SIDE_PX = 16
 """The pyramid ends before a side gets shorter than this."""

@@ -112,11 +112,11 @@ def _stack(fields: list[np.ndarray], frames: np.ndarray) -> np.ndarray:
 
 
 ALGORITHMS = {
-    "dis": "hrpro.extract.flow:Dis",
-    "farneback": "hrpro.extract.flow:Farneback",
-    "tvl1": "hrpro.extract.tvl1:TvL1",
-    "raft": "hrpro.extract.raft:Raft",
-    "raft-small": "hrpro.extract.raft:RaftSmall",
+    "dis": "hrpro.extract.flow.algorithms:Dis",
+    "farneback": "hrpro.extract.flow.algorithms:Farneback",
+    "tvl1": "hrpro.extract.flow.tvl1:TvL1",
+    "raft": "hrpro.extract.flow.raft:Raft",
+    "raft-small": "hrpro.extract.flow.raft:RaftSmall",
 }
 """Flow algorithms by name: module and class, imported only when they are asked for."""
 

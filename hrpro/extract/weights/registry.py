@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hrpro.extract.download import Digest
-from hrpro.extract.zoo import Stream
+from hrpro.extract.weights.download import Digest
+from hrpro.extract.weights.zoo import Stream
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class WeightsEntry:
 
     name: str
     network: str
-    """One of `hrpro.extract.zoo.NETWORKS`."""
+    """One of `hrpro.extract.weights.zoo.NETWORKS`."""
     stream: Stream | None
     """What the network looks at; None for optical flow networks."""
     file: str

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from hrpro.extract.tvl1 import TvL1Settings
+    from hrpro.extract.flow.tvl1 import TvL1Settings
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Optical flow: one interface, and the algorithms behind it."""
