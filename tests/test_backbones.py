@@ -17,7 +17,7 @@ from hrpro.extract.config import ExtractConfig
 from hrpro.extract.extractor import Extractor
 from hrpro.extract.i3d import I3DOutput
 from hrpro.extract.networks import to_network_input
-from hrpro.extract.snippet_network import PooledResNet, SnippetNetwork
+from hrpro.extract.snippet_network import PooledResNet, SnippetNetwork, load_snippet_network
 from hrpro.extract.weights.zoo import build_network
 from hrpro.features import Fingerprint
 from hrpro.pipeline.detect import detect_videos
@@ -46,7 +46,7 @@ def cache(x3d, tmp_path_factory):
         patch.setenv("HRPRO_CACHE", str(folder))
         patch.setenv("HRPRO_WEIGHTS_MIRROR", server.url)
         patch.setenv("NO_PROXY", "127.0.0.1")
-        BACKBONES["x3d_s"].load("rgb", progress=False)
+        load_snippet_network(BACKBONES["x3d_s"], "rgb", progress=False)
         assert [name for name, _ in server.requests] == ["X3D_S.pyth"]
     return folder
 
@@ -206,7 +206,7 @@ def test_missing_weights_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("hrpro.extract.weights.download.time.sleep", lambda seconds: None)
     remedy = r"hrpro weights add SLOW_8x8_R50\.pyth --network slow_r50$"
     with pytest.raises(WeightsError, match=remedy):
-        BACKBONES["slow_r50"].load("rgb", progress=False)
+        load_snippet_network(BACKBONES["slow_r50"], "rgb", progress=False)
 
 
 def test_classes_have_the_order_of_the_labels_that_pytorchvideo_publishes():

@@ -26,16 +26,11 @@ The classes are those of Kinetics-400 in alphabetical order, for every backbone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:  # recipes name backbones in processes that never load one
-    import torch
-
-    from hrpro.extract.snippet_network import SnippetNetwork
-    from hrpro.extract.weights.library import FlowWeights
-    from hrpro.features import WeightsId
+from typing import Literal
 
 Stream = Literal["rgb", "flow"]
+
+FlowWeights = Literal["kinetics400", "cross-modal"]
 
 
 @dataclass(frozen=True)
@@ -62,36 +57,6 @@ class Backbone:
         """Which frames of a snippet of that length the network sees: 8 of 16 are every 2nd."""
         count = self.num_frames or snippet
         return [index * snippet // count for index in range(count)]
-
-    def load(
-        self,
-        stream: Stream,
-        *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype | None = None,
-        flow_weights: FlowWeights = "kinetics400",
-        progress: bool = True,
-    ) -> tuple[SnippetNetwork, WeightsId]:
-        """Load the network of a stream, fetching its weights first if they are not there.
-
-        Args:
-            stream: one of `streams`.
-            device: where it runs.
-            dtype: what it computes in; float32 by default.
-            flow_weights: see `hrpro.extract.weights.library.load_weights`.
-            progress: show the download.
-
-        Returns:
-            The network, and which weights it has.
-
-        Raises:
-            WeightsError: the weights are not there and cannot be fetched, or are damaged.
-        """
-        from hrpro.extract.snippet_network import load_snippet_network
-
-        return load_snippet_network(
-            self, stream, device=device, dtype=dtype, flow_weights=flow_weights, progress=progress
-        )
 
 
 # Frames and sizes as in the model zoo of pytorchvideo and in the papers. X3D resizes to the

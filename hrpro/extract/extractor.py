@@ -21,7 +21,7 @@ from hrpro.extract.gathering import Job, Video, VideoFeatures
 from hrpro.extract.i3d import best_dtype
 from hrpro.extract.networks import Networks
 from hrpro.extract.prefetch import Produced, prefetch, prefetch_each
-from hrpro.extract.snippet_network import SnippetNetwork
+from hrpro.extract.snippet_network import SnippetNetwork, load_snippet_network
 from hrpro.extract.snippets import Sample, SnippetBlock, cut_snippets, with_flow
 from hrpro.extract.threads import computing_pool, cpu_lanes, decode_threads, flow_threads
 from hrpro.features import WeightsId
@@ -93,7 +93,8 @@ class Extractor:
         self.networks: dict[str, SnippetNetwork] = {}
         weights_ids: dict[str, WeightsId] = {}
         for stream in self.config.streams:
-            self.networks[stream], weights_ids[stream] = self.backbone.load(
+            self.networks[stream], weights_ids[stream] = load_snippet_network(
+                self.backbone,
                 stream,
                 device=self.device,
                 dtype=self.dtype,

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrpro.extract.backbones import Backbone, Stream
+from hrpro.extract.backbones import Backbone, FlowWeights, Stream
 from hrpro.extract.i3d import I3DOutput, load_i3d
-from hrpro.extract.weights.library import FlowWeights, load_weights
+from hrpro.extract.weights.library import load_weights
 from hrpro.extract.weights.zoo import load_network
 from hrpro.features import WeightsId
 
@@ -93,7 +93,22 @@ def load_snippet_network(
     flow_weights: FlowWeights = "kinetics400",
     progress: bool = True,
 ) -> tuple[SnippetNetwork, WeightsId]:
-    """Load a backbone for one stream; see `Backbone.load`."""
+    """Load the network of a stream, fetching its weights first if they are not there.
+
+    Args:
+        backbone: which network.
+        stream: one of its `streams`.
+        device: where it runs.
+        dtype: what it computes in; float32 by default.
+        flow_weights: see `hrpro.extract.weights.library.load_weights`.
+        progress: show the download.
+
+    Returns:
+        The network, and which weights it has.
+
+    Raises:
+        WeightsError: the weights are not there and cannot be fetched, or are damaged.
+    """
     dtype = dtype or torch.float32
     weights = load_weights(
         stream, network=backbone.name, flow_weights=flow_weights, progress=progress

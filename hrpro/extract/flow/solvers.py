@@ -23,21 +23,41 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from hrpro.extract.flow.tvl1 import TvL1Settings
-
 _log = logging.getLogger(__name__)
 
 MEDIAN_SIZE_PX = 5
 ITERATIONS_PER_CALL = 5
 """On a GPU: iterations between two looks at whether all pairs have converged."""
+
+
+@dataclass(frozen=True)
+class TvL1Settings:
+    """The parameters of the method; the defaults are those of OpenCV."""
+
+    tau: float = 0.25
+    """Time step of the dual variables."""
+    lambda_: float = 0.15
+    """Weight of brightness constancy against smoothness."""
+    theta: float = 0.3
+    """How tightly the smooth flow and the one that explains the brightness are coupled."""
+    scales: int = 5
+    scale_step: float = 0.8
+    warps: int = 5
+    """Linearizations per scale."""
+    epsilon: float = 0.01
+    """A warp ends when the root mean square change of the flow is this many pixels or less."""
+    inner: int = 30
+    """Iterations between two median filters."""
+    outer: int = 10
+    """Median filters per warp, at most."""
 
 
 class State(NamedTuple):

@@ -3,10 +3,10 @@
 Zach, Pock and Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow" (DAGM 2007), in
 the scheme and with the parameters of OpenCV's ``DualTVL1OpticalFlow``: a pyramid of five scales;
 at each of them five times the second frame is warped by the flow so far (bicubic), the brightness
-constancy is linearized there, and an alternating minimization (`tvl1_solvers`) improves the flow
+constancy is linearized there, and an alternating minimization (`solvers`) improves the flow
 until it hardly changes any more.
 
-Flow fields are kept as ``[N, H, 2, W]`` while they are computed: see `tvl1_solvers`.
+Flow fields are kept as ``[N, H, 2, W]`` while they are computed: see `solvers`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hrpro.extract.flow.solvers import BatchSolver, Linearized, State, solve_in_place
+from hrpro.extract.flow.solvers import (
+    BatchSolver,
+    Linearized,
+    State,
+    TvL1Settings,
+    solve_in_place,
+)
 from hrpro.extract.threads import computing_pool
 
 MIN_SIDE_PX = 16
@@ -35,28 +41,6 @@ MAX_THREADS = 8
 """More would wait for Python, which lets only one of them start an operation at a time."""
 
 PAIRS_PER_GPU_CALL = 64
-
-
-@dataclass(frozen=True)
-class TvL1Settings:
-    """The parameters of the method; the defaults are those of OpenCV."""
-
-    tau: float = 0.25
-    """Time step of the dual variables."""
-    lambda_: float = 0.15
-    """Weight of brightness constancy against smoothness."""
-    theta: float = 0.3
-    """How tightly the smooth flow and the one that explains the brightness are coupled."""
-    scales: int = 5
-    scale_step: float = 0.8
-    warps: int = 5
-    """Linearizations per scale."""
-    epsilon: float = 0.01
-    """A warp ends when the root mean square change of the flow is this many pixels or less."""
-    inner: int = 30
-    """Iterations between two median filters."""
-    outer: int = 10
-    """Median filters per warp, at most."""
 
 
 class TvL1:

@@ -21,9 +21,9 @@ import platformdirs
 import safetensors.torch
 
 from hrpro.errors import DataError, WeightsError
+from hrpro.extract.backbones import Stream
 from hrpro.extract.weights.checkpoints import Checkpoint
 from hrpro.extract.weights.download import file_digest
-from hrpro.extract.weights.zoo import Stream
 from hrpro.files import atomic_path, read_json, write_json
 
 

@@ -30,8 +30,9 @@ import torch
 from torch import Tensor
 
 from hrpro.errors import WeightsError
+from hrpro.extract.backbones import Stream
 from hrpro.extract.i3d import STREAM_CHANNELS
-from hrpro.extract.weights.zoo import NETWORKS, RAFT, Stream, expected_shapes
+from hrpro.extract.weights.zoo import NETWORKS, RAFT, expected_shapes
 
 _FIRST_CONV = "Conv3d_1a_7x7.conv.weight"
 _TORCH_LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"

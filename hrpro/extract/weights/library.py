@@ -14,12 +14,13 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import safetensors.torch
 from torch import Tensor
 
 from hrpro.errors import UsageError, WeightsError
+from hrpro.extract.backbones import FlowWeights, Stream
 from hrpro.extract.weights.cache import (
     CachedWeights,
     cache_dir,
@@ -42,11 +43,9 @@ from hrpro.extract.weights.download import (
     file_digest,
 )
 from hrpro.extract.weights.registry import REGISTRY, WeightsEntry
-from hrpro.extract.weights.zoo import NETWORKS, Stream
+from hrpro.extract.weights.zoo import NETWORKS
 
 __all__ = ["CachedWeights", "cache_dir"]  # beside what is defined here
-
-FlowWeights = Literal["kinetics400", "cross-modal"]
 
 
 @dataclass(frozen=True)

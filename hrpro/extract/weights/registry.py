@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hrpro.extract.backbones import Stream
 from hrpro.extract.weights.download import Digest
-from hrpro.extract.weights.zoo import Stream
 
 
 @dataclass(frozen=True)
