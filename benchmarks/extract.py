@@ -31,14 +31,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from hrpro.devices import choose_device
-from hrpro.extract.batching import run_batches
+from hrpro.extract.compute_threads import cores_per_device
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import FrameReader, probe
 from hrpro.extract.extractor import Extractor, Job
 from hrpro.extract.i3d import InceptionI3D, MaxPoolSame, same_padding
-from hrpro.extract.prefetch import prefetch_each
-from hrpro.extract.snippets import with_flow
-from hrpro.extract.threads import cores_per_device
+from hrpro.extract.read_ahead import prefetch_each
+from hrpro.extract.shared_batches import run_batches
+from hrpro.extract.snippet_cutting import with_flow
 from hrpro.extract.weights.library import available, load_weights
 
 SHORT_S = 3

@@ -15,7 +15,7 @@ from weight_files import serving
 from hrpro.errors import WeightsError
 from hrpro.extract.flow.algorithms import make_flow
 from hrpro.extract.flow.raft import Raft, RaftSmall, pad
-from hrpro.extract.snippets import with_flow
+from hrpro.extract.snippet_cutting import with_flow
 from hrpro.extract.weights import library as weights
 from hrpro.extract.weights.download import Digest
 from hrpro.extract.weights.registry import REGISTRY

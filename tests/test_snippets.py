@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hrpro.errors import UsageError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.flow.algorithms import make_flow, scale_flow, to_grey
-from hrpro.extract.snippets import cut_snippets, with_flow
+from hrpro.extract.snippet_cutting import cut_snippets, with_flow
 from hrpro.features import WeightsId
 
 

@@ -14,7 +14,7 @@ from hrpro.extract.flow.algorithms import make_flow, scale_flow, to_grey
 from hrpro.extract.flow.solvers import BatchSolver, TvL1Settings, _Fused, median5, solve_in_place
 from hrpro.extract.flow.tvl1 import TvL1, _interpolate, tvl1_flow
 from hrpro.extract.i3d import load_i3d
-from hrpro.extract.snippets import with_flow
+from hrpro.extract.snippet_cutting import with_flow
 from hrpro.extract.weights.library import load_weights
 
 GOLDEN_FRAMES = (10, 25, 40, 60)

@@ -21,8 +21,8 @@ import numpy as np
 from hrpro.errors import VideoError
 from hrpro.extract.frames import DecodeReport, decode_frames, presentation_time_s
 from hrpro.extract.geometry import FrameConverter, Orientation, upright
-from hrpro.extract.prefetch import prefetch
 from hrpro.extract.probe import VideoInfo, describe, naming, open_video, probe
+from hrpro.extract.read_ahead import prefetch
 from hrpro.extract.resample import MAX_GAP_S, Timeline, resample
 
 __all__ = ["DecodeReport", "FrameReader", "VideoInfo", "prefetch", "probe", "upright"]

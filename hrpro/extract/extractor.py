@@ -13,17 +13,17 @@ import torch
 from hrpro.devices import choose_device
 from hrpro.errors import UsageError
 from hrpro.extract.backbones import BACKBONES
-from hrpro.extract.batching import run_batches
+from hrpro.extract.compute_threads import computing_pool, cpu_lanes, decode_threads, flow_threads
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import FrameReader
 from hrpro.extract.flow.algorithms import FlowAlgorithm, make_flow
-from hrpro.extract.gathering import Job, Video, VideoFeatures
 from hrpro.extract.i3d import best_dtype
 from hrpro.extract.networks import Networks
-from hrpro.extract.prefetch import Produced, prefetch, prefetch_each
+from hrpro.extract.read_ahead import Produced, prefetch, prefetch_each
+from hrpro.extract.shared_batches import run_batches
+from hrpro.extract.snippet_cutting import Sample, SnippetBlock, cut_snippets, with_flow
 from hrpro.extract.snippet_network import SnippetNetwork, load_snippet_network
-from hrpro.extract.snippets import Sample, SnippetBlock, cut_snippets, with_flow
-from hrpro.extract.threads import computing_pool, cpu_lanes, decode_threads, flow_threads
+from hrpro.extract.video_progress import Job, Video, VideoFeatures
 from hrpro.features import WeightsId
 
 __all__ = ["Extractor", "Job", "SnippetOutput", "VideoFeatures", "choose_dtype"]

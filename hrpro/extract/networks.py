@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from hrpro.errors import HrproError
-from hrpro.extract.batching import Part, Running
+from hrpro.extract.compute_threads import computing_pool
 from hrpro.extract.i3d import I3DOutput
-from hrpro.extract.threads import computing_pool
+from hrpro.extract.shared_batches import Part, Running
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Networks:
             self._networks = {name: Compiled(each, device) for name, each in networks.items()}
 
     def launch(self, parts: Sequence[Part]) -> Running:
-        """Start a batch; see `hrpro.extract.batching.Runner`."""
+        """Start a batch; see `hrpro.extract.shared_batches.Runner`."""
         parts = [part for part in parts if len(part)]
         if not parts:
             return Arriving(torch.empty(0, 0), torch.empty(0, 0), None)

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hrpro.extract.compute_threads import computing_pool
 from hrpro.extract.flow.solvers import (
     BatchSolver,
     Linearized,
@@ -29,7 +30,6 @@ from hrpro.extract.flow.solvers import (
     TvL1Settings,
     solve_in_place,
 )
-from hrpro.extract.threads import computing_pool
 
 MIN_SIDE_PX = 16
 """The pyramid ends before a side gets shorter than this."""

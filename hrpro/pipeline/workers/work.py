@@ -26,7 +26,7 @@ from hrpro.features import Fingerprint, write_features
 
 if TYPE_CHECKING:
     from hrpro.extract.extractor import Extractor
-    from hrpro.extract.gathering import VideoFeatures
+    from hrpro.extract.video_progress import VideoFeatures
 
 _PROGRESS_S = 0.25  # at most one report of progress in so long
 _AT_HAND = {"cuda": 16}  # videos that a worker knows of at a time, so that batches are full

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from hrpro.extract.snippets import SnippetBlock
+from hrpro.extract.snippet_cutting import SnippetBlock
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hrpro import __version__
 from hrpro.errors import HrproError, VideoError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import DecodeReport, FrameReader, VideoInfo
-from hrpro.extract.snippets import SnippetBlock
+from hrpro.extract.snippet_cutting import SnippetBlock
 from hrpro.features import Fingerprint, Sidecar, VideoFacts
 
 
