@@ -18,6 +18,18 @@ def missing(what: str) -> None:
     pytest.fail(what) if IN_CI else pytest.skip(what)
 
 
+NEEDS = {"shared": "shared", "golden": "shared", "rgb_weights": "network", "browser": "browser"}
+"""Marker of the tests that ask for a fixture, themselves or by way of another one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they need."""
+    for item in items:
+        for fixture, marker in NEEDS.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data that the golden and real-video tests read."""
@@ -45,3 +57,14 @@ def rgb_weights():
         return load_weights("rgb", progress=False)
     except UnreachableError as error:
         missing(f"needs the network once: {error}")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, without a window."""
+    from browser import CHROMIUM, chromium
+
+    if CHROMIUM is None:
+        missing("needs the Chromium browser: apt-get install chromium")
+    with chromium() as started:
+        yield started

@@ -1,8 +1,8 @@
 """Which file format a name stands for: results, labels, and the files of other tools.
 
 A format is a function that writes :class:`~hrpro.pipeline.results.model.Results` to a path,
-and one that reads them. Add one for this process with :func:`register`, or for everyone who installs your
-package by an entry point::
+and one that reads them. Add one for this process with :func:`register`, or for everyone who
+installs your package by an entry point::
 
     [options.entry_points]
     hrpro.formats =

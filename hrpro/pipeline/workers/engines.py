@@ -52,8 +52,8 @@ class WorkerHandle(Protocol):
 
     A worker builds one extractor, says `Ready` or `Broken`, and then runs
     `hrpro.pipeline.workers.work.work` on the tasks it is given until it is stopped. It writes the
-    feature files itself; only tasks and events, which are small, pass between it and the supervisor. Calls
-    come from one thread. No call raises because the worker has ended.
+    feature files itself; only tasks and events, which are small, pass between it and the
+    supervisor. Calls come from one thread. No call raises because the worker has ended.
     """
 
     name: str

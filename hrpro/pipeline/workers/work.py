@@ -1,8 +1,8 @@
 """What a worker does: build the extractor once, then turn the videos it is given into files.
 
 A worker is a process of its own (`hrpro.pipeline.workers.engines`), an actor on another machine,
-or the process that asks. It takes `Task`s and answers with events. This module imports no network before
-a worker is built, so that whoever only talks to workers starts at once.
+or the process that asks. It takes `Task`s and answers with events. This module imports no network
+before a worker is built, so that whoever only talks to workers starts at once.
 """
 
 from __future__ import annotations

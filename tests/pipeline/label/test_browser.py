@@ -13,29 +13,18 @@ from pathlib import Path
 
 import pytest
 from browser import (
-    CHROMIUM,
     SIZES,
     LabelPage,
-    chromium,
     label_server,
     new_window,
     write_suggestions,
 )
-from conftest import missing
 from videos import make_video, numbered
 
 VIDEO = "train_outdoor_026"
 CLASSES = ("HandShaking", "Pushing", "Kicking")
 FRAME_S = 1 / 25
 REACTION_S = 0.2
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        missing("needs the Chromium browser: apt-get install chromium")
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

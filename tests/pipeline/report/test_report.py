@@ -9,9 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from browser import CHROMIUM, SIZES, chromium, new_window
+from browser import SIZES, new_window
 from click.testing import CliRunner
-from conftest import missing
 from videos import make_video
 
 from hrpro.annotations import Action, VideoAnnotation, write_ground_truth
@@ -171,14 +170,6 @@ def test_detect_writes_a_report_with_curves(rgb_weights, tmp_path):
 
 
 # --- in a browser ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        missing("needs Chromium: apt-get install chromium")
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -711,7 +711,7 @@ def test_a_port_that_is_taken_is_said(folder):
 
 def test_everything_the_page_needs_is_packaged():
     static = Path(app_module.__file__).with_name("static")
-    settings = (Path(__file__).parents[1] / "setup.cfg").read_text()
+    settings = (Path(__file__).parents[3] / "setup.cfg").read_text()
     assert "hrpro.pipeline.label = static/*" in settings
     assert all(path.is_file() for path in static.iterdir())  # the pattern takes no folders
 

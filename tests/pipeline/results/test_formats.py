@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_results import results
+from result_strategies import results
 
 from hrpro.errors import DataError, HrproError, UsageError
 from hrpro.pipeline.results import formats

@@ -43,7 +43,7 @@ def cluster(monkeypatch):
     from ray.cluster_utils import Cluster
 
     # Actors import the build function above.
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]))
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80_000_000}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     memory = {"num_cpus": 1, "object_store_memory": 80_000_000}
