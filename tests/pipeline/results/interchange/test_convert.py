@@ -55,7 +55,7 @@ def test_help_names_every_suffix():
 
 def test_help_and_conversion_do_not_import_networks(tmp_path, result):
     code = (
-        "import sys; from hrpro.pipeline import formats; "
+        "import sys; from hrpro.pipeline.results import formats; "
         f"formats.read_results({str(result)!r}); "
         "assert not {'torch', 'cv2', 'pympi', 'opentimelineio'} & set(sys.modules)"
     )
