@@ -130,15 +130,20 @@ def build_config(model: type[Config], layers: Sequence[Layer]) -> Config:
     Raises:
         UsageError: an unknown key, a wrong type or a value out of range.
     """
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged = _merged(merged, layer.values)
     try:
-        return model.model_validate(merged)
+        return model.model_validate(merge(layers))
     except ValidationError as error:
         details = error.errors()
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
         raise UsageError(_explain(details[0], model, layers) + more) from error
+
+
+def merge(layers: Sequence[Layer]) -> dict[str, Any]:
+    """Put layers on top of each other, section by section; later ones win."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merged(merged, layer.values)
+    return merged
 
 
 def save_config(config: BaseModel, path: str | Path) -> None:

@@ -3,82 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, create_model
 
-from hrpro.configs.loader import Layer, build_config, parse_override, read_layers
+from hrpro.configs.loader import Layer, build_config, merge, parse_override, read_layers
 from hrpro.errors import UsageError
 from hrpro.localize.data.catalogue import find_known
 from hrpro.localize.data.config import DatasetConfig, dataset_layers
-from hrpro.localize.methods.hrpro.instance_model import InstanceConfig
-from hrpro.localize.methods.hrpro.snippet_model import SnippetConfig
-from hrpro.localize.nn.precision import Precision
-from hrpro.localize.proposals.generate import ProposalConfig
+from hrpro.localize.methods import find_method
+from hrpro.localize.methods.base import MethodConfig
 
-
-class NmsConfig(BaseModel):
-    """Soft-NMS with a Gaussian, class by class."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    sigma: float = Field(0.3, gt=0, description="scores are multiplied by exp(-iou^2 / sigma)")
-    iou: Literal["legacy", "exact"] = Field(
-        "legacy", description="legacy: +1 s on every length, as the release computes it"
-    )
-
-
-class InstanceTraining(BaseModel):
-    """Training of stage 2, instance-level completeness. Defaults are the release's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    lr: float = Field(5e-5, gt=0, description="learning rate of Adam")
-    weight_decay: float = Field(5e-4, ge=0, description="of Adam")
-    epochs: int = Field(20, ge=1, description="passes over the training videos")
-    batch_videos: int = Field(10, ge=1, description="videos per update; a last partial is dropped")
-    negative_ratio: float = Field(
-        0.5, ge=0, description="random negative proposals per candidate of a training video"
-    )
-    eval_every: int = Field(1, ge=1, description="epochs between evaluations")
-    stage1_weights: Literal["last", "best-on-test"] = Field(
-        "last",
-        description="which weights of stage 1 to build on; best-on-test, as the release does, "
-        "chooses them by the test set",
-    )
-
-
-class LocalizeConfig(BaseModel):
-    """How to learn to localize. The keys beside the sections train stage 1, snippet by snippet."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    method: Literal["hrpro"] = "hrpro"
-    seed: int = Field(0, ge=0, description="of weights, shuffling, dropout and sampling")
-    lr: float = Field(1e-4, gt=0, description="learning rate of Adam")
-    weight_decay: float = Field(5e-4, ge=0, description="of Adam; the paper says 1e-3")
-    updates: int = Field(1000, ge=1, description="gradient steps")
-    batch_videos: int = Field(16, ge=1, description="videos per update")
-    eval_every: int = Field(50, ge=1, description="updates between evaluations")
-    ema: float | None = Field(
-        None, gt=0, lt=1, description="average the weights with this decay, in both stages"
-    )
-    precision: Precision = Field("auto", description="arithmetic of the networks")
-    snippet: SnippetConfig = SnippetConfig()
-    proposals: ProposalConfig = ProposalConfig()
-    nms: NmsConfig = NmsConfig()
-    instance: InstanceConfig = InstanceConfig()
-    stage2: InstanceTraining = InstanceTraining()
+DEFAULT_METHOD = "hrpro"
 
 
 class RunConfig(BaseModel):
-    """Everything that decides the result of a run, apart from the data."""
+    """Everything that decides the result of a run, apart from the data.
+
+    The keys of section ``localize`` depend on its ``method``: `load_config` returns a subclass
+    whose section is that of the method.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: DatasetConfig = DatasetConfig()
-    localize: LocalizeConfig = LocalizeConfig()
+    localize: SerializeAsAny[MethodConfig]
+
+
+@cache
+def run_config_of(localize: type[MethodConfig]) -> type[RunConfig]:
+    """The run config whose section ``localize`` is that of a method."""
+    return create_model("RunConfig", __base__=RunConfig, localize=(localize, localize()))
 
 
 def load_config(
@@ -98,7 +54,9 @@ def load_config(
             file and line, the full key, and the key that was probably meant.
     """
     chosen = [*read_layers(preset_or_path), *layers, *map(parse_override, overrides)]
-    return build_config(RunConfig, chosen)
+    section = merge(chosen).get("localize")
+    name = section.get("method", DEFAULT_METHOD) if isinstance(section, dict) else DEFAULT_METHOD
+    return build_config(run_config_of(find_method(name).config), chosen)
 
 
 def resolve_dataset(

@@ -12,7 +12,7 @@ from typing import Any
 from hrpro.configs.loader import changes
 from hrpro.devices import choose_device
 from hrpro.localize.config import RunConfig, resolve_dataset
-from hrpro.localize.data.config import DatasetConfig, dataset_layers
+from hrpro.localize.data.config import dataset_layers
 from hrpro.localize.data.dataset import Dataset, load_dataset
 from hrpro.localize.data.layout import find_layout
 from hrpro.localize.data.scan import scan_dataset
@@ -131,9 +131,11 @@ def train(
     layout = find_layout(folder, config.dataset)
     if layout.videos.is_dir():
         options = {"recipe": recipe, "device": device, "workers": workers}
-        failed = _extract(folder, config.dataset, options, reporter)
+        failed = _extract(folder, config, options, reporter)
         config = _without(config, failed)
-    data = load_dataset(folder, config.dataset, allow_mixed=allow_mixed)
+    data = load_dataset(
+        folder, config.dataset, needs=config.localize.needs, allow_mixed=allow_mixed
+    )
     for warning in data.warnings:
         reporter.line(f"warning: {warning}")
     num_points = sum(len(video.points) for video in data.train)
@@ -165,7 +167,7 @@ def train(
 
 
 def _extract(
-    folder: Path, config: DatasetConfig, options: dict[str, Any], reporter: Reporter
+    folder: Path, config: RunConfig, options: dict[str, Any], reporter: Reporter
 ) -> list[str]:
     """Extract missing features of the videos that are trained and tested on.
 
@@ -173,8 +175,8 @@ def _extract(
         Names of the videos that cannot be extracted.
     """
     problems = Problems()
-    scan = scan_dataset(folder, config, problems)
-    if not scan.rows or any(problem.severity == "error" for problem in problems):
+    scan = scan_dataset(folder, config.dataset, problems, needs=config.localize.needs)
+    if not scan.labels or any(problem.severity == "error" for problem in problems):
         return []  # load_dataset will say so
     wanted = (*scan.train, *scan.test)
     if not options["recipe"] and all(name in scan.files for name in wanted):

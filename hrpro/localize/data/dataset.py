@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from hrpro.localize.data.features import FeatureStore
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.data.protocol import read_ambiguous
 from hrpro.localize.data.scan import DatasetScan, PlacedPoint, scan_dataset
+from hrpro.localize.data.supervision import Supervision, offered
 from hrpro.problems import Problem, Problems
 
 Subset = Literal["train", "test"]
@@ -47,6 +48,8 @@ class Video:
     """In order of time; empty for test videos."""
     actions: tuple[Action, ...] | None = None
     """Ground truth; None if there is none for this video."""
+    labels: tuple[int, ...] = ()
+    """Indices of the classes that a training video is known to show, rising."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,19 @@ class Dataset:
         return labels
 
     def video_label(self, video: Video) -> np.ndarray:
-        """Return ``[C]`` float32: 1 for the classes the video has points of."""
+        """Return ``[C]`` float32: 1 for the classes that a training video is known to show."""
         label = np.zeros(len(self.classes), dtype=np.float32)
-        label[[point.class_index for point in video.points]] = 1
+        label[list(video.labels)] = 1
         return label
+
+    @property
+    def supervision(self) -> Set[Supervision]:
+        """The kinds of supervision that the training videos carry, some of them at least."""
+        return offered(
+            has_points=any(video.points for video in self.train),
+            has_labels=any(video.labels for video in self.train),
+            has_marks=any(video.actions for video in self.train),
+        )
 
     def ground_truth(self, subset: Subset = "test") -> dict[str, VideoAnnotation]:
         """Return the ground truth of the videos of a split that have one."""
@@ -119,6 +131,7 @@ def load_dataset(
     config: DatasetConfig | None = None,
     *,
     subsets: Sequence[Subset] = ("train", "test"),
+    needs: Supervision = "points",
     allow_mixed: bool = False,
     check_values: bool = True,
 ) -> Dataset:
@@ -128,6 +141,8 @@ def load_dataset(
         folder: in the layout of `hrpro.localize.data.layout.Layout`; HR-Pro's published one too.
         config: settings; None takes the folder's own (``dataset.yaml`` and the preset it names).
         subsets: the splits whose features are needed. Without ``train``, no points are needed.
+        needs: supervision without which a training video is left out; see
+            `hrpro.localize.methods.base.MethodConfig.needs`.
         allow_mixed: accept features of different fingerprints.
         check_values: read every feature once, so that NaN shows now and not in the middle of
             training; this also fills the cache.
@@ -140,7 +155,9 @@ def load_dataset(
     folder = Path(folder)
     config = config if config is not None else read_dataset_config(folder)
     problems = Problems()
-    scan = scan_dataset(folder, config, problems, subsets=subsets, allow_mixed=allow_mixed)
+    scan = scan_dataset(
+        folder, config, problems, subsets=subsets, allow_mixed=allow_mixed, needs=needs
+    )
     problems.raise_first(f": hrpro dataset check {folder}")
     dataset = _build(scan, config, problems)
     if check_values:
@@ -165,6 +182,7 @@ def _build(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> Data
             (truth and truth.duration_s) or file.duration_s(default_grid),
             _points(scan.points.get(video_id, []), index) if subset == "train" else (),
             truth.actions if truth else None,
+            tuple(sorted(index[name] for name in scan.labels.get(video_id, ()))),
         )
 
     files = list(scan.files.values())

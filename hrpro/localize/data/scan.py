@@ -21,7 +21,11 @@ from hrpro.localize.data.features import (
 )
 from hrpro.localize.data.layout import Layout, check_disjoint, find_layout, read_split
 from hrpro.localize.data.points import PointLabel, read_points
+from hrpro.localize.data.supervision import MISSING, Supervision
 from hrpro.problems import Problems
+
+TRAIN_SUBSETS = ("train", "training")
+"""How ground truths call the videos that are for training."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class DatasetScan:
     """Feature file of each video that has one."""
     points: dict[str, list[PlacedPoint]] = field(default_factory=dict)
     """Point labels of each training video that has features."""
+    labels: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Classes that each training video is known to show."""
 
 
 def scan_dataset(
@@ -59,18 +65,21 @@ def scan_dataset(
     *,
     subsets: Sequence[str] = ("train", "test"),
     allow_mixed: bool = False,
+    needs: Supervision = "points",
 ) -> DatasetScan:
     """Read a dataset folder step by step: ground truth, points, splits, classes, features.
+
+    Training videos that do not carry the supervision that the method `needs` are left out.
 
     Raises:
         DataError: the folder does not exist. Everything else goes into `problems`.
     """
     scan = DatasetScan(find_layout(folder, config))
     _read_ground_truth(scan, config, problems)
-    _read_points(scan, problems, needed="train" in subsets)
-    _read_splits(scan, config, problems)
-    _find_classes(scan, config, problems)
-    _find_features(scan, problems, subsets, allow_mixed)
+    _read_points(scan, problems, needed="train" in subsets and needs == "points")
+    _read_splits(scan, config, problems, needs)
+    _find_classes(scan, config, problems, needs)
+    _find_features(scan, problems, subsets, allow_mixed, needs)
     _place_points(scan, config, problems)
     if config.ambiguous and not scan.layout.ambiguous and "test" in subsets:
         problems.warning(
@@ -111,7 +120,9 @@ def _read_points(scan: DatasetScan, problems: Problems, needed: bool) -> None:
         )
 
 
-def _read_splits(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> None:
+def _read_splits(
+    scan: DatasetScan, config: DatasetConfig, problems: Problems, needs: Supervision
+) -> None:
     layout = scan.layout
     lines: dict[str, dict[str, int]] = {"train": {}, "test": {}}
     for subset, path in (("train", layout.split_train), ("test", layout.split_test)):
@@ -123,7 +134,7 @@ def _read_splits(scan: DatasetScan, config: DatasetConfig, problems: Problems) -
     check_disjoint(lines["train"], lines["test"], layout, problems)
     train, test = list(lines["train"]), list(lines["test"])
     if layout.split_train is None:  # without splits: what has points is for training
-        train = sorted({row.video_id for row in scan.rows} - set(test))
+        train = sorted(({row.video_id for row in scan.rows} | _marked(scan, needs)) - set(test))
     if layout.split_test is None:  # and what else has ground truth is for testing
         test = sorted(scan.ground_truth.keys() - set(train))
     excluded = set(config.excluded_videos)
@@ -136,13 +147,16 @@ def _read_splits(scan: DatasetScan, config: DatasetConfig, problems: Problems) -
         layout.points, ((row.video_id, row.line) for row in scan.rows), known | set(scan.train),
         "video", problems, "add it to split_train.txt or delete its points",
     )  # fmt: skip
-    used, has_points = set(scan.train), bool(scan.rows)
+    used = set(scan.train)
     scan.num_test_points = sum(row.video_id in scan.test for row in scan.rows)
+    has_any = bool(scan.rows) or needs != "points"
     scan.rows = [row for row in scan.rows if row.video_id in used]
-    if has_points and (idle := used - {row.video_id for row in scan.rows}):
+    scan.labels = _video_labels(scan, needs)
+    supervised = scan.ground_truth if needs == "full" else scan.labels
+    if has_any and (idle := used - supervised.keys()):
         problems.warning(
-            layout.points,
-            f"{len(idle)} of {len(used)} training videos have no point ({_some(idle)})",
+            layout.points if needs == "points" else layout.folder,
+            f"{len(idle)} of {len(used)} training videos have no {MISSING[needs]} ({_some(idle)})",
             "they are left out of the training",
         )
         scan.train = tuple(v for v in scan.train if v not in idle)
@@ -152,6 +166,25 @@ def _read_splits(scan: DatasetScan, config: DatasetConfig, problems: Problems) -
             f"no ground truth for {len(bare)} of {len(scan.test)} test videos ({_some(bare)})",
             "they are left out of the evaluation",
         )
+
+
+def _marked(scan: DatasetScan, needs: Supervision) -> set[str]:
+    """Videos that the ground truth has for training, if a method may look at those."""
+    if needs == "points":
+        return set()
+    return {name for name, truth in scan.ground_truth.items() if truth.subset in TRAIN_SUBSETS}
+
+
+def _video_labels(scan: DatasetScan, needs: Supervision) -> dict[str, frozenset[str]]:
+    """Classes of the training videos: of their points and, if points are not enough, of marks."""
+    labels: dict[str, set[str]] = {}
+    for row in scan.rows:
+        labels.setdefault(row.video_id, set()).add(row.label)
+    if needs != "points":
+        for video_id in scan.train:
+            if (truth := scan.ground_truth.get(video_id)) and truth.labels:
+                labels.setdefault(video_id, set()).update(truth.labels)
+    return {video_id: frozenset(names) for video_id, names in labels.items()}
 
 
 def _joining(scan: DatasetScan, known: set[str], problems: Problems) -> tuple[str, ...]:
@@ -186,13 +219,17 @@ def _joining(scan: DatasetScan, known: set[str], problems: Problems) -> tuple[st
     return joining
 
 
-def _find_classes(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> None:
-    # Start and end marks of training videos are not looked at, not even for their classes.
-    marked = [v for v in scan.test if v in scan.ground_truth]
+def _find_classes(
+    scan: DatasetScan, config: DatasetConfig, problems: Problems, needs: Supervision
+) -> None:
+    # Where points are to be learned from, marks of training videos are not looked at, not even
+    # for their classes.
+    looked_at = scan.test if needs == "points" else (*scan.train, *scan.test)
+    marked = [v for v in looked_at if v in scan.ground_truth]
     in_truth = {label for v in marked for label in scan.ground_truth[v].labels}
-    in_points = {row.label for row in scan.rows}
+    in_labels = {label for labels in scan.labels.values() for label in labels}
     if config.classes is None:
-        scan.classes = tuple(sorted(in_truth | in_points))
+        scan.classes = tuple(sorted(in_truth | in_labels))
     else:
         scan.classes = tuple(sorted(set(config.classes)))
         remedy = "correct it, or add it to the classes: hrpro init FOLDER --add-classes NAME"
@@ -208,16 +245,21 @@ def _find_classes(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
                 f"class {label!r} differs from another one only in upper and lower case",
                 "use one spelling if they are meant to be one class",
             )
-    if in_points and (unseen := set(scan.classes) - in_points):
+    if in_labels and (unseen := set(scan.classes) - in_labels):
+        what = "point" if needs == "points" else "training video"
         problems.warning(
-            scan.layout.points or "",
-            f"{len(unseen)} of {len(scan.classes)} classes have no point ({_some(unseen, 20)})",
+            scan.layout.points or scan.layout.folder,
+            f"{len(unseen)} of {len(scan.classes)} classes have no {what} ({_some(unseen, 20)})",
             "they cannot be learned",
         )
 
 
 def _find_features(
-    scan: DatasetScan, problems: Problems, subsets: Sequence[str], allow_mixed: bool
+    scan: DatasetScan,
+    problems: Problems,
+    subsets: Sequence[str],
+    allow_mixed: bool,
+    needs: Supervision,
 ) -> None:
     folder = FeatureFolder(scan.layout.features)
     for subset, videos in (("train", scan.train), ("test", scan.test)):
@@ -226,8 +268,8 @@ def _find_features(
         if not videos and subset == "train" and not problems.blocking:
             problems.missing(
                 scan.layout.folder / "split_train.txt",
-                "no training videos with points",
-                "list them there, one name a line, and give points",
+                f"no training videos with {_plural(MISSING[needs])}",
+                f"list them there, one name a line, and give {_plural(MISSING[needs])}",
             )
         if not videos and subset == "test":
             problems.warning(
@@ -346,6 +388,10 @@ def _report_unknown(
         meant = f", did you mean {close[0]!r}?" if close else ""
         times = f" ({count[name]} points)" if count[name] > 1 else ""
         problems.error(f"{path}:{line}", f"unknown {kind} {name!r}{meant}{times}", remedy)
+
+
+def _plural(what: str) -> str:
+    return what if what.endswith("s") else f"{what}s"
 
 
 def _some(names: Iterable[str], limit: int = 3) -> str:

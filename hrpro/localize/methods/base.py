@@ -1,55 +1,122 @@
 """What a localization method is to the trainer, the model folder, evaluation and detection.
 
-A method trains one network after the other; each is a stage. What it has learned is a localizer:
-a module that turns features into detections. To add a method, write these three and name it in
-`get_method` and in `LocalizeConfig.method`.
+A method trains one network after the other; each is a `Stage`. What it has learned is a
+`Localizer`: a module that turns features into detections. To add a method, write a package beside
+this file with a `MethodConfig`, a `Method`, its stages and its localizer, and name it in
+`hrpro.localize.methods`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from hrpro.localize.config import LocalizeConfig
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.data.sequences import FeatureSequence
+from hrpro.localize.data.supervision import Supervision
+from hrpro.localize.nn.precision import Precision
 from hrpro.localize.proposals.generate import Array, Proposals
+
+
+class MethodConfig(BaseModel):
+    """What every method has settings for; section ``localize`` of a run config."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    """Its name; a subclass narrows it to a literal."""
+    seed: int = Field(0, ge=0, description="of weights, shuffling, dropout and sampling")
+    precision: Precision = Field("auto", description="arithmetic of the networks")
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="average the weights with this decay, in every stage"
+    )
+
+    @property
+    def needs(self) -> Supervision:
+        """What training videos must carry to be learned from; points, if nothing else is said."""
+        return "points"
+
+
+Config = TypeVar("Config", bound=MethodConfig)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a stage is optimised, with Adam."""
+    """How a stage is optimised."""
 
     updates: int
     """Gradient steps."""
     batch_videos: int
-    """Videos per update; see `batches.EpochBatches`."""
+    """Videos per update; see `hrpro.localize.sampling.epochs.EpochBatches`."""
     eval_every: int
     """Updates between evaluations."""
     lr: float
-    weight_decay: float
+    weight_decay: float = 0.0
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """AdamW decays weights apart from the gradient."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    decay: Literal["all", "weights"] = "all"
+    """What `weight_decay` acts on: all parameters, or the weights of linear layers and
+    convolutions alone, not biases, norms and scales."""
+    warmup_updates: int = 0
+    """The rate rises linearly from 0, at the first update, to `lr`, at the last one of these."""
+    shape: Literal["constant", "cosine"] = "constant"
+    """Of the rate after the warm-up; cosine: falls to 0 at the last update."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient of all parameters."""
 
 
-class Stage(Protocol):
-    """One network of a method in training."""
+@dataclass
+class StageState:
+    """What a stage keeps beside its model, to go on with after an interruption."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    """As JSON can hold it."""
+
+
+class Stage(ABC):
+    """One network of a method in training.
+
+    Attributes:
+        model: what is optimised; a part of the localizer.
+        schedule: how.
+        num_videos: training videos.
+    """
 
     model: nn.Module
-    """What is optimised; a part of the localizer."""
     schedule: Schedule
     num_videos: int
-    """Training videos."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - not every stage has something to prepare
         """Get ready for the first update; not called when training is resumed."""
 
+    @abstractmethod
     def losses(self, videos: Sequence[int]) -> dict[str, Tensor]:
         """Losses of a batch of training videos, as scalars; ``total`` is what is minimised."""
 
+    def after_update(self, num_done: int) -> None:  # noqa: B027 - likewise
+        """Follow the model after each optimiser step (the teacher of a student, say).
+
+        Args:
+            num_done: updates so far, this one included.
+        """
+
+    def state(self) -> StageState:
+        """What has to be in a checkpoint beside model and optimizer."""
+        return StageState()
+
+    def load_state(self, state: StageState) -> None:  # noqa: B027 - likewise
+        """Put back what `state` returned."""
+
+    @abstractmethod
     def detect(self) -> Proposals:
         """Detections in the test videos with the model as it is now."""
 
@@ -74,22 +141,38 @@ class Localizer(Protocol):
         """The class activation sequence of each video, ``[T, C]``, for people to look at."""
 
 
-class Method(Protocol):
+@dataclass(frozen=True)
+class Earlier(Generic[Config]):
+    """A trained model that a later stage is to build on."""
+
+    num_stages: int
+    config: Config
+
+
+class Method(Protocol[Config]):
     """A way to learn to localize."""
 
     num_stages: int
 
-    def build(
-        self, dim: int, num_classes: int, config: LocalizeConfig, num_stages: int
-    ) -> nn.Module:
-        """Return a `Localizer` with the networks of the first `num_stages` stages, untrained."""
+    def build(self, dim: int, num_classes: int, config: Config, num_stages: int) -> nn.Module:
+        """Return a `Localizer` with the networks of the first `num_stages` stages, untrained.
+
+        Args:
+            dim: feature width D.
+            num_classes: C.
+            config: of the method.
+            num_stages: 1 or more.
+
+        Raises:
+            ValueError: the widths do not go together.
+        """
 
     def stage(
         self,
         number: int,
         localizer: nn.Module,
         dataset: Dataset,
-        config: LocalizeConfig,
+        config: Config,
         device: torch.device,
     ) -> Stage:
         """Return a stage, counted from 1, that trains its part of `localizer`.
@@ -97,13 +180,11 @@ class Method(Protocol):
         The parts of the stages before it are trained already, and stay as they are.
         """
 
+    def earlier_weights(self, config: Config) -> Literal["last", "best-on-test"]:
+        """Which weights of the stage before a later one builds on."""
 
-def get_method(name: str) -> Method:
-    """Find a method by its name in the config.
+    def differences(self, number: int, earlier: Earlier[Config], config: Config) -> list[str]:
+        """Settings by which a model of earlier stages does not fit stage `number`, if any.
 
-    Raises:
-        KeyError: there is none; the config refuses such names.
-    """
-    from hrpro.localize.methods.hrpro.method import HrproMethod
-
-    return {"hrpro": HrproMethod()}[name]
+        Classes and feature width are compared by whoever calls.
+        """

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from hrpro.localize.proposals.generate import Array, Proposals, spans, temporal_iou
 
@@ -19,6 +20,17 @@ _DENSE_DEGREE = 24
 """Overlapping pairs per proposal from which taking one by one is the faster way."""
 _MAX_PAIRS = 1 << 20
 """Overlapping pairs, or cells of a padded table, held in memory at once."""
+
+
+class NmsConfig(BaseModel):
+    """Soft-NMS with a Gaussian, class by class."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sigma: float = Field(0.3, gt=0, description="scores are multiplied by exp(-iou^2 / sigma)")
+    iou: IouKind = Field(
+        "legacy", description="legacy: +1 s on every length, as the release computes it"
+    )
 
 
 def soft_nms(

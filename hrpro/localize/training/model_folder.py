@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from hrpro import __version__
 from hrpro.configs.loader import save_config
 from hrpro.errors import DataError
 from hrpro.features import Fingerprint
@@ -25,7 +27,8 @@ from hrpro.files import atomic_path, read_json, write_json, write_text
 from hrpro.localize.config import RunConfig, load_config
 from hrpro.localize.data.config import GridConfig
 from hrpro.localize.data.dataset import Dataset
-from hrpro.localize.methods.base import Localizer, get_method
+from hrpro.localize.methods import get_method
+from hrpro.localize.methods.base import Localizer
 
 Weights = Literal["last", "best-on-test"]
 """``last``: of the last update, the default. ``best-on-test``: chosen by the test set, only to
@@ -36,6 +39,11 @@ BEST = "best-on-test"
 
 WEIGHTS_FILE, CONFIG_FILE, CLASSES_FILE = "model.safetensors", "config.yaml", "classes.txt"
 FEATURES_FILE, METRICS_FILE = "fingerprint.json", "metrics.json"
+HEADER = "hrpro"
+UNVERSIONED, FORMAT = 1, 2
+"""Format of a model folder: 1 if it does not say, else as the header of its weights says. What a
+later hrpro writes in the same format, an earlier one can read."""
+
 FILES = (CONFIG_FILE, CLASSES_FILE, FEATURES_FILE, METRICS_FILE, WEIGHTS_FILE)
 
 
@@ -131,7 +139,9 @@ def save_model(
     write_json(folder / METRICS_FILE, metrics)
     tensors = {name: t.detach().cpu().contiguous() for name, t in localizer.state_dict().items()}
     with atomic_path(folder / WEIGHTS_FILE) as temporary:
-        save_file(tensors, temporary, metadata={"num_stages": str(num_stages)})
+        header = {"num_stages": num_stages, "format": FORMAT, "hrpro": __version__}
+        # One entry: safetensors writes several in an order that changes from run to run.
+        save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> TrainedModel:
@@ -148,6 +158,8 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Traine
             f"{folder}: not a model folder: no {', '.join(missing)}; give the folder that "
             "'hrpro train' wrote (--run-dir)"
         )
+    path = folder / WEIGHTS_FILE
+    num_stages = _read_header(path)
     config = load_config(folder / CONFIG_FILE)
     classes = tuple((folder / CLASSES_FILE).read_text(encoding="utf-8").splitlines())
     try:
@@ -155,20 +167,41 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Traine
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise DataError(f"{folder / FEATURES_FILE}: damaged: {reason}; train again") from error
-    path = folder / WEIGHTS_FILE
     try:
-        with safe_open(path, framework="pt") as file:
-            num_stages = int((file.metadata() or {})["num_stages"])
-        method = get_method(config.localize.method)
+        method = get_method(config.localize)
         localizer = method.build(features.dim, len(classes), config.localize, num_stages)
         localizer.load_state_dict(load_file(path))
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"{path}: damaged, or not of the same model as the other files; train again"
-        ) from error
+        raise _damaged(path) from error
     metrics = read_json(folder / METRICS_FILE)
     localizer = localizer.to(device).eval()
     return TrainedModel(folder, localizer, num_stages, config, classes, features, metrics)
+
+
+def _read_header(path: Path) -> int:
+    """The number of trained stages.
+
+    Raises:
+        DataError: the file is damaged, or of a later format.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        header = json.loads(metadata[HEADER]) if HEADER in metadata else metadata
+        number, num_stages = int(header.get("format", UNVERSIONED)), int(header["num_stages"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise _damaged(path) from error
+    if number > FORMAT:
+        raise DataError(
+            f"{path.parent}: a model folder of format {number}, written by hrpro "
+            f"{header.get('hrpro', '(unknown)')}; hrpro {__version__} reads formats up to "
+            f"{FORMAT}: update hrpro, or train again with this one"
+        )
+    return num_stages
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(f"{path}: damaged, or not of the same model as the other files; train again")
 
 
 def publish(source: Path, target: Path) -> None:

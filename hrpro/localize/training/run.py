@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ from hrpro.errors import DataError, UsageError
 from hrpro.files import read_json, write_json
 from hrpro.localize.config import RunConfig, load_config
 from hrpro.localize.data.dataset import Dataset
+from hrpro.localize.data.supervision import Supervision
 from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.evaluation.measure import from_json, measure, to_json
-from hrpro.localize.methods.base import Stage, get_method
+from hrpro.localize.methods import get_method
+from hrpro.localize.methods.base import Earlier, Stage
 from hrpro.localize.sampling.epochs import derive_seed
 from hrpro.localize.training.model_folder import (
     BEST,
@@ -100,7 +102,7 @@ class TrainingRun:
     observers: Sequence[Observer] = ()
 
     def __post_init__(self) -> None:
-        self.method = get_method(self.config.localize.method)
+        self.method = get_method(self.config.localize)
         self.features = FeaturesNeeded.of(self.dataset)
         self.test_ids = [v.video_id for v in self.dataset.test if v.actions is not None]
 
@@ -141,7 +143,7 @@ class TrainingRun:
 
     def _train(self, number: int) -> StageResult:
         folder = self._stage_folder(number)
-        identity = dataset_identity(self.dataset)
+        identity = dataset_identity(self.dataset, self.config.localize.needs)
         if (folder / HISTORY).exists():
             history = read_json(folder / HISTORY)
             _check_identity(folder / HISTORY, history["dataset"], identity)
@@ -203,14 +205,37 @@ class TrainingRun:
         except ValueError as error:
             raise UsageError(f"localize: {error}") from error
         if number > 1:
-            localizer.load_state_dict(self._load_previous(number), strict=False)
+            self._fill(localizer, self._load_previous(number), number)
         return localizer.to(self.device)
+
+    def _fill(self, localizer: nn.Module, earlier: Mapping[str, torch.Tensor], number: int) -> None:
+        """Put the weights of the stages before into a localizer that has one network more."""
+        try:
+            keys = localizer.load_state_dict(earlier, strict=False)
+        except RuntimeError as error:  # of another shape
+            raise self._does_not_fit(number, str(error).splitlines()[-1].strip()) from error
+        filled = {name.partition(".")[0] for name in earlier}
+        gaps = [name for name in keys.missing_keys if name.partition(".")[0] in filled]
+        if wrong := [*keys.unexpected_keys, *gaps]:
+            raise self._does_not_fit(number, f"{len(wrong)} weights differ, {wrong[0]!r} first")
+
+    def _does_not_fit(self, number: int, reason: str) -> DataError:
+        folder = self._earlier_folder(number)
+        return DataError(
+            f"{folder}: does not fit under stage {number}: {reason}; train stage {number - 1} "
+            "again, in another --run-dir"
+        )
+
+    def _earlier_folder(self, number: int) -> Path:
+        if self.stage1 is not None:
+            return self.stage1
+        folder = self._stage_folder(number - 1)
+        best = self.method.earlier_weights(self.config.localize) == BEST
+        return folder / BEST if best else folder
 
     def _load_previous(self, number: int) -> dict[str, torch.Tensor]:
         """Weights of the stages before, checked to fit."""
-        folder = self.stage1 or self._stage_folder(number - 1)
-        if self.stage1 is None and self.config.localize.stage2.stage1_weights == BEST:
-            folder = folder / BEST
+        folder = self._earlier_folder(number)
         if not folder.is_dir():
             raise DataError(
                 f"{folder}: stage {number} builds on stage {number - 1}, which is not there; "
@@ -222,12 +247,17 @@ class TrainingRun:
                 f"{folder}: is a model of {model.num_stages} stages; give one of stage "
                 f"{number - 1} alone, for example {folder / f'stage{number - 1}'}"
             )
+        localize = self.config.localize
         same = {
             "classes": model.classes == self.dataset.classes,
             "feature width": model.features.dim == self.dataset.dim,
-            "localize.snippet": model.config.localize.snippet == self.config.localize.snippet,
+            "localize.method": model.config.localize.method == localize.method,
         }
-        if wrong := [name for name, equal in same.items() if not equal]:
+        wrong = [name for name, equal in same.items() if not equal]
+        if same["localize.method"]:
+            earlier = Earlier(model.num_stages, model.config.localize)
+            wrong += self.method.differences(number, earlier, localize)
+        if wrong:
             raise DataError(
                 f"{folder}: was trained with other {', '.join(wrong)}; train stage "
                 f"{number - 1} again, in another --run-dir"
@@ -284,13 +314,20 @@ class _Clock:
         self._notes["seconds"] = round(self._before_s + time.monotonic() - self._begin, 3)
 
 
-def dataset_identity(dataset: Dataset) -> str:
-    """A checksum of what is trained on: classes, videos, lengths, points. Not of the features."""
+def dataset_identity(dataset: Dataset, needs: Supervision = "points") -> str:
+    """A checksum of what is trained on: classes, videos, lengths, labels. Not of the features."""
     videos = [
         [v.video_id, v.subset, v.num_snippets, [(p.class_index, p.time_s) for p in v.points]]
         for v in (*dataset.train, *dataset.test)
     ]
-    text = json.dumps([dataset.classes, dataset.dim, videos])
+    known: list[Any] = [dataset.classes, dataset.dim, videos]
+    if needs != "points":
+        known.append([v.labels for v in dataset.train])
+    if needs == "full":
+        known.append(
+            [[(a.label, a.start_s, a.end_s) for a in v.actions or ()] for v in dataset.train]
+        )
+    text = json.dumps(known)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hrpro.errors import HrproError
-from hrpro.localize.methods.base import Stage
+from hrpro.localize.methods.base import Stage, StageState
 from hrpro.localize.nn.precision import Precision, autocast
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
 from hrpro.localize.training.checkpoint import (
@@ -25,6 +25,11 @@ from hrpro.localize.training.checkpoint import (
     save_checkpoint,
 )
 from hrpro.localize.training.ema import WeightAverage
+from hrpro.localize.training.optimization import (
+    build_optimizer,
+    learning_rate,
+    set_learning_rate,
+)
 
 Losses = dict[str, float]
 
@@ -53,7 +58,7 @@ class TrainerConfig:
 
 
 class Trainer:
-    """Trains the model of a stage with Adam, saves checkpoints and goes on from them.
+    """Trains the model of a stage, saves checkpoints and goes on from them.
 
     All random numbers of an update are seeded anew by its number. So it is a function of the
     weights before it and of the seed: training that was resumed repeats one that was not
@@ -74,12 +79,7 @@ class Trainer:
         self.stage, self.config, self.checkpoint, self.notes = stage, config, checkpoint, notes
         self.device = next(stage.model.parameters()).device
         self.batches = EpochBatches(stage.num_videos, schedule.batch_videos, config.seed)
-        self.optimizer = torch.optim.Adam(
-            stage.model.parameters(),
-            lr=schedule.lr,
-            weight_decay=schedule.weight_decay,
-            fused=self.device.type == "cuda",
-        )
+        self.optimizer = build_optimizer(stage.model, schedule)
         self.average = WeightAverage(stage.model, config.ema) if config.ema else None
         self.num_done = 0
         self._unread: list[tuple[int, dict[str, Tensor]]] = []
@@ -131,10 +131,15 @@ class Trainer:
             if "between 0 and 1" in str(error) or "device-side assert" in str(error):
                 raise self._diverged(self.num_done + 1) from error
             raise
+        schedule = self.stage.schedule
+        set_learning_rate(self.optimizer, learning_rate(schedule, self.num_done))
         self.optimizer.zero_grad()
         losses["total"].backward()
+        if schedule.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.stage.model.parameters(), schedule.clip_norm)
         self.optimizer.step()
         self.num_done += 1
+        self.stage.after_update(self.num_done)
         if self.average:
             self.average.update(self.num_done)
         self._unread.append((self.num_done, {k: loss.detach() for k, loss in losses.items()}))
@@ -178,8 +183,11 @@ class Trainer:
         }
         if self.average:
             tensors["average"] = self.average.tensors
+        own = self.stage.state()
+        tensors["stage"] = own.tensors
         state = {
             "num_done": self.num_done,
+            "stage": own.values,
             "loss_sums": self._loss_sums,
             "num_summed": self._num_summed,
             "notes": self.notes,
@@ -197,6 +205,8 @@ class Trainer:
         load_optimizer(self.optimizer, checkpoint.tensors["optimizer"])
         if self.average:
             self.average.load(checkpoint.tensors["average"])
+        own = StageState(dict(checkpoint.tensors.get("stage", {})), checkpoint.state["stage"])
+        self.stage.load_state(own)
         self.num_done = checkpoint.state["num_done"]
         self._loss_sums = checkpoint.state["loss_sums"]
         self._num_summed = checkpoint.state["num_summed"]

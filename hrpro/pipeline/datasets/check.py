@@ -14,6 +14,7 @@ from hrpro.localize.data.catalogue import find_known
 from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.features import check_finite
 from hrpro.localize.data.scan import DatasetScan, scan_dataset
+from hrpro.localize.data.supervision import Supervision
 from hrpro.problems import Problem, Problems
 
 
@@ -56,6 +57,7 @@ def check_dataset(
     folder: str | Path,
     config: DatasetConfig | None = None,
     *,
+    needs: Supervision = "points",
     allow_mixed: bool = False,
     check_values: bool = True,
 ) -> DatasetReport:
@@ -64,6 +66,7 @@ def check_dataset(
     Args:
         folder: the dataset folder.
         config: settings; None takes the folder's own.
+        needs: what training videos must carry for the method that is to learn from them.
         allow_mixed: accept features of different fingerprints.
         check_values: read all features to find NaN and infinity.
 
@@ -74,7 +77,7 @@ def check_dataset(
     folder = Path(folder)
     config = config if config is not None else read_dataset_config(folder)
     problems = Problems()
-    scan = scan_dataset(folder, config, problems, allow_mixed=allow_mixed)
+    scan = scan_dataset(folder, config, problems, allow_mixed=allow_mixed, needs=needs)
     if check_values:
         for file in scan.files.values():
             try:

@@ -83,7 +83,9 @@ def check(
         UsageError: there is no such data set, or its config is wrong.
     """
     folder, config = resolve_dataset(name, data_root=data_root, preset=preset)
-    return check_dataset(folder, config.dataset, allow_mixed=allow_mixed)
+    return check_dataset(
+        folder, config.dataset, needs=config.localize.needs, allow_mixed=allow_mixed
+    )
 
 
 def fetch(

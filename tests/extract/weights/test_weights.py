@@ -406,7 +406,7 @@ def test_two_processes_fetch_once(mirror, published, tmp_path, cache):
     blob = git_blob(published["flow_imagenet.pt"])
     script.write_text(
         "from dataclasses import replace\n"
-        "from hrpro.extract import weights\n"
+        "from hrpro.extract.weights import library as weights\n"
         "from hrpro.extract.weights.download import Digest\n"
         "entry = next(e for e in weights.REGISTRY if e.stream == 'flow')\n"
         f"weights.REGISTRY = (replace(entry, digest=Digest('git-blob', {blob!r})),)\n"

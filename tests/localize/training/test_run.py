@@ -18,6 +18,8 @@ from hrpro.localize.config import resolve_dataset
 from hrpro.localize.data.dataset import load_dataset
 from hrpro.localize.data.sequences import DatasetSequences
 from hrpro.localize.evaluation.measure import from_json, to_json
+from hrpro.localize.methods import find_method, get_method
+from hrpro.localize.methods.hrpro.config import HrproConfig
 from hrpro.localize.methods.hrpro.localizer import snippet_boxes
 from hrpro.localize.methods.hrpro.method import HrproMethod, rank_proposals
 from hrpro.localize.training.model_folder import BEST, FILES, FeaturesNeeded, load_model, save_model
@@ -410,8 +412,6 @@ def test_features_of_unknown_origin_have_to_be_accepted():
 
 
 def test_a_method_is_found_by_its_name():
-    from hrpro.localize.methods.base import get_method
-
-    assert isinstance(get_method("hrpro"), HrproMethod)
-    with pytest.raises(KeyError):
-        get_method("sal")
+    assert isinstance(get_method(HrproConfig()), HrproMethod)
+    with pytest.raises(UsageError, match=r"no method 'hrpo'; did you mean 'hrpro'"):
+        find_method("hrpo")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hrpro.errors import DataError, HrproError
-from hrpro.localize.methods.base import Schedule
+from hrpro.localize.methods.base import Schedule, Stage
 from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
 from hrpro.localize.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -20,7 +20,7 @@ from hrpro.localize.training.ema import WeightAverage
 from hrpro.localize.training.trainer import Trainer, TrainerConfig
 
 
-class Line:
+class Line(Stage):
     """A stage of another method than HR-Pro: fit a line, with dropout."""
 
     num_videos = 7

@@ -4,45 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
+from hrpro.localize.methods.hrpro.config import InstanceConfig
 from hrpro.localize.nn.dropout import Dropout
 from hrpro.localize.nn.roi import region_features
 from hrpro.localize.sampling.packing import Packing
-
-
-class InstanceConfig(BaseModel):
-    """Architecture and loss of stage 2. Defaults are those of the HR-Pro release."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    extension: float = Field(
-        0.25, ge=0, description="share of its length by which a proposal is extended on each side"
-    )
-    num_bins: PositiveInt = Field(12, description="bins along time of an extended proposal")
-    edge_bins: PositiveInt = Field(2, description="bins of the start and of the end region")
-    dropout: float = Field(0.7, ge=0, lt=1, description="in the score head")
-    offset_sign: Literal["plus", "minus"] = Field(
-        "plus", description="refined boundary = boundary plus (release) or minus (paper) offset"
-    )
-    max_proposals: PositiveInt = Field(
-        1000, description="proposals of a video in training; more are drawn from at random"
-    )
-    positive_iou: float = Field(
-        0.3, description="a proposal is positive if it overlaps a reliable one at least so much"
-    )
-    class_aware_matching: bool = Field(
-        False, description="match reliable proposals of the same class only; the release: any"
-    )
-    completeness_weight: float = Field(
-        1.0, ge=0, description="weight of the completeness beside the outer-inner contrast"
-    )
-    regression_weight: float = Field(1.0, ge=0, description="weight of the regression loss")
-    score_weight: float = Field(1.0, ge=0, description="weight of the score loss")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hrpro.localize.config import LocalizeConfig
 from hrpro.localize.data.sequences import FeatureSequence, in_batches
+from hrpro.localize.methods.hrpro.config import HrproConfig
 from hrpro.localize.methods.hrpro.instance_model import InstanceModel
 from hrpro.localize.methods.hrpro.ranking import to_snippets
 from hrpro.localize.methods.hrpro.snippet_model import SnippetModel, SnippetPrediction
@@ -29,7 +29,7 @@ class HrproLocalizer(nn.Module):
     """
 
     def __init__(
-        self, dim: int, num_classes: int, config: LocalizeConfig, num_stages: int = 2
+        self, dim: int, num_classes: int, config: HrproConfig, num_stages: int = 2
     ) -> None:
         super().__init__()
         self.config = config

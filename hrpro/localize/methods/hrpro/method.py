@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hrpro.localize.config import LocalizeConfig
 from hrpro.localize.data.dataset import Dataset, Video
 from hrpro.localize.data.sequences import DatasetSequences, in_batches
-from hrpro.localize.methods.base import Schedule, Stage
+from hrpro.localize.methods.base import Earlier, Schedule, Stage
 from hrpro.localize.methods.hrpro import instance_losses, snippet_losses
+from hrpro.localize.methods.hrpro.config import HrproConfig
 from hrpro.localize.methods.hrpro.instance_losses import InstanceTargets, choose_proposals
 from hrpro.localize.methods.hrpro.instance_model import ProposalBatch
 from hrpro.localize.methods.hrpro.localizer import HrproLocalizer, snippet_boxes
@@ -31,7 +32,7 @@ class HrproMethod:
     num_stages = 2
 
     def build(
-        self, dim: int, num_classes: int, config: LocalizeConfig, num_stages: int
+        self, dim: int, num_classes: int, config: HrproConfig, num_stages: int
     ) -> HrproLocalizer:
         """Return both networks, or that of stage 1 alone, untrained."""
         return HrproLocalizer(dim, num_classes, config, num_stages)
@@ -41,7 +42,7 @@ class HrproMethod:
         number: int,
         localizer: nn.Module,
         dataset: Dataset,
-        config: LocalizeConfig,
+        config: HrproConfig,
         device: torch.device,
     ) -> Stage:
         """Return stage 1 (snippets) or 2 (instances)."""
@@ -49,15 +50,25 @@ class HrproMethod:
         stage = SnippetStage if number == 1 else InstanceStage
         return stage(localizer, dataset, config, device)
 
+    def earlier_weights(self, config: HrproConfig) -> Literal["last", "best-on-test"]:
+        """Which weights of stage 1 stage 2 builds on."""
+        return config.stage2.stage1_weights
 
-class SnippetStage:
+    def differences(
+        self, number: int, earlier: Earlier[HrproConfig], config: HrproConfig
+    ) -> list[str]:
+        """Stage 2 builds on the architecture and the thresholds of stage 1."""
+        return [] if earlier.config.snippet == config.snippet else ["localize.snippet"]
+
+
+class SnippetStage(Stage):
     """Stage 1: snippet-level discrimination (HR-Pro, section 3.2)."""
 
     def __init__(
         self,
         localizer: HrproLocalizer,
         dataset: Dataset,
-        config: LocalizeConfig,
+        config: HrproConfig,
         device: torch.device,
     ) -> None:
         self.localizer, self.model, self.config = localizer, localizer.snippets, config
@@ -121,14 +132,14 @@ class RankedProposals:
     reliable_labels: Tensor
 
 
-class InstanceStage:
+class InstanceStage(Stage):
     """Stage 2: instance-level completeness (HR-Pro, section 3.4)."""
 
     def __init__(
         self,
         localizer: HrproLocalizer,
         dataset: Dataset,
-        config: LocalizeConfig,
+        config: HrproConfig,
         device: torch.device,
     ) -> None:
         assert localizer.instances is not None
@@ -150,9 +161,6 @@ class InstanceStage:
         rng = np.random.default_rng(derive_seed(config.seed, 2))
         self.ranked = rank_proposals(localizer, dataset, self.train, training.negative_ratio, rng)
         self.candidates, _ = localizer.candidates(self.test)
-
-    def prepare(self) -> None:
-        """There is nothing to prepare."""
 
     def losses(self, videos: Sequence[int]) -> dict[str, Tensor]:
         """Losses of a batch of videos, on a random choice of their proposals."""

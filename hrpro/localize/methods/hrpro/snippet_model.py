@@ -5,63 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
+from hrpro.localize.methods.hrpro.config import SnippetConfig
 from hrpro.localize.nn.attention import attend
 from hrpro.localize.nn.dropout import Dropout
 from hrpro.localize.nn.pooling import topk_pool
 from hrpro.localize.sampling.packing import Packing, VideoBatch
 
 log = logging.getLogger(__name__)
-
-
-class SnippetConfig(BaseModel):
-    """Architecture and loss of stage 1. Defaults are those of the HR-Pro release."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    num_blocks: int = Field(2, ge=0, description="reliability-aware attention blocks")
-    num_heads: PositiveInt = Field(8, description="attention heads; must divide the feature width")
-    feedforward_dim: PositiveInt = Field(128, description="hidden width of a block's feed-forward")
-    activation: Literal["relu", "gelu"] = Field(
-        "relu", description="of the feed-forward: relu in the release, gelu in the paper"
-    )
-    attention_dropout: float = Field(0.1, ge=0, lt=1, description="of the attention weights")
-    block_dropout: float = Field(0.3, ge=0, lt=1, description="of what a block adds to a token")
-    head_dropout: float = Field(0.7, ge=0, lt=1, description="before the classifier")
-    memory_tokens: Literal["reshaped", "prototypes"] = Field(
-        "reshaped",
-        description="prototypes: each memory token is the prototype of one class, as in the "
-        "paper; reshaped: the release reshapes [C, D] to [D, C] where it means to transpose, so "
-        "that a token holds some channels of every class",
-    )
-    memory_momentum: float = Field(0.999, ge=0, le=1, description="share of the old prototype")
-    topk_ratio: PositiveInt = Field(
-        8, description="a video's score is the mean over its best T / topk_ratio snippets"
-    )
-    action_threshold: float = Field(0.1, description="background score b of an action snippet <=")
-    background_threshold: float = Field(0.95, description="b of a background snippet >=")
-    action_targets: Literal["points", "pseudo"] = Field(
-        "points",
-        description="snippets of the action loss: the points (release) or all pseudo-action "
-        "snippets (paper)",
-    )
-    focal_exponent: float = Field(2.0, ge=0, description="of the snippet losses")
-    temperature: float = Field(0.1, gt=0, description="of the contrast loss")
-    contrast_snippets: Literal["runs", "all"] = Field(
-        "runs",
-        description="pseudo snippets of the contrast loss: all, or those in runs as the release "
-        "finds them, which leaves out each video's last snippet and labels that never change",
-    )
-    video_weight: float = Field(0.0, ge=0, description="weight of the video loss")
-    action_weight: float = Field(0.5, ge=0, description="weight of the action loss")
-    background_weight: float = Field(1.0, ge=0, description="weight of the background loss")
-    contrast_weight: float = Field(1.0, ge=0, description="weight of the contrast loss")
 
 
 @dataclass(frozen=True)
