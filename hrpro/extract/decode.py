@@ -22,6 +22,7 @@ from hrpro.errors import VideoError
 from hrpro.extract.frames import DecodeReport, decode_frames, presentation_time_s
 from hrpro.extract.geometry import FrameConverter, Orientation, upright
 from hrpro.extract.probe import VideoInfo, describe, naming, open_video, probe
+from hrpro.extract.pyav import rational
 from hrpro.extract.read_ahead import prefetch
 from hrpro.extract.resample import MAX_GAP_S, Timeline, resample
 
@@ -93,7 +94,7 @@ class FrameReader(Iterator[np.ndarray]):
                 self.info = describe(path, container, stream, first)
                 self._convert = FrameConverter(
                     Orientation(self.info.rotation, self.info.mirrored),
-                    stream.sample_aspect_ratio,
+                    rational(stream.sample_aspect_ratio),
                     short_side,
                     crop,
                 )
@@ -199,7 +200,8 @@ class FrameReader(Iterator[np.ndarray]):
 
 def _nominal_period(stream: av.video.stream.VideoStream) -> Fraction:
     """Return the nominal seconds per frame, for frames that state no time of their own."""
-    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+    for stated in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        rate = rational(stated)
         if rate and _POSSIBLE_FPS[0] <= rate <= _POSSIBLE_FPS[1]:
             return 1 / rate
     return 1 / _FALLBACK_FPS

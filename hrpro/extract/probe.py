@@ -14,6 +14,7 @@ import av
 from hrpro.errors import VideoError
 from hrpro.extract.frames import DecodeReport, decode_frames, presentation_time_s
 from hrpro.extract.geometry import MAX_PIXELS, Orientation, display_size
+from hrpro.extract.pyav import open_input, rational
 
 # Demuxers that read the one file they are given. Playlists (hls, dash, concat, sdp, rtsp, image
 # sequences, lavfi, ...) are not among them: these would fetch what a hostile file names.
@@ -98,13 +99,12 @@ def open_video(
     """
     _check_file(path)
     try:
-        container = av.open(
+        container = open_input(
             # With the prefix and an absolute path no name is taken for an option, a URL or a
             # protocol ("-x.mp4", "http:a.mp4", "concat:a|b").
             f"file:{Path(path).absolute()}",
             container_options=_OPEN_OPTIONS,
-            options=_CODEC_OPTIONS,
-            metadata_errors="replace",
+            codec_options=_CODEC_OPTIONS,
         )
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(_why_not(path)) from error
@@ -125,7 +125,9 @@ def describe(
 ) -> VideoInfo:
     """Collect the facts about an opened video, given its first frame."""
     orientation = Orientation.of(first)
-    width, height = display_size(first.width, first.height, stream.sample_aspect_ratio, orientation)
+    width, height = display_size(
+        first.width, first.height, rational(stream.sample_aspect_ratio), orientation
+    )
     return VideoInfo(
         path=Path(path),
         width=width,
@@ -134,7 +136,7 @@ def describe(
         mirrored=orientation.mirrored,
         codec=stream.codec_context.codec.canonical_name,
         pixel_format=first.format.name,
-        average_fps=stream.average_rate or stream.guessed_rate or None,
+        average_fps=rational(stream.average_rate) or rational(stream.guessed_rate),
         duration_s=_header_duration(container, stream),
         has_audio=bool(container.streams.audio),
         start_s=float(presentation_time_s(first, stream) or 0),
