@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from videos import corners, make_video, number_of, numbered
 
 from hrpro.extract.decode import FrameReader, prefetch, probe, upright
-from hrpro.extract.resample import MAX_GAP_S, Timeline, resample
+from hrpro.extract.packets import MAX_GAP_S, DecodingClock
+from hrpro.extract.resample import Timeline, resample
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -383,12 +384,32 @@ def test_timeline_keeps_sound_times():
     assert (timeline.missing, timeline.disordered) == (0, 0)
 
 
-@pytest.mark.parametrize("bad", [Fraction(-3600), Fraction(9999), Fraction(1, 50)])
-def test_timeline_forgives_a_single_bad_time(bad):
-    times = [Fraction(i, 25) for i in range(20)]
-    placed, timeline = place_all([*times[:10], bad, *times[11:]])
-    assert placed[:10] + placed[11:] == times[:10] + times[11:]
-    assert timeline.disordered == 1
+def clocked(times: list[int]) -> tuple[list[int], DecodingClock]:
+    """Put decoding times in milliseconds, 40 from frame to frame, on one clock."""
+    clock = DecodingClock(Fraction(1, 1000), Fraction(1, 25))
+    return [time + clock.place(time) for time in times], clock
+
+
+@pytest.mark.parametrize("bad", [-3_600_000, -100_000, 9_999_000])
+def test_decoding_clock_forgives_a_single_bad_time(bad):
+    times = [40 * i for i in range(20)]
+    placed, clock = clocked([*times[:10], bad, *times[11:]])
+    assert placed == times
+    assert clock.resets == 1
+
+
+def test_decoding_clock_goes_on_when_it_was_set():
+    times = [40 * i for i in range(50)]
+    for shift in (-1_000_000, 5_000_000):
+        placed, clock = clocked([*times[:25], *(t + shift for t in times[25:])])
+        assert placed == times
+        assert clock.resets == 1
+
+
+def test_decoding_clock_holds_long_stills_and_keeps_slips():
+    gap = int(1000 * MAX_GAP_S)
+    for times in ([0, gap, 2 * gap], [0, 40, 20, 80, 120]):
+        assert clocked(times)[0] == times
 
 
 def test_timeline_squeezes_repeated_times_in_without_delaying_the_others():
@@ -397,16 +418,11 @@ def test_timeline_squeezes_repeated_times_in_without_delaying_the_others():
     assert timeline.disordered == 0
 
 
-def test_timeline_goes_on_when_the_clock_was_set():
-    times = [Fraction(i, 25) for i in range(50)]
-    for shift in (-1000, 5000):
-        placed, timeline = place_all([*times[:25], *(t + shift for t in times[25:])])
-        assert placed == times
-        assert timeline.disordered == 1
-
-
-def test_timeline_holds_long_stills():
-    assert place_all([0, MAX_GAP_S, 2 * MAX_GAP_S])[0] == [0, MAX_GAP_S, 2 * MAX_GAP_S]
+def test_timeline_is_not_moved_by_one_late_time():
+    times = [Fraction(i, 25) for i in range(20)]
+    placed, timeline = place_all([*times[:10], Fraction(0), *times[11:]])
+    assert placed[:10] + placed[11:] == times[:10] + times[11:]
+    assert timeline.disordered == 1
 
 
 def test_timeline_places_frames_without_a_time():
