@@ -26,6 +26,7 @@ from hrpro.cli_shared import (
     show,
     split_list,
     stop_in_order,
+    stream_option,
     take_recipe,
 )
 
@@ -328,7 +329,7 @@ def detect(
     truth = read_ground_truth(ground_truth) if ground_truth else None
     results, summary = detect_videos(
         inputs,
-        OutputPlan(outs, render, plot, truth, report=report),
+        OutputPlan(outs, render, plot, truth, report=report, stream=options["stream"]),
         recipe=take_recipe(options),
         classes=split_list(classes),
         reporter=make_reporter(ctx),
@@ -384,6 +385,7 @@ def report(ctx: click.Context, results: tuple[Path, ...], embed_mb: float, **opt
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Preview.")
 @result_options
 @click.option("--max-height", type=click.IntRange(64), help="Scale down to this many lines.")
+@stream_option
 @click.pass_context
 def render(
     ctx: click.Context,
@@ -394,6 +396,7 @@ def render(
     ground_truth: Path | None,
     classes: str | None,
     max_height: int | None,
+    stream: int | None,
     **limits: Any,
 ) -> None:
     """Draw the detections of a result file over their video."""
@@ -401,7 +404,9 @@ def render(
     from hrpro.pipeline.outputs import OutputPlan, result_of_video
 
     truth = read_ground_truth(ground_truth) if ground_truth else None
-    plan = OutputPlan(render=out, plot=plot, ground_truth=truth, max_height=max_height)
+    plan = OutputPlan(
+        render=out, plot=plot, ground_truth=truth, max_height=max_height, stream=stream
+    )
     plan.check([video, result])
     reporter = make_reporter(ctx)
     results = result_of_video(result, video)

@@ -221,10 +221,22 @@ def recipe_options(function: Callable) -> Callable:
             "--short-side", type=int, help="Pixels of the short side (256; x3d has its own)."
         ),
         click.option("--crop", type=int, help="Pixels of the centre crop (224; x3d has its own)."),
+        stream_option,
     ]
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def stream_option(function: Callable) -> Callable:
+    """Add ``--stream``."""
+    return click.option(
+        "--stream",
+        type=click.IntRange(0),
+        help="Number of the video stream in the file, sound included, from 0 (the one that is no "
+        "thumbnail; then the longest, the default one, the largest).",
+        metavar="N",
+    )(function)
 
 
 def result_options(function: Callable) -> Callable:
@@ -253,7 +265,7 @@ def result_options(function: Callable) -> Callable:
 
 RECIPE_KEYS = (
     "streams", "backbone", "flow", "flow_bits", "flow_weights",
-    "fps", "snippet", "stride", "short_side", "crop",
+    "fps", "snippet", "stride", "short_side", "crop", "stream",
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ _CUT_ANYWHERE = {
     *("mpegts", "mpeg", "mpegvideo", "h261", "h263", "h264", "hevc", "vvc", "av1", "obu", "vc1"),
     *("m4v", "dirac", "cavsvideo", "dv", "wtv", "nsv", "dhav"),
 }
+_RUN_IN_S = Fraction(1, 20)
 _OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 _CODEC_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 _PLAYLIST_STARTS = (
@@ -182,12 +183,12 @@ def _clock_start_s(container: av.container.InputContainer, decoding: Decoding) -
 
     Broadcasts and raw streams are cut out of something longer: players count from the first packet
     of any stream. The other containers have a time line of their own, and players count from its 0,
-    which may lie before the first picture. Sound that begins before 0 is shown from 0 on, too.
+    which may lie before the first picture. A little before it, encoders of sound run in.
     """
     start = container.start_time
     start_s = None if start is None else Fraction(start, av.time_base)
     if container.format.name not in _CUT_ANYWHERE:
-        return min(Fraction(0), start_s or Fraction(0))
+        return start_s if start_s is not None and start_s < -_RUN_IN_S else Fraction(0)
     if start_s is None:
         start_s = decoding.losses.first_packet_s
     return start_s or Fraction(0)

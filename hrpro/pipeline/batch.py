@@ -81,6 +81,8 @@ def feature_state(
         return "missing"
     if fingerprint and (differences := sidecar.fingerprint.difference(fingerprint)):
         return differences
+    if fingerprint and sidecar.fingerprint.stream != fingerprint.stream:
+        return [f"stream: {sidecar.fingerprint.stream} != {fingerprint.stream}"]
     facts = sidecar.video
     same = (facts.size_bytes, facts.mtime_ns) == file_identity(source.path)
     return "done" if same else "missing"

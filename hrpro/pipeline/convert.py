@@ -110,6 +110,7 @@ def _told(video: VideoResult, infos: dict[str, VideoInfo]) -> VideoResult:
     return replace(
         video,
         path=str(info.path),
-        duration_s=info.duration_s or video.duration_s,
+        duration_s=info.end_s or video.duration_s,
+        start_s=info.start_s,
         fps=float(info.average_fps) if info.average_fps else video.fps,
     )

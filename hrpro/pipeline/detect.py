@@ -111,6 +111,7 @@ def detect_videos(
             labels = dict.fromkeys(each.label for each in result.detections)
             result = replace(result, curves=detector.curves(video, labels))
         found.append(result)
+        summary.lost_s += video.report.lost_s
         return video.sidecar.video.duration_s
 
     def results() -> Results:
@@ -142,7 +143,8 @@ def to_result(
     return VideoResult(
         video_id=video_id,
         path=str(path),
-        duration_s=facts.duration_s,
+        duration_s=round(facts.start_s + facts.duration_s, 6),
+        start_s=facts.start_s,
         fps=None if video.info.average_fps is None else float(video.info.average_fps),
         detections=tuple(detector.detect(video, classes)),
     )

@@ -35,6 +35,8 @@ class OutputPlan:
     """Scale previews down to this many lines."""
     report: Path | None = None
     """Web page; it shows the class activation curves, too."""
+    stream: int | None = None
+    """Which of several video streams previews show."""
 
     def check(self, inputs: Sequence[Path]) -> None:
         """Refuse outputs that could not be written, before the work begins.
@@ -85,6 +87,7 @@ class OutputPlan:
                         ground_truth=annotation.actions if annotation else None,
                         max_height=self.max_height,
                         progress=_bar(reporter, index),
+                        stream=self.stream,
                     )
                     reporter.line(f"wrote {path}")
 

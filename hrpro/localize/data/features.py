@@ -34,12 +34,13 @@ class FeatureFile:
         if self.sidecar is None:
             return otherwise
         print_ = self.sidecar.fingerprint
-        return SnippetGrid(float(Fraction(self.sidecar.video.fps)), print_.snippet, print_.stride)
+        fps = float(Fraction(self.sidecar.video.fps))
+        return SnippetGrid(fps, print_.snippet, print_.stride, self.sidecar.clock)
 
-    def duration_s(self, otherwise: SnippetGrid) -> float:
-        """Seconds of the video by the sidecar, else what the snippets cover."""
+    def end_s(self, otherwise: SnippetGrid) -> float:
+        """End of the video, in its file's clock: by the sidecar, else what the snippets cover."""
         if self.sidecar is not None and self.sidecar.video.duration_s > 0:
-            return self.sidecar.video.duration_s
+            return self.sidecar.video.start_s + self.sidecar.video.duration_s
         return self.grid(otherwise).covered_s(self.num_snippets)
 
 

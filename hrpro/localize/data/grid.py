@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from hrpro.clock import VideoClock
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class SnippetGrid:
     """Frames a snippet covers."""
     stride: int = 16
     """Frames from one snippet to the next."""
+    clock: VideoClock = field(default_factory=VideoClock)
+    """From these times, which count from the first picture, to those of the video file."""
 
     @property
     def stride_s(self) -> float:

@@ -317,17 +317,20 @@ def _place_points(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
         if file is None:
             continue
         grid = file.grid(config.features.grid())
-        duration_s = (truth and truth.duration_s) or file.duration_s(config.features.grid())
+        duration_s = (truth and truth.duration_s) or file.end_s(config.features.grid())
         placed = scan.points.setdefault(video_id, [])
         for row in rows:
+            # Frames count from the first picture, seconds are those of the file.
             if row.frame is not None:
                 time_s, snippet = row.frame / fps, grid.index_at_frame(row.frame, fps)
             else:
-                time_s, snippet = row.time_s, grid.index_at(row.time_s)
-            if time_s > duration_s + grid.stride_s:
+                time_s = grid.clock.to_snippets(row.time_s)
+                snippet = grid.index_at(time_s)
+            file_s = grid.clock.to_file(time_s)
+            if file_s > duration_s + grid.stride_s:
                 problems.error(
                     f"{scan.layout.points}:{row.line}",
-                    f"the point at {time_s:.2f} s lies after the end of {video_id!r} "
+                    f"the point at {file_s:.2f} s lies after the end of {video_id!r} "
                     f"({duration_s:.2f} s)",
                     "correct or delete it" if row.frame is None
                     else f"correct it, or the frame rate of the video ({fps:g} fps)",

@@ -27,6 +27,8 @@ def measure(
         classes: names of the classes that they count.
         detections: after NMS.
     """
+    clocks = {video.video_id: video.grid.clock for video in dataset.test}
+    detections = detections.in_file_clocks([clocks[video_id] for video_id in video_ids])
     table = detections.to_frame(video_ids, classes)
     if dataset.ambiguous is not None:
         table = drop_ambiguous(table, dataset.ambiguous)

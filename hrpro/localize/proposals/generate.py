@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from hrpro.clock import VideoClock
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -79,6 +81,16 @@ class Proposals:
     def by_score(self) -> Proposals:
         """Return the rows in order of falling score; ties keep their order."""
         return self[np.argsort(-self.score, kind="stable")]
+
+    def in_file_clocks(self, clocks: Sequence[VideoClock]) -> Proposals:
+        """Return the table with the times of the video files, given the clock of each video."""
+        start_s, end_s = self.start_s.copy(), self.end_s.copy()
+        for index, clock in enumerate(clocks):
+            if clock != VideoClock():
+                rows = self.video == index
+                start_s[rows] = clock.to_file(start_s[rows])
+                end_s[rows] = clock.to_file(end_s[rows])
+        return self.replace(start_s=start_s, end_s=end_s)
 
     def to_frame(self, videos: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:
         """Return the table as a data frame with names: video, label, start_s, end_s, score."""

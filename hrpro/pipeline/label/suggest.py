@@ -115,9 +115,11 @@ def _entry(
     grid = model.features.grid.grid()
     video = FeatureSequence(torch.from_numpy(features), file.grid(grid))
     (scores,) = model.localizer.video_scores([video])
+    clock = video.grid.clock
     found = hard_nms(model.localizer.localize([video]), MAX_OVERLAP, "exact")
     found = found[found.score >= min_score]
-    detections = to_detections(found, model.classes, file.duration_s(grid))
+    found = found.in_file_clocks([clock])
+    detections = to_detections(found, model.classes, file.end_s(grid), clock.start_s)
     return {
         "uncertainty": round(uncertainty(scores, found.score), 4),
         "detections": [

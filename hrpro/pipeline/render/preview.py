@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hrpro.errors import UsageError
 from hrpro.extract.decode import DecodeReport, probe
-from hrpro.pipeline.render.h264 import Paint, duration_of, rewrite_video
+from hrpro.pipeline.render.h264 import Paint, end_of, rewrite_video
 from hrpro.pipeline.render.overlay import Overlay, Span
 from hrpro.pipeline.results.formats import check_outputs
 from hrpro.pipeline.results.model import Detection
@@ -23,12 +23,14 @@ def render_preview(
     ground_truth: Iterable[Span] | None = None,
     max_height: int | None = None,
     progress: Callable[[float, float], None] | None = None,
+    stream: int | None = None,
 ) -> DecodeReport:
     """Write the video again with its detections drawn on it.
 
     Top left a bar with label and score for each class, at the bottom a timeline with a playhead,
     and the ground truth beside it if given. H.264 (yuv420p) that browsers and phones play, upright
-    with square pixels; every frame keeps its time; sound is kept. A short side below 160 pixels is
+    with square pixels; every frame keeps its time in the video file's
+    own clock; sound is kept. A short side below 160 pixels is
     enlarged to 160. Memory does not grow with the length of the video.
 
     Args:
@@ -38,6 +40,7 @@ def render_preview(
         ground_truth: the true actions of the video (anything with `label`, `start_s`, `end_s`).
         max_height: scale the preview down to at most this many lines.
         progress: called with the time that is written and the duration, both in seconds.
+        stream: which of several video streams; see `hrpro.extract.streams.choose_stream`.
 
     Returns:
         What decoding met: damage that was skipped, an early end.
@@ -50,8 +53,8 @@ def render_preview(
     video_path, out_path = Path(video_path), Path(out_path)
     check_preview_path(out_path)
     check_outputs([], [out_path], inputs=[video_path])
-    info = probe(video_path)
-    duration_s = duration_of(info)
+    info = probe(video_path, stream)
+    duration_s = end_of(info)
 
     def painter(width: int, height: int) -> Paint:
         truth = None if ground_truth is None else list(ground_truth)

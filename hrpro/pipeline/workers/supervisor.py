@@ -216,6 +216,7 @@ class Supervisor:
         self._reporter.detail(f"{key}: {done.num_snippets} snippets, {done.duration_s:.1f} s")
         self._summary.done.append(key)
         self._summary.video_s += done.duration_s
+        self._summary.lost_s += done.lost_s
         self._fruitless = 0
         del member.tasks[key]
         self._agenda.finish(key, "done", seconds=done.seconds)

@@ -108,6 +108,8 @@ class Done:
     seconds: float
     """What the work took."""
     warnings: tuple[str, ...] = ()
+    lost_s: float = 0.0
+    """Seconds of picture that cannot be shown."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +287,14 @@ def work(
                 yield Failed(task.key, _reason(outcome, task.path), seconds)
             else:
                 facts, warnings = outcome.sidecar.video, tuple(outcome.report.warnings)
-                yield Done(task.key, facts.num_snippets, facts.duration_s, seconds, warnings)
+                yield Done(
+                    task.key,
+                    facts.num_snippets,
+                    facts.duration_s,
+                    seconds,
+                    warnings,
+                    facts.lost_s,
+                )
             del reported[task.key]
 
 
