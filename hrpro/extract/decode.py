@@ -165,7 +165,8 @@ class FrameReader(Iterator[np.ndarray]):
         tick = self._stream.time_base
         timeline = Timeline(period_s)
         for frame, time_s in frames:
-            start = timeline.place(time_s)
+            if (start := timeline.place(time_s)) is None:
+                continue
             own = frame.duration * tick if frame.duration else period_s
             end = start + (own if own <= MAX_GAP_S else period_s)
             self.report.duration_s = float(end)
@@ -182,8 +183,8 @@ class FrameReader(Iterator[np.ndarray]):
                 f"{missing} frames without a presentation time, "
                 f"placed at {float(1 / period_s):g} frames per second"
             )
-        if timeline.disordered:
-            report.warnings.append(f"{timeline.disordered} presentation times out of order; mended")
+        if timeline.left_out:
+            report.warnings.append(f"{timeline.left_out} frames at impossible times left out")
         ends_early = self._ends_early(period_s)
         if ends_early:
             report.truncated = True

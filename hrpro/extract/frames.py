@@ -20,8 +20,8 @@ from hrpro.extract.pyav import rational
 MAX_FRUITLESS_PACKETS = 1 << 20
 # Their bytes, as a share of the file's: in a sound file packets do not overlap.
 FRUITLESS_SHARE = Fraction(2)
-# Frames that may be held back while earlier ones are due; decoders reorder 16 at most.
-_MAX_HELD = 16
+# Frames that may be held back while earlier ones are due, or may be.
+_MAX_HELD = 8
 # For files that state no rate, or an impossible one.
 _FALLBACK_FPS = Fraction(25)
 _POSSIBLE_FPS = (Fraction(1, 600), Fraction(1000))
@@ -91,6 +91,11 @@ class Decoding(Iterator[TimedFrame]):
         """Hold back what comes too early, as frames do around a part that is missing."""
         held: list[tuple[Fraction, int, TimedFrame]] = []
         last_s: Fraction | None = None
+        last_number = 0
+
+        def leaps() -> bool:
+            return last_s is not None and held[0][0] > last_s + max(MAX_SLIP_S, 3 * self.period_s)
+
         for number, timed in enumerate(self._decoded()):
             if timed.time_s is None:
                 while held:
@@ -100,15 +105,16 @@ class Decoding(Iterator[TimedFrame]):
                 continue
             heapq.heappush(held, (timed.time_s, number, timed))
             while held:
-                first_s = held[0][0]
-                # One frame alone may have a wrong time; the next tells.
-                leaps = last_s is not None and first_s > last_s + MAX_SLIP_S and len(held) == 1
-                if len(held) <= _MAX_HELD and (leaps or self._due.before(first_s)):
+                # A few frames may have a wrong time, or lie in a wrong place; the next ones tell.
+                if len(held) <= _MAX_HELD and (leaps() or self._due.before(held[0][0])):
                     break
-                last_s = first_s
-                yield self._out(heapq.heappop(held)[2])
+                last_s, last_number, timed = heapq.heappop(held)
+                yield self._out(timed)
         while held:
-            yield self._out(heapq.heappop(held)[2])
+            if leaps() and held[0][1] < last_number:
+                break  # overtaken by all others: a wrong time
+            last_s, last_number, timed = heapq.heappop(held)
+            yield self._out(timed)
 
     def _out(self, timed: TimedFrame) -> TimedFrame:
         """Keep account of a frame that is next to be shown."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from itertools import count, islice
 
 import av
 
@@ -14,53 +16,62 @@ MAX_SLIP_S = Fraction(1)
 # A still may be held for minutes (slide shows, screen recordings). A longer jump is a damaged
 # timestamp or a clock that was set, and would fill the output with copies.
 MAX_GAP_S = Fraction(600)
+# Packets that tell whether a clock was set.
+_LOOK_AHEAD = 50
 # Demuxers go on behind damaged parts; one that fails this often in a row has come to an end.
 _MAX_READ_ERRORS = 100
 
 
 class DecodingClock:
-    """Puts the decoding times of a stream on one clock that never steps back.
+    """Puts the decoding times of a stream on one clock.
 
     In a sound stream decoding times increase with the packets, also where pictures are shown in
     another order. So a picture that comes early or late never looks like a clock that was set.
     A step back by more than `MAX_SLIP_S` or a leap of more than `MAX_GAP_S` does: what follows is
-    placed behind what came before. If the next packet fits the old clock again, it was a single
-    bad value.
+    placed behind what came before. If the stream soon returns to where it was, a few packets have
+    odd times or lie in a wrong place, and the clock stays.
     """
 
     def __init__(self, tick_s: Fraction, period_s: Fraction) -> None:
         self.resets = 0
+        self.offset = 0
+        """What to add to the times of packets now, in ticks."""
         self._slip = int(MAX_SLIP_S / tick_s)
         self._gap = int(MAX_GAP_S / tick_s)
         self._period = max(1, round(period_s / tick_s))
         self._last: int | None = None
-        # What to add to a time; the clock in force first, then the one before it.
-        self._offsets = [0, 0]
+        self._before_leap: int | None = None
 
-    @property
-    def offset(self) -> int:
-        """What to add to the times of a packet that has no decoding time, in ticks."""
-        return self._offsets[0]
+    def place(self, ticks: int, upcoming: Callable[[], Iterable[int]]) -> int:
+        """Return what to add to the times of the next packet, in ticks.
 
-    def place(self, ticks: int) -> int:
-        """Return what to add to the times of the next packet, given its decoding time."""
-        if self._last is None:
-            self._last = ticks
-            return 0
-        last = self._last
-        times = [ticks + offset for offset in self._offsets]
-        fitting = [time for time in times if last - self._slip <= time <= last + self._gap]
-        if fitting:
-            # The nearest: after a single bad value the clock that it made may fit as well.
-            time = min(fitting, key=lambda time: abs(time - last - self._period))
-            if time != times[0]:
-                self._offsets.reverse()
-        else:
+        Args:
+            ticks: its decoding time.
+            upcoming: gives those of the packets behind it.
+        """
+        time, last = ticks + self.offset, self._last
+        if last is None:
+            self._last = time
+        elif last + self._slip < time <= last + self._gap:
+            self._before_leap, self._last = last, time
+        elif last - self._slip <= time <= last + self._slip:
+            self._last = max(last, time)
+        elif self._before_leap is not None and abs(time - self._before_leap) <= self._slip:
+            self._before_leap, self._last = None, time  # it was the leap that was odd
+        elif not self._returns(ticks, upcoming(), last):
             self.resets += 1
-            time = last + self._period
-            self._offsets = [time - ticks, self._offsets[0]]
-        self._last = max(last, time)
-        return self._offsets[0]
+            self._last = last + self._period
+            self.offset = self._last - ticks
+        return self.offset
+
+    def _returns(self, ticks: int, upcoming: Iterable[int], last: int) -> bool:
+        """Whether the stream jumps back to where it was."""
+        for following in upcoming:
+            jumps = abs(following - ticks) > self._slip / 3  # half of the step back, at least
+            if jumps and abs(following + self.offset - last) <= self._slip:
+                return True
+            ticks = following
+        return False
 
 
 class PacketReader:
@@ -94,7 +105,16 @@ class PacketReader:
         self.period = max(1, round(period_s / stream.time_base))
 
     def __iter__(self) -> Iterator[av.Packet]:
-        for number, packet in enumerate(self._packets):
+        ahead: deque[av.Packet] = deque()
+
+        def upcoming() -> Iterator[int]:
+            ahead.extend(islice(self._packets, _LOOK_AHEAD - len(ahead)))
+            return (packet.dts for packet in ahead if packet.dts is not None)
+
+        for number in count():
+            packet = ahead.popleft() if ahead else next(self._packets, None)
+            if packet is None:
+                return
             if number == 0:
                 self.untimed &= packet.pts is None and packet.dts is None
             if self.untimed:
@@ -102,7 +122,7 @@ class PacketReader:
             elif packet.dts is None:
                 _shift(packet, self._clock.offset)
             else:
-                _shift(packet, self._clock.place(packet.dts))
+                _shift(packet, self._clock.place(packet.dts, upcoming))
             yield packet
 
 

@@ -7,46 +7,59 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TypeVar
 
+from hrpro.extract.packets import MAX_GAP_S
+
 T = TypeVar("T")
 
 # Containers round presentation times to their tick; Matroska's and FLV's, the coarsest in common
 # use for camera rates, is 1 ms. Without this allowance every other frame of a video at exactly
 # the target rate would be a hair late, and its predecessor shown twice.
 ROUNDING_S = Fraction(1, 1000)
+# How far frames may be moved from their own time.
+MAX_STEP_BACK_S = Fraction(1, 20)
+_CERTAIN = 50
 
 
 class Timeline:
     """Turns the presentation times of frames into strictly increasing ones that start at 0.
 
-    Time 0 is the first displayed frame. Frames that do not fit are placed so that none is lost and
-    the others keep their time:
+    Time 0 is the first displayed frame. No frame is moved away from its own time:
 
     - without a time: one nominal period after the predecessor;
-    - a time that repeats or steps back: just after the predecessor.
+    - a time that repeats or steps back a little: just after the predecessor;
+    - a longer step back, or a leap of more than `MAX_GAP_S`: left out, as players do with what
+      comes too late. Only where all of `_CERTAIN` frames in a row do not fit, their clock is taken
+      for the right one, and they go on behind what came before.
 
-    Whole clocks that were set are not its business: see `hrpro.extract.packets.DecodingClock`.
+    Clocks that were set are recognised before: see `hrpro.extract.packets.DecodingClock`.
     """
 
     def __init__(self, period_s: Fraction) -> None:
         self.missing = 0  # frames without a time
-        self.disordered = 0  # frames whose time steps back by more than a period
+        self.left_out = 0  # frames that came too late, or with an absurd time
         self._period_s = period_s
         self._last: Fraction | None = None
         self._start_s: Fraction | None = None
+        self._misfits = 0
 
-    def place(self, time_s: Fraction | None) -> Fraction:
-        """Return the time of the next frame in seconds from the first displayed frame."""
+    def place(self, time_s: Fraction | None) -> Fraction | None:
+        """Return the time of the next frame in seconds from the first, None to leave it out."""
         following = Fraction(0) if self._last is None else self._last + self._period_s
-        self.missing += time_s is None
-        if time_s is not None and self._start_s is None:
-            self._start_s = time_s - following
-        if time_s is None or self._last is None or self._start_s is None:
+        if time_s is None:
+            self.missing += 1
             self._last = following
             return following
+        if self._start_s is None or self._misfits == _CERTAIN:
+            self._start_s = time_s - following
         placed = time_s - self._start_s
-        if placed <= self._last:
-            self.disordered += placed < self._last - self._period_s
-            placed = self._last + self._period_s / 4
+        if self._last is not None:
+            if not self._last - MAX_STEP_BACK_S <= placed <= self._last + MAX_GAP_S:
+                self.left_out += 1
+                self._misfits += 1
+                return None
+            if placed <= self._last:
+                placed = self._last + self._period_s / 4
+        self._misfits = 0
         self._last = placed
         return placed
 
