@@ -198,12 +198,13 @@ class FrameReader(Iterator[np.ndarray]):
     def _tell_losses(self, ends_early: bool) -> None:
         """Put into the report what was lost, in the file's clock."""
         report, info, losses = self.report, self.info, self._decoding.losses
-        end_s = info.end_s if ends_early else None
-        losses.finish(None if end_s is None else Fraction(end_s + info.clock_start_s))
-        report.lost = [
-            (round(float(start) - info.clock_start_s, 6), round(float(end) - info.clock_start_s, 6))
+        end_s = info.end_s
+        losses.finish(None if end_s is None else Fraction(end_s + info.clock_start_s), ends_early)
+        ranges = (
+            (max(0.0, float(start) - info.clock_start_s), float(end) - info.clock_start_s)
             for start, end in losses.ranges
-        ]
+        )
+        report.lost = [(round(start, 6), round(end, 6)) for start, end in ranges if start < end]
         if report.lost and report.lost[0][1] <= info.start_s and report.lost[0][0] < _AT_ONCE_S:
             report.lost[0] = 0.0, report.lost[0][1]  # players show nothing until then
         if text := describe_losses(report, info.start_s):

@@ -198,15 +198,15 @@ class _PresentationTimes:
 
     AVI stores no presentation times, and FFmpeg's guesses are out of order when there are B-frames.
     Raw streams have no times at all, only what `PacketReader` numbers them by. In both, frames
-    leave the decoder in display order, one per decoding time.
+    leave the decoder in display order, one per decoding time, and the first is a keyframe.
     """
 
     def __init__(self, stream: av.video.stream.VideoStream, packets: PacketReader) -> None:
         self._avi = stream.container.format.name == "avi"
         self._packets = packets
         self._tick = stream.time_base
-        self._accepted = 0
-        self._delay = -1
+        self._first_ticks: int | None = None  # of the first packet that can be decoded
+        self._delay: int | None = None
 
     @property
     def by_pts(self) -> bool:
@@ -215,7 +215,8 @@ class _PresentationTimes:
 
     def of_packet(self, packet: av.Packet, refused: bool) -> Fraction | None:
         """Return when the picture of the next packet is to be shown, as far as is known."""
-        self._accepted += not refused
+        if self._first_ticks is None and packet.is_keyframe and not refused:
+            self._first_ticks = packet.dts
         ticks = packet.pts if self.by_pts else packet.dts
         return None if ticks is None else ticks * self._tick
 
@@ -224,11 +225,11 @@ class _PresentationTimes:
         ticks = frame.pts if self.by_pts else frame.dts
         if ticks is None:
             return None
-        if not self._packets.untimed:
+        if self.by_pts:
             return ticks * self._tick
-        if self._delay < 0:  # so many packets the decoder takes before it gives a frame
-            self._delay = self._accepted - 1
-        return (ticks - self._delay * self._packets.period) * self._tick
+        if self._delay is None:  # packets that the decoder takes before it gives the first frame
+            self._delay = 0 if self._first_ticks is None else max(0, ticks - self._first_ticks)
+        return (ticks - self._delay) * self._tick
 
 
 class _Due:

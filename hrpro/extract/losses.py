@@ -84,12 +84,18 @@ class Losses:
         if self._end_s is not None:
             self.shown(self._end_s, self._end_s + self._period_s)
 
-    def finish(self, end_s: Fraction | None = None) -> None:
-        """Note that nothing follows, although the file promises pictures until `end_s`."""
+    def finish(self, promised_s: Fraction | None, ends_early: bool) -> None:
+        """Note that nothing follows.
+
+        Args:
+            promised_s: end of the picture by the header.
+            ends_early: that is true, and what is missing there is lost.
+        """
         if self._end_s is None:
             return
-        ends = [last_s + self._period_s for _, last_s in self._damage]
-        last_s = max([*ends, end_s or self._end_s])
+        last_s = max([self._end_s, *(last_s + self._period_s for _, last_s in self._damage)])
+        if promised_s is not None:
+            last_s = promised_s if ends_early else min(last_s, promised_s)
         if last_s - self._end_s > self._period_s / 2:
             self.ranges.append((self._end_s, last_s))
 

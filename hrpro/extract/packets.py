@@ -89,7 +89,6 @@ class PacketReader:
     Attributes:
         untimed: the stream has no times at all (raw H.264 and HEVC), known from the first packet
             on. Its packets get decoding times by their number.
-        period: nominal ticks per frame.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class PacketReader:
         self.untimed = container.start_time is None
         self._packets = _demuxed(container, stream, report)
         self._clock = DecodingClock(stream.time_base, period_s)
-        self.period = max(1, round(period_s / stream.time_base))
+        self._period = max(1, round(period_s / stream.time_base))
 
     def __iter__(self) -> Iterator[av.Packet]:
         ahead: deque[av.Packet] = deque()
@@ -118,7 +117,7 @@ class PacketReader:
             if number == 0:
                 self.untimed &= packet.pts is None and packet.dts is None
             if self.untimed:
-                packet.dts = number * self.period
+                packet.dts = number * self._period
             elif packet.dts is None:
                 _shift(packet, self._clock.offset)
             else:

@@ -159,6 +159,7 @@ def describe(
     width, height = display_size(frame.width, frame.height, aspect, orientation)
     clock_start_s = _clock_start_s(container, decoding)
     first_s = clock_start_s if first.time_s is None else first.time_s
+    clock_start_s = min(clock_start_s, first_s)  # damaged files say later
     end_s = _header_end_s(container, stream)
     return VideoInfo(
         path=Path(path),

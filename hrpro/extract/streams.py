@@ -14,6 +14,8 @@ VideoStream = av.video.stream.VideoStream
 
 # A stream that lasts less than this share of the longest one is a thumbnail or a trailer.
 _SHORT_SHARE = Fraction(1, 2)
+# One with no more than this share of the pixels of the largest one is a preview.
+_SMALL_SHARE = Fraction(1, 4)
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
@@ -39,9 +41,9 @@ def choose_stream(
 ) -> tuple[VideoStream, str]:
     """Choose the video stream, and say in one line which, if there are several.
 
-    Cover art, stills and thumbnails do not count, nor do streams much shorter than the longest.
-    Of the others the default one is taken if only some are marked so, else the one with most
-    pixels, else the first.
+    Cover art, stills and thumbnails do not count, nor do streams much shorter than the longest or
+    much smaller than the largest. Of the others the default one is taken if only some are marked
+    so, else the one with most pixels, else the first.
 
     Args:
         container: the opened file.
@@ -81,6 +83,8 @@ def _best(candidates: list[_Candidate]) -> _Candidate:
         for each in candidates
         if each.length_s is None or each.length_s >= _SHORT_SHARE * longest_s
     ]
+    most = max(each.pixels for each in candidates)
+    candidates = [each for each in candidates if each.pixels > _SMALL_SHARE * most or not most]
     default = av.stream.Disposition.default
     marked = [each for each in candidates if each.stream.disposition & default]
     return max(marked or candidates, key=lambda each: each.pixels)
@@ -94,12 +98,12 @@ def _decodable(stream: VideoStream) -> VideoStream:
 
 def _length_s(stream: VideoStream) -> Fraction | None:
     """Return what the headers say of the length of a stream, in seconds."""
-    if stream.duration:
-        return stream.duration * stream.time_base
     for name, value in stream.metadata.items():  # Matroska: DURATION, or DURATION-eng
         if name.upper().startswith("DURATION") and (match := _CLOCK.match(value)):
             hours, minutes, seconds = match.groups()
             return Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(seconds)
+    if stream.duration:
+        return stream.duration * stream.time_base
     if stream.frames and stream.average_rate:
         return stream.frames / stream.average_rate
     return None

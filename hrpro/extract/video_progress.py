@@ -102,11 +102,17 @@ class Video:
                 self._starts_s.append(time_s)
             yield picture
 
-    def _snippet_starts(self, num_snippets: int) -> tuple[float, ...] | None:
-        """When the snippets begin, unless that is at equal distances."""
+    def _snippet_starts(
+        self, num_snippets: int, num_frames: int, duration_s: float
+    ) -> tuple[float, ...] | None:
+        """When the snippets begin, unless the frames lie at equal distances."""
         starts_s = self._starts_s[:num_snippets]
-        stride_s = float(self._config.stride / self._rate)
-        if all(abs(k * stride_s - start_s) <= _EVEN_S for k, start_s in enumerate(starts_s)):
+        period_s = float(1 / self._rate)
+        stride_s = self._config.stride * period_s
+        even = abs(num_frames * period_s - duration_s) < period_s
+        if not starts_s or (
+            even and all(abs(k * stride_s - s) <= _EVEN_S for k, s in enumerate(starts_s))
+        ):
             return None
         return tuple(round(start_s, 6) for start_s in starts_s)
 
@@ -162,7 +168,7 @@ class Video:
             lost=tuple(report.lost),
             truncated=report.truncated,
             padded=last.padded,
-            snippet_start_s=self._snippet_starts(num_snippets),
+            snippet_start_s=self._snippet_starts(num_snippets, last.num_frames, report.duration_s),
         )
 
 

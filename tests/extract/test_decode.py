@@ -390,9 +390,9 @@ def clocked(times: list[int]) -> tuple[list[int], DecodingClock]:
     """Put decoding times in milliseconds, 40 from frame to frame, on one clock."""
     clock = DecodingClock(Fraction(1, 1000), Fraction(1, 25))
     placed = []
-    for number, time in enumerate(times):
+    for number, ticks in enumerate(times):
         upcoming = times[number + 1 : number + 51]
-        placed.append(time + clock.place(time, lambda upcoming=upcoming: upcoming))
+        placed.append(ticks + clock.place(ticks, lambda upcoming=upcoming: upcoming))
     return placed, clock
 
 
