@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 
 from hrpro.errors import VideoError
+from hrpro.extract.pyav import rational
 
 VideoStream = av.video.stream.VideoStream
 
@@ -104,6 +105,5 @@ def _length_s(stream: VideoStream) -> Fraction | None:
             return Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(seconds)
     if stream.duration:
         return stream.duration * stream.time_base
-    if stream.frames and stream.average_rate:
-        return stream.frames / stream.average_rate
-    return None
+    rate = rational(stream.average_rate)
+    return stream.frames / rate if stream.frames and rate else None
