@@ -24,7 +24,7 @@ from hrpro.extract.geometry import FrameConverter, Orientation, upright
 from hrpro.extract.losses import DecodeReport, describe_losses
 from hrpro.extract.packets import MAX_GAP_S
 from hrpro.extract.probe import VideoInfo, describe, naming, open_video, probe
-from hrpro.extract.pyav import rational
+from hrpro.extract.pyav import rational, tick_s
 from hrpro.extract.read_ahead import prefetch
 from hrpro.extract.resample import Timeline, resample
 
@@ -162,7 +162,7 @@ class FrameReader(Iterator[np.ndarray]):
     ) -> Iterator[tuple[Fraction, Fraction, av.VideoFrame]]:
         """Yield each frame with its start and end in seconds; complete the report at the end."""
         period_s = self._decoding.period_s
-        tick = self._stream.time_base
+        tick = tick_s(self._stream)
         timeline = Timeline(period_s)
         for frame, time_s in frames:
             if (start := timeline.place(time_s)) is None:

@@ -13,7 +13,7 @@ from hrpro.errors import VideoError
 from hrpro.extract.geometry import MAX_PIXELS
 from hrpro.extract.losses import DecodeReport, Losses
 from hrpro.extract.packets import MAX_GAP_S, MAX_SLIP_S, PacketReader
-from hrpro.extract.pyav import rational
+from hrpro.extract.pyav import rational, tick_s
 
 # Packets in a row that give no picture: 11 hours at 25 frames per second, and half a minute of
 # work where they are forged. Damage itself never ends a video, however long it is.
@@ -66,6 +66,7 @@ class Decoding(Iterator[TimedFrame]):
         self.period_s = nominal_period_s(stream)
         self.losses = Losses(self.period_s, steady=container.format.name == "mpeg")
         self._stream = stream
+        self._tick = tick_s(stream)
         self._report = report
         self._strict = strict
 
@@ -122,7 +123,7 @@ class Decoding(Iterator[TimedFrame]):
         assert start_s is not None
         for skipped_s in self._due.drop_until(start_s):
             self.losses.damaged(skipped_s)
-        own_s = frame.duration * self._stream.time_base if frame.duration else self.period_s
+        own_s = frame.duration * self._tick if frame.duration else self.period_s
         self.losses.shown(start_s, start_s + (own_s if own_s <= MAX_GAP_S else self.period_s))
         return timed
 
@@ -204,7 +205,7 @@ class _PresentationTimes:
     def __init__(self, stream: av.video.stream.VideoStream, packets: PacketReader) -> None:
         self._avi = stream.container.format.name == "avi"
         self._packets = packets
-        self._tick = stream.time_base
+        self._tick = tick_s(stream)
         self._first_ticks: int | None = None  # of the first packet that can be decoded
         self._delay: int | None = None
 

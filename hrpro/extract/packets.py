@@ -10,6 +10,7 @@ from itertools import count, islice
 import av
 
 from hrpro.extract.losses import DecodeReport
+from hrpro.extract.pyav import tick_s
 
 # A smaller step back of decoding times is a muxer's slip; a larger one: the clock was set.
 MAX_SLIP_S = Fraction(1)
@@ -100,8 +101,8 @@ class PacketReader:
     ) -> None:
         self.untimed = container.start_time is None
         self._packets = _demuxed(container, stream, report)
-        self._clock = DecodingClock(stream.time_base, period_s)
-        self._period = max(1, round(period_s / stream.time_base))
+        self._clock = DecodingClock(tick_s(stream), period_s)
+        self._period = max(1, round(period_s / tick_s(stream)))
 
     def __iter__(self) -> Iterator[av.Packet]:
         ahead: deque[av.Packet] = deque()

@@ -16,7 +16,7 @@ from hrpro.errors import VideoError
 from hrpro.extract.frames import Decoding, TimedFrame
 from hrpro.extract.geometry import MAX_PIXELS, Orientation, display_size
 from hrpro.extract.losses import DecodeReport
-from hrpro.extract.pyav import open_input, rational
+from hrpro.extract.pyav import open_input, rational, tick_s
 from hrpro.extract.streams import choose_stream
 
 # Demuxers that read the one file they are given. Playlists (hls, dash, concat, sdp, rtsp, image
@@ -201,7 +201,7 @@ def _header_end_s(
     """Return the timestamp at which the picture ends by the header."""
     # The stream's own duration comes first: the sound may outlast the picture.
     if stream.duration:
-        return ((stream.start_time or 0) + stream.duration) * stream.time_base
+        return ((stream.start_time or 0) + stream.duration) * tick_s(stream)
     if not container.duration:
         return None
     start = (container.start_time or 0) if container.format.name in _CUT_ANYWHERE else 0

@@ -9,7 +9,7 @@ from fractions import Fraction
 import av
 
 from hrpro.errors import VideoError
-from hrpro.extract.pyav import rational
+from hrpro.extract.pyav import rational, tick_s
 
 VideoStream = av.video.stream.VideoStream
 
@@ -104,6 +104,6 @@ def _length_s(stream: VideoStream) -> Fraction | None:
             hours, minutes, seconds = match.groups()
             return Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(seconds)
     if stream.duration:
-        return stream.duration * stream.time_base
+        return stream.duration * tick_s(stream)
     rate = rational(stream.average_rate)
     return stream.frames / rate if stream.frames and rate else None

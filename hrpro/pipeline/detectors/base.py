@@ -62,7 +62,7 @@ def curves_in_file_clock(
         clock: of the video; where it runs unevenly, values are interpolated.
     """
     if clock.snippet_s and len(values) > 1:
-        times_s = clock.to_file(start_s + step_s * np.arange(len(values)))
+        times_s = clock.to_file(start_s + step_s * np.arange(len(values), dtype=np.float64))
         even_s = np.linspace(times_s[0], times_s[-1], len(values))
         columns = [np.interp(even_s, times_s, column) for column in values.T]
         start_s, step_s = float(even_s[0]), float(even_s[1] - even_s[0])
