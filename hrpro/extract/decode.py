@@ -218,4 +218,4 @@ class FrameReader(Iterator[np.ndarray]):
         promised = self.info.duration_s
         if promised is None or (self.info.has_audio and not self._stream.duration):
             return False  # no promise about the picture
-        return self.report.duration_s < promised - max(3 * period_s, 0.05 * promised)
+        return self.report.duration_s < promised - max(3 * float(period_s), 0.05 * promised)
