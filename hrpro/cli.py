@@ -423,6 +423,7 @@ def render(
     type=click.Path(path_type=Path),
     help="Video that IN is about; tells frame rate, length and place. Repeat it for several.",
 )
+@click.option("--timecode", help="Timecode of the first frame, if IN counts so: 10:30:00:00.")
 @click.option("--points", is_flag=True, help="Make the middle of every action a point.")
 @click.option("--from", "source_format", metavar="FORMAT", help="Format of IN: eaf, points.csv.")
 @click.option("--to", "target_format", metavar="FORMAT", help="Format of OUT.")
@@ -446,7 +447,8 @@ def convert(ctx: click.Context, fps: str | None, **options: Any) -> None:
     from hrpro.pipeline.results.interchange.rates import parse_rate
 
     reporter = make_reporter(ctx)
-    for path in run(fps=parse_rate(fps) if fps else None, **options):
+    rate = parse_rate(fps) if fps else None
+    for path in run(fps=rate, tell=reporter.line, **options):
         reporter.line(f"wrote {path}")
 
 

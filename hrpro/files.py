@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.errors import DataError, HrproError, UsageError
+from hrpro.texts import read_text
 
 
 @contextmanager
@@ -93,7 +94,7 @@ def write_json(target: str | Path, value: Any) -> None:
 def read_json(
     path: str | Path, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None
 ) -> Any:
-    """Read a JSON file.
+    """Read a JSON file, in any of the encodings of `hrpro.texts.read_text`.
 
     Args:
         path: the file.
@@ -104,11 +105,7 @@ def read_json(
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=object_pairs_hook)
-    except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a UTF-8 text file") from error
+        return json.loads(read_text(path), object_pairs_hook=object_pairs_hook)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}"

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import yaml
 
+from hrpro.errors import DataError
+from hrpro.texts import read_text
+
 DATASET_YAML = "dataset.yaml"
 
 
@@ -18,8 +21,8 @@ def videos_folder(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     try:
-        settings = yaml.safe_load((folder / DATASET_YAML).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        settings = yaml.safe_load(read_text(folder / DATASET_YAML))
+    except (DataError, yaml.YAMLError):
         settings = None  # those who need the settings say what is wrong with them
     named = settings.get("videos") if isinstance(settings, dict) else None
     return folder / named if isinstance(named, str) and named else folder / "videos"

@@ -52,6 +52,7 @@ class VideoInfo:
     has_audio: bool
     start_s: float  # presentation time of the first displayed frame in the file's own clock
     mirrored: bool = False
+    timecode: str | None = None  # of the first frame, as cameras and editors number it
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -140,7 +141,16 @@ def describe(
         duration_s=_header_duration(container, stream),
         has_audio=bool(container.streams.audio),
         start_s=float(presentation_time_s(first, stream) or 0),
+        timecode=_timecode(container, stream),
     )
+
+
+def _timecode(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> str | None:
+    """Return the timecode tag of the video, of a timecode track, or of the whole file."""
+    holders = (stream, *container.streams, container)
+    return next((found for each in holders if (found := each.metadata.get("timecode"))), None)
 
 
 def _header_duration(

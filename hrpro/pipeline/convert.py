@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,8 +10,11 @@ from pathlib import Path
 from hrpro.errors import DataError, UsageError
 from hrpro.extract.probe import VideoInfo, probe
 from hrpro.pipeline.results.formats import check_outputs, format_of, read_results, write_results
-from hrpro.pipeline.results.interchange.rates import Rates, exact_rate
+from hrpro.pipeline.results.interchange.notes import lies_outside, reading_lines
+from hrpro.pipeline.results.interchange.rates import Rates, exact_rate, rate_of
+from hrpro.pipeline.results.interchange.timecode import timecode_seconds
 from hrpro.pipeline.results.model import Results, VideoResult
+from hrpro.video_ids import KnownVideos, video_id_of
 
 
 def convert(
@@ -20,9 +23,11 @@ def convert(
     *,
     fps: Fraction | None = None,
     videos: Sequence[str | Path] = (),
+    timecode: str | None = None,
     source_format: str | None = None,
     target_format: str | None = None,
     points: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
     """Read one file and write another; return what was written.
 
@@ -32,9 +37,13 @@ def convert(
         fps: frames per second of the videos, where neither file nor `videos` tell.
         videos: video files that the marks are about; they tell frame rate, length and place. One
             video for a file about one video needs no name in common, others do.
+        timecode: that of the first frame, ``"10:30:00:00"``, where the file counts from
+            elsewhere. By default times are taken to count from the first frame, unless they lie
+            in the video only by its own timecode.
         source_format: use this format to read, whatever the suffix: ``"eaf"``, ``"points.csv"``.
         target_format: the same for writing.
         points: make the middle of every action a point.
+        tell: takes lines on how much was read, what was left out and why, and what looks wrong.
 
     Raises:
         UsageError: unknown format, missing frame rate, a video that is not in the file.
@@ -49,13 +58,17 @@ def convert(
     default = fps
     if default is None and len(rates) == 1 == len(infos):
         (default,) = rates.values()
-    results = read_results(source, Rates(default, rates), source_format)
+    known = Rates(default, rates, timecode)
+    results = read_results(source, known, source_format)
     results = _with_videos(source, results, infos)
     if fps is not None:
         told = tuple(
-            replace(video, fps=float(rates.get(video.video_id, fps))) for video in results.videos
+            replace(video, fps=float(known.of(video.video_id))) for video in results.videos
         )
         results = replace(results, videos=told)
+    results = _from_first_frame(results, infos, timecode, tell)
+    for line in reading_lines(source, results):
+        tell(line)
     if points:
         results = middles(results)
     try:
@@ -83,11 +96,12 @@ def middles(results: Results) -> Results:
 
 
 def _probe(videos: Sequence[str | Path]) -> dict[str, VideoInfo]:
+    """Look into video files; by path, since two may have one name."""
     infos: dict[str, VideoInfo] = {}
     for path in map(Path, videos):
-        if path.stem in infos:
-            raise UsageError(f"{path}: --video names two videos {path.stem!r}")
-        infos[path.stem] = probe(path)
+        if path.as_posix() in infos:
+            raise UsageError(f"{path}: --video names it twice")
+        infos[path.as_posix()] = probe(path)
     return infos
 
 
@@ -95,21 +109,55 @@ def _with_videos(source: Path, results: Results, infos: dict[str, VideoInfo]) ->
     """Put what the video files tell into the results, by name."""
     found = results.videos
     if len(found) == 1 == len(infos):
-        found = (replace(found[0], video_id=next(iter(infos))),)
-    known = {video.video_id for video in found}
-    if absent := sorted(infos.keys() - known):
-        some = ", ".join(sorted(known)[:5]) or "no video"
-        raise DataError(f"{source}: has nothing about {absent[0]!r} (it is about {some})")
-    return replace(results, videos=tuple(_told(video, infos) for video in found))
+        (info,) = infos.values()
+        video = replace(found[0], video_id=video_id_of(info.path.name))
+        return replace(results, videos=(_told(video, info),))
+    known = {video.video_id: video for video in found}
+    for name, match in KnownVideos(known).match_all(infos).items():
+        if match.video_id is None:
+            some = ", ".join(sorted(known)[:5]) or "no video"
+            problem = match.problem or f"has nothing about {video_id_of(Path(name).name)!r}"
+            raise DataError(f"{source}: {problem} (it is about {some})")
+        known[match.video_id] = _told(known[match.video_id], infos[name])
+    return replace(results, videos=tuple(known.values()))
 
 
-def _told(video: VideoResult, infos: dict[str, VideoInfo]) -> VideoResult:
-    info = infos.get(video.video_id)
-    if info is None:
-        return video
+def _told(video: VideoResult, info: VideoInfo) -> VideoResult:
     return replace(
         video,
         path=str(info.path),
         duration_s=info.duration_s or video.duration_s,
         fps=float(info.average_fps) if info.average_fps else video.fps,
     )
+
+
+def _from_first_frame(
+    results: Results,
+    infos: dict[str, VideoInfo],
+    timecode: str | None,
+    tell: Callable[[str], None],
+) -> Results:
+    """Take the timecode of the first frame off the times, where the user or the video tells it."""
+    own = {str(info.path): info.timecode for info in infos.values()}
+    videos = []
+    for video in results.videos:
+        first = timecode or own.get(video.path or "")
+        if first and video.detections:
+            moved = _moved(video, -timecode_seconds(first, rate_of(video)))
+            if timecode or (_num_inside(moved) > _num_inside(video)):
+                video = moved
+                tell(f"note: {video.video_id}: times count in timecode; its first frame is {first}")
+        videos.append(video)
+    return replace(results, videos=tuple(videos))
+
+
+def _num_inside(video: VideoResult) -> int:
+    return sum(not lies_outside(video, found) for found in video.detections)
+
+
+def _moved(video: VideoResult, shift_s: float) -> VideoResult:
+    detections = tuple(
+        replace(found, start_s=found.start_s + shift_s, end_s=found.end_s + shift_s)
+        for found in video.detections
+    )
+    return replace(video, detections=detections)

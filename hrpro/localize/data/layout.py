@@ -9,6 +9,7 @@ from pathlib import Path
 from hrpro.errors import DataError
 from hrpro.localize.data.config import DatasetConfig
 from hrpro.problems import Problems
+from hrpro.texts import read_text
 from hrpro.videos_folder import videos_folder
 
 POINT_FILES = ("point_labels/point_gaussian.csv", "points.csv", "point_labels/points.csv")
@@ -76,12 +77,7 @@ def read_split(path: Path, problems: Problems) -> dict[str, int]:
     Raises:
         DataError: the file cannot be read.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a UTF-8 text file") from error
+    lines = read_text(path, lambda what: problems.warning(path, what)).splitlines()
     videos: dict[str, int] = {}
     for line, name in enumerate(map(str.strip, lines), start=1):
         if not name:

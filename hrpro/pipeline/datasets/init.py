@@ -24,6 +24,7 @@ from hrpro.pipeline.datasets.check import check_dataset
 from hrpro.pipeline.datasets.settings import add_classes, new_classes, set_videos
 from hrpro.pipeline.datasets.splits import Split, deal
 from hrpro.problems import Problems
+from hrpro.texts import read_text
 from hrpro.videos_folder import DATASET_YAML, videos_folder
 
 TEST_SHARE = 0.25
@@ -278,7 +279,7 @@ def _write_split(path: Path, names: Sequence[str]) -> None:
 def _append_split(path: Path, names: Sequence[str]) -> None:
     if path.exists() and not names:
         return
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = read_text(path) if path.exists() else ""
     if text and not text.endswith("\n"):
         text += "\n"
     write_text(path, text + "".join(f"{name}\n" for name in names))
