@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hrpro.cells import delimiter_of, from_cell, from_id_cell, to_cell, to_id_cell
 from hrpro.errors import DataError, UsageError
-from hrpro.localize.points import points_csv, read_points
+from hrpro.localize.data.points import points_csv, read_points
 from hrpro.pipeline.results.formats import Format
 from hrpro.pipeline.results.interchange.notes import Notes
 from hrpro.pipeline.results.interchange.rates import Rates, to_seconds
