@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from hrpro.errors import DataError, UsageError
+from hrpro.errors import DataError, HrproError, UsageError
 from hrpro.extract.probe import VideoInfo, probe
 from hrpro.pipeline.results.formats import check_outputs, format_of, read_results, write_results
 from hrpro.pipeline.results.interchange.notes import lies_outside, reading_lines
@@ -62,19 +63,24 @@ def convert(
     results = read_results(source, known, source_format)
     results = _with_videos(source, results, infos)
     if fps is not None:
-        told = tuple(
-            replace(video, fps=float(known.of(video.video_id))) for video in results.videos
+        told = Rates(fps, rates)
+        results = replace(
+            results,
+            videos=tuple(
+                replace(video, fps=float(told.of(video.video_id))) for video in results.videos
+            ),
         )
-        results = replace(results, videos=told)
-    results = _from_first_frame(results, infos, timecode, tell)
-    for line in reading_lines(source, results):
-        tell(line)
+    results, said = _from_first_frame(results, infos, timecode)
+    said = [*reading_lines(source, results), *said]
     if points:
         results = middles(results)
     try:
-        return write_results(results, target, target_format)
+        written = write_results(results, target, target_format)
     except UsageError as error:
         raise UsageError(f"{target}: {error}") from error
+    for line in said:
+        tell(line)
+    return written
 
 
 def middles(results: Results) -> Results:
@@ -96,30 +102,38 @@ def middles(results: Results) -> Results:
 
 
 def _probe(videos: Sequence[str | Path]) -> dict[str, VideoInfo]:
-    """Look into video files; by path, since two may have one name."""
+    """Look at the video files; by absolute paths, which tell two of one name apart."""
     infos: dict[str, VideoInfo] = {}
-    for path in map(Path, videos):
-        if path.as_posix() in infos:
-            raise UsageError(f"{path}: --video names it twice")
-        infos[path.as_posix()] = probe(path)
+    for path in videos:
+        absolute = os.path.abspath(path)  # noqa: PTH100 (resolve() would follow links)
+        if absolute in infos:
+            raise UsageError(f"{path}: --video names this video twice")
+        infos[absolute] = probe(path)
     return infos
 
 
 def _with_videos(source: Path, results: Results, infos: dict[str, VideoInfo]) -> Results:
     """Put what the video files tell into the results, by name."""
-    found = results.videos
-    if len(found) == 1 == len(infos):
-        (info,) = infos.values()
-        video = replace(found[0], video_id=video_id_of(info.path.name))
-        return replace(results, videos=(_told(video, info),))
-    known = {video.video_id: video for video in found}
-    for name, match in KnownVideos(known).match_all(infos).items():
-        if match.video_id is None:
-            some = ", ".join(sorted(known)[:5]) or "no video"
-            problem = match.problem or f"has nothing about {video_id_of(Path(name).name)!r}"
-            raise DataError(f"{source}: {problem} (it is about {some})")
-        known[match.video_id] = _told(known[match.video_id], infos[name])
-    return replace(results, videos=tuple(known.values()))
+    if len(results.videos) == 1 == len(infos):
+        ((path, info),) = infos.items()
+        only = replace(_told(results.videos[0], info), video_id=video_id_of(path))
+        return replace(results, videos=(only,))
+    matches = KnownVideos(infos).match_all(video.video_id for video in results.videos)
+    for match in matches.values():
+        if match.problem and match.near is None:
+            raise DataError(f"{source}: {match.problem}")
+    named = {match.video_id for match in matches.values()}
+    if absent := [path for path in infos if path not in named]:
+        some = ", ".join(sorted(matches)[:5]) or "no video"
+        name = video_id_of(absent[0])
+        raise DataError(f"{source}: has nothing about {name!r} (it is about {some})")
+    return replace(
+        results,
+        videos=tuple(
+            _told(video, infos[path]) if (path := matches[video.video_id].video_id) else video
+            for video in results.videos
+        ),
+    )
 
 
 def _told(video: VideoResult, info: VideoInfo) -> VideoResult:
@@ -135,29 +149,41 @@ def _from_first_frame(
     results: Results,
     infos: dict[str, VideoInfo],
     timecode: str | None,
-    tell: Callable[[str], None],
-) -> Results:
-    """Take the timecode of the first frame off the times, where the user or the video tells it."""
+) -> tuple[Results, list[str]]:
+    """Take the timecode of the first frame off the times, where the user or the video tells it.
+
+    Returns:
+        The results, and a line for each video of which the times were moved.
+    """
+    said = []
     own = {str(info.path): info.timecode for info in infos.values()}
     videos = []
     for video in results.videos:
-        first = timecode or own.get(video.path or "")
-        if first and video.detections:
-            moved = _moved(video, -timecode_seconds(first, rate_of(video)))
-            if timecode or (_num_inside(moved) > _num_inside(video)):
-                video = moved
-                tell(f"note: {video.video_id}: times count in timecode; its first frame is {first}")
+        moved = _moved(video, timecode or own.get(video.path or ""), strict=timecode is not None)
+        if moved is not None and (timecode or _num_inside(moved) > _num_inside(video)):
+            first = timecode or own[video.path or ""]
+            said.append(f"note: {video.video_id}: times count from its timecode, {first}")
+            video = moved
         videos.append(video)
-    return replace(results, videos=tuple(videos))
+    return replace(results, videos=tuple(videos)), said
 
 
 def _num_inside(video: VideoResult) -> int:
     return sum(not lies_outside(video, found) for found in video.detections)
 
 
-def _moved(video: VideoResult, shift_s: float) -> VideoResult:
+def _moved(video: VideoResult, first: str | None, strict: bool) -> VideoResult | None:
+    """Return a video of which the times count from timecode `first` instead of 00:00:00:00."""
+    if first is None or not video.detections:
+        return None
+    try:
+        start_s = timecode_seconds(first, rate_of(video))
+    except HrproError as error:
+        if strict:
+            raise UsageError(f"--timecode {first}: {error}") from error
+        return None  # the tag of a file that nobody asked for
     detections = tuple(
-        replace(found, start_s=found.start_s + shift_s, end_s=found.end_s + shift_s)
+        replace(found, start_s=found.start_s - start_s, end_s=found.end_s - start_s)
         for found in video.detections
     )
     return replace(video, detections=detections)
