@@ -192,7 +192,7 @@ def _videos(
     where = f"observation {name!r}"
     about_video = str(observation.get("description") or "")
     stated = about_video.removeprefix(_VIDEO) if about_video.startswith(_VIDEO) else None
-    player, files = _played(observation)
+    player, files = _played(observation, where, notes)
     about = observation.get("media_info")
     about = about if isinstance(about, Mapping) else {}
     offset_s = _number(observation.get("time offset") or 0.0, "time offset")
@@ -228,7 +228,7 @@ def _videos(
         offset_s += length_s or 0.0
 
 
-def _played(observation: Mapping[str, Any]) -> tuple[str, list[str]]:
+def _played(observation: Mapping[str, Any], where: str, notes: Notes) -> tuple[str, list[str]]:
     """Return the first player that shows videos, and the files that follow each other in it."""
     players = observation.get("file") or {}
     if not isinstance(players, Mapping):
@@ -240,6 +240,8 @@ def _played(observation: Mapping[str, Any]) -> tuple[str, list[str]]:
     used = [player for player in players if players[player]]
     shown = [player for player in used if any(map(names_video, players[player]))]
     first = next(iter(shown or used), "1")
+    if len(shown) > 1:
+        notes.say(f"plays {len(shown)} videos side by side; read for player {first}", where)
     return first, players.get(first) or []
 
 
