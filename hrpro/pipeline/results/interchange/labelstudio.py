@@ -200,8 +200,9 @@ def _regions(
     for region in _chosen_marks(where, task, notes):
         value = region.get("value") if isinstance(region, Mapping) else None
         if _is_timed(value):
-            score = region.get("score")
-            yield value, score if _is_number(score) else 1.0
+            score, length = region.get("score"), region.get("original_length")
+            timed = value if length is None else {**value, "original_length": length}
+            yield timed, score if _is_number(score) else 1.0
         else:
             kind = region.get("type") if isinstance(region, Mapping) else region
             notes.left_out(where, f"regions of the type {kind!r} are no labels with times")
