@@ -106,11 +106,9 @@ def read_boris(path: Path) -> Results:
     if not isinstance(observations, Mapping) or not isinstance(behaviours, Mapping):
         raise DataError(f"{path}: not a BORIS project: it has no observations and behaviors_conf")
     states = {
-        each.get("code")
+        str(each.get("code"))
         for each in behaviours.values()
-        if isinstance(each, Mapping)
-        and str(each.get("type")).startswith(STATE)
-        and isinstance(each.get("code"), str)
+        if isinstance(each, Mapping) and str(each.get("type")).startswith(STATE)
     }
     notes = Notes()
     found: list[Linked] = []
@@ -198,7 +196,9 @@ def _videos(
     offset_s = _number(observation.get("time offset") or 0.0, "time offset")
     if observation.get("media_creation_date_as_offset"):
         offset_s += _of(about, "media_creation_time", files[0] if files else "") or 0.0
-    offset_s += _of(about, "offset", player) or 0.0
+    if delay_s := _of(about, "offset", player):
+        offset_s += delay_s
+        notes.say(f"its video starts {delay_s:g} s late (media offset); taken off", where)
     actions = list(_actions(observation.get("events"), states, where, notes))
     if not files and actions:
         notes.say("of no video; its name stands for one", where)

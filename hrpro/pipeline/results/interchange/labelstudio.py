@@ -226,7 +226,7 @@ def _chosen_marks(where: str, task: Mapping[str, Any], notes: Notes) -> list[Any
     return []
 
 
-def _is_timed(value: Any) -> bool:
+def _is_timed(value: Any) -> TypeGuard[Mapping[str, Any]]:
     """Whether it is the value of a region that has times and labels; labels of texts have none."""
     if not isinstance(value, Mapping):
         return False
@@ -266,10 +266,11 @@ def _spans(ranges: Any, rate: Fraction) -> list[tuple[float, float]]:
         raise DataError(f"'ranges' must hold a start and an end, not {ranges!r}")
     spans = []
     for each in ranges:
-        frames = [each.get("start"), each.get("end")] if isinstance(each, Mapping) else [None]
-        if not all(_is_number(frame) and 1 <= frame < 1e9 for frame in frames):
+        ends = [each.get("start"), each.get("end")] if isinstance(each, Mapping) else [None]
+        frames = [round(frame) for frame in ends if _is_number(frame) and 1 <= frame < 1e9]
+        if len(frames) < 2:
             raise DataError(f"start and end must be frames, counted from 1, not {each!r}")
-        start, end = sorted(map(round, frames))
+        start, end = sorted(frames)
         spans.append(from_frames(start - 1, end, rate))
     return spans
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from fractions import Fraction
 from pathlib import Path
 
 from hrpro.cells import delimiter_of, from_cell, from_id_cell, to_cell, to_id_cell
@@ -15,13 +16,15 @@ from hrpro.errors import DataError, UsageError
 from hrpro.localize.data.points import points_csv, read_points
 from hrpro.pipeline.results.formats import Format
 from hrpro.pipeline.results.interchange.notes import Notes
-from hrpro.pipeline.results.interchange.rates import Rates, to_seconds
+from hrpro.pipeline.results.interchange.rates import Rates, from_frames
 from hrpro.pipeline.results.interchange.texts import plain
+from hrpro.pipeline.results.interchange.timecode import from_timecode
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 from hrpro.problems import Problems
 from hrpro.texts import read_text
 
 CSV_COLUMNS = ("video", "label", "start", "end", "score")
+_MARKER_COLUMNS = {"Marker Name", "In", "Out"}
 
 
 def write_csv(results: Results, path: Path) -> None:
@@ -37,7 +40,9 @@ def write_csv(results: Results, path: Path) -> None:
 
 
 def read_csv(path: Path, rates: Rates) -> Results:
-    """Read a CSV of detections or of point labels; the column names tell which it is.
+    """Read a CSV of detections, point labels or markers; the column names tell which it is.
+
+    Markers are those that Premiere Pro exports, with the timecode of a sequence.
 
     A row that is wrong costs that row.
 
@@ -49,8 +54,11 @@ def read_csv(path: Path, rates: Rates) -> Results:
     text = read_text(path, notes.say)
     delimiter = delimiter_of(text)
     names = text.partition("\n")[0].split(delimiter)
-    if {"video_id", "class"} <= {name.strip(' "') for name in names}:
+    stripped = {name.strip(' "') for name in names}
+    if {"video_id", "class"} <= stripped:
         return read_points_csv(path, rates)
+    if stripped >= _MARKER_COLUMNS:
+        return _read_markers(path, csv.DictReader(io.StringIO(text), delimiter=delimiter), rates)
     detections: dict[str, list[Detection]] = {}
     table = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
     try:
@@ -100,13 +108,29 @@ def read_points_csv(path: Path, rates: Rates) -> Results:
     for point in read_points(path, problems):
         time_s = point.time_s
         if time_s is None:
-            time_s = to_seconds(point.frame, rates.of(point.video_id))
+            time_s = float(Fraction(point.frame or 0) / rates.of(point.video_id))
         found = Detection(point.label, 1.0, time_s, time_s)
         detections.setdefault(point.video_id, []).append(found)
     if not detections:
         problems.raise_first()
     notes.take(problems, path)
     return notes.results(path, _videos(detections))
+
+
+def _read_markers(path: Path, table: csv.DictReader[str], rates: Rates) -> Results:
+    notes = Notes()
+    rate = rates.of(path.stem)
+    found = []
+    for row in table:
+        label = row.get("Marker Name") or row.get("Description") or row.get("Marker Type")
+        try:
+            start, end = (from_timecode(row.get(side) or "", rate) for side in ("In", "Out"))
+            times = from_frames(start, end, rate)
+            found.append(Detection(plain(label or ""), 1.0, *times))
+        except DataError as error:
+            notes.left_out(table.line_num, error)
+    video = VideoResult(path.stem, fps=float(rate), detections=tuple(found))
+    return notes.results(path, [video])
 
 
 def _numbers(found: Detection) -> tuple[float, float, float]:

@@ -39,7 +39,7 @@ def write_textgrid(results: Results, path: Path) -> None:
     marks = [Mark(max(0.0, each.start_s), max(0.0, each.end_s), each) for each in detections]
     spans = in_tiers(mark for mark in marks if mark.end > mark.start)
     points = in_tiers(mark for mark in marks if mark.end == mark.start)
-    tiers = [
+    tiers: list[tuple[str, str, Sequence[Sequence[str]]]] = [
         *((_INTERVALS, name, list(_intervals(rows, length))) for name, rows in spans.items()),
         *((_POINTS, _free(name, spans), _points(rows)) for name, rows in points.items()),
     ]

@@ -330,6 +330,25 @@ def test_captions_of_a_stream(tmp_path):
     assert found(path) == [("seg", "jump", 11.0, 12.0)] and notes(path) == []
 
 
+# -------------------------------------------------------------------------------- Premiere Pro
+
+
+def test_markers_of_premiere(tmp_path):
+    """Tabs and UTF-16, as it writes them."""
+    path = tmp_path / "cut.csv"
+    path.write_text(
+        "Marker Name\tDescription\tIn\tOut\tDuration\tMarker Type\n"
+        "jump\thigh\t00:00:01:00\t00:00:02:12\t00:00:01:12\tComment\n"
+        "\tfall\t01:00:03:00\t01:00:03:00\t00:00:00:00\tChapter\n"
+        "x\t\tsoon\t00:00:03:00\t\tComment\n",
+        encoding="utf-16",
+    )
+    assert found(path) == [("cut", "fall", 3603.0, 3603.0), ("cut", "jump", 1.0, 2.48)]
+    assert notes(path) == [("4", "'soon' is not a timecode such as 01:00:00:00", 1)]
+    with pytest.raises(UsageError, match="cut: this format counts in frames"):
+        read_results(path)
+
+
 # --------------------------------------------------------------------------------------- BORIS
 
 
@@ -362,7 +381,12 @@ def boris(tmp_path, **observation):
     ],
 )
 def test_offsets_of_boris_are_taken_off(tmp_path, observation, video_id, time_s):
-    assert found(boris(tmp_path, **observation)) == [(video_id, "peck", time_s, time_s)]
+    path = boris(tmp_path, **observation)
+    assert found(path) == [(video_id, "peck", time_s, time_s)]
+    offsets = observation.get("media_info", {}).get("offset", {})
+    assert len(notes(path)) == bool(offsets) and all(
+        "media offset" in note[1] for note in notes(path)
+    )
 
 
 def test_several_players_of_boris_say_which_counts(tmp_path):
