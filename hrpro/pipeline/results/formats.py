@@ -30,7 +30,10 @@ from hrpro.pipeline.results.model import Results
 
 Writer = Callable[[Results, Path], None]
 Reader = Callable[..., Results]
-"""Takes the path and, if the format `counts_frames`, the :class:`Rates` that the user gave."""
+"""Takes the path and, if the format `counts_frames`, the :class:`Rates` that the user gave.
+
+What it leaves out it puts into the notes of the results.
+"""
 
 ENTRY_POINT_GROUP = "hrpro.formats"
 
@@ -44,7 +47,8 @@ class Format:
     one_video: bool = False
     """A file holds one video: results of several become files ``NAME.VIDEO.suffix``."""
     counts_frames: bool = False
-    """Times may be frame numbers: the reader takes the frame rates as its second argument."""
+    """The reader takes what the user said of the videos (:class:`Rates`) as its second argument,
+    say because times are frame numbers."""
     for_detections: bool = True
     """False for labels that only people make; no command but ``hrpro convert`` writes them."""
     module: str | None = None

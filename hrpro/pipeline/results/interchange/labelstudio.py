@@ -210,7 +210,7 @@ def _regions(
 
 def _chosen_marks(where: str, task: Mapping[str, Any], notes: Notes) -> list[Any]:
     """Return what people marked: the ground truth if one is, else the latest; or predictions."""
-    for key in ("annotations", "predictions"):
+    for key in ("annotations", "completions", "predictions"):  # completions: the name of old
         marks = task.get(key) or []
         if not isinstance(marks, list) or not all(isinstance(each, Mapping) for each in marks):
             raise DataError(f"{key!r} must be a list of objects")

@@ -284,14 +284,21 @@ def _linked(clip: Any, path: Path, detections: tuple[Detection, ...]) -> Linked:
     about = clip.metadata.get("hrpro")
     stated = about.get("video") if hasattr(about, "get") else None
     stated = stated if isinstance(stated, str) and stated else None
-    rates = [marker.marked_range.start_time.rate for marker in clip.markers]
     video = VideoResult(
         stated or clip.name or path.stem,
         path_of(link, path.parent) if link and link != stated else None,
-        fps=float(exact_rate(rates[0])) if rates and rates[0] > 1 else None,
+        fps=_fps(clip),
         detections=detections,
     )
     return Linked(video, None if stated else link or clip.name or None)
+
+
+def _fps(clip: Any) -> float | None:
+    media = clip.media_reference
+    spans = [marker.marked_range for marker in clip.markers]
+    spans += [media.available_range if media is not None else None, clip.source_range]
+    rate = next((span.start_time.rate for span in spans if span is not None), 0.0)
+    return float(exact_rate(rate)) if 1 < rate < 1e6 else None
 
 
 def _detection(marker: Any, start: Fraction, end: Fraction) -> Detection:
