@@ -372,8 +372,10 @@ def report(ctx: click.Context, results: tuple[Path, ...], embed_mb: float, **opt
     """
     from hrpro.pipeline.report.write import report as write_report
 
-    written = write_report(results, embed_bytes=int(embed_mb * 1e6), **options)
     reporter = make_reporter(ctx)
+    written = write_report(
+        results, embed_bytes=int(embed_mb * 1e6), tell=reporter.problem, **options
+    )
     for path in written:
         reporter.line(f"wrote {path}")
 
@@ -404,7 +406,7 @@ def render(
     plan = OutputPlan(render=out, plot=plot, ground_truth=truth, max_height=max_height)
     plan.check([video, result])
     reporter = make_reporter(ctx)
-    results = result_of_video(result, video)
+    results = result_of_video(result, video, reporter.problem)
     wanted = split_list(classes)
     present = {detection.label for detection in results.videos[0].detections}
     if absent := sorted(set(wanted or ()) - present):
@@ -447,8 +449,12 @@ def convert(ctx: click.Context, fps: str | None, **options: Any) -> None:
     from hrpro.pipeline.results.interchange.rates import parse_rate
 
     reporter = make_reporter(ctx)
+
+    def tell(line: str) -> None:
+        (reporter.problem if line.startswith("warning:") else reporter.line)(line)
+
     rate = parse_rate(fps) if fps else None
-    for path in run(fps=rate, tell=reporter.line, **options):
+    for path in run(fps=rate, tell=tell, **options):
         reporter.line(f"wrote {path}")
 
 

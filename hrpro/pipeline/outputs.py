@@ -98,7 +98,9 @@ def _bar(reporter: Reporter, index: int) -> Callable[[float, float], None]:
     return progress
 
 
-def result_of_video(result: Path, video: Path) -> Results:
+def result_of_video(
+    result: Path, video: Path, tell: Callable[[str], None] | None = None
+) -> Results:
     """The part of a result file that belongs to a video, found by its name.
 
     A file with one video is taken to be about this one, whatever its name.
@@ -110,7 +112,7 @@ def result_of_video(result: Path, video: Path) -> Results:
     """
     if not video.is_file():
         raise VideoError(f"{video}: no such file")
-    results = read_results(result)
+    results = read_results(result, tell=tell)
     names = {video.stem, video.name, str(video)}
     matching = [each for each in results.videos if each.video_id in names or each.path in names]
     if not matching and len(results.videos) == 1:

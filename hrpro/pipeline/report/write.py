@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -37,6 +37,7 @@ def report(
     subset: str | None = None,
     videos: Path | None = None,
     embed_bytes: int = EMBEDDED_BYTES,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Write the report of one or several result files.
 
@@ -52,6 +53,7 @@ def report(
         subset: of the ground truth; see `truth_of_file`.
         videos: folder in which the videos are looked for first.
         embed_bytes: put videos into a page up to this size together.
+        tell: takes lines on what was left out of the files.
 
     Returns:
         The files, the one to open first.
@@ -67,7 +69,7 @@ def report(
     if dataset is not None and videos is None:
         folder, _ = resolve_dataset(dataset, data_root=data_root)
         videos = folder / "videos"
-    runs = {path: read_results(path) for path in result_files}
+    runs = {path: read_results(path, tell=tell) for path in result_files}
     if len(runs) == 1:
         ((path, results),) = runs.items()
         write_run(path.name, results, out, truth, videos, embed_bytes)

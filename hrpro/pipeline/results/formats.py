@@ -25,6 +25,7 @@ from typing import Any
 
 from hrpro.errors import DataError, HrproError, UsageError
 from hrpro.files import atomic_path, check_writable
+from hrpro.pipeline.results.interchange.notes import reading_lines
 from hrpro.pipeline.results.interchange.rates import Rates
 from hrpro.pipeline.results.model import Results
 
@@ -170,13 +171,20 @@ def write_results(results: Results, path: str | Path, name: str | None = None) -
     return list(parts)
 
 
-def read_results(path: str | Path, rates: Rates | None = None, name: str | None = None) -> Results:
+def read_results(
+    path: str | Path,
+    rates: Rates | None = None,
+    name: str | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Results:
     """Read a result file back, or a file of another tool.
 
     Args:
         path: the file.
         rates: frame rates, for formats that count in frames and do not say how many a second.
         name: the format, see :func:`format_of`.
+        tell: takes a line for each thing to know if marks were left out or lie outside of their
+            video; the notes of the results say it, too.
 
     Raises:
         UsageError: the format is unknown or can only be written, or a frame rate is missing.
@@ -186,7 +194,11 @@ def read_results(path: str | Path, rates: Rates | None = None, name: str | None 
     chosen = format_of(path, name)
     if chosen.read is None:
         raise UsageError(f"{path}: {path.suffix} can only be written, not read back")
-    return chosen.read(path, rates or Rates()) if chosen.counts_frames else chosen.read(path)
+    results = chosen.read(path, rates or Rates()) if chosen.counts_frames else chosen.read(path)
+    if tell is not None:
+        for line in reading_lines(path, results, only_problems=True):
+            tell(line)
+    return results
 
 
 def check_outputs(

@@ -59,8 +59,13 @@ class Notes:
         return results
 
 
-def reading_lines(source: str | Path, results: Results) -> Iterator[str]:
-    """Yield what a command tells of a file that it read: a line of counts, then one per warning."""
+def reading_lines(
+    source: str | Path, results: Results, only_problems: bool = False
+) -> Iterator[str]:
+    """Yield what a command tells of a file that it read: a line of counts, then one per warning.
+
+    With `only_problems` there is no line of counts if all marks were read.
+    """
     marks = sum(len(video.detections) for video in results.videos)
     line = f"read {_count(marks, 'mark')} of {_count(len(results.videos), 'video')} from {source}"
     reasons: defaultdict[str, list[Note]] = defaultdict(list)
@@ -72,7 +77,8 @@ def reading_lines(source: str | Path, results: Results) -> Iterator[str]:
         told = [f"{why} ({_places(notes)})" for why, notes in list(reasons.items())[:_SHOWN]]
         more = ["..."] if len(reasons) > _SHOWN else []
         line += f", left out {lost}: {'; '.join(told + more)}"
-    yield line
+    if reasons or not only_problems:
+        yield line
     for note in results.notes:
         if not note.marks:
             yield f"note: {_place(Path(source), note.where)}: {note.what}"

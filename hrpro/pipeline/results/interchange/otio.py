@@ -176,7 +176,9 @@ def _since_start(timeline: Any, start: Fraction, end: Fraction) -> tuple[Fractio
     origin = timeline.global_start_time
     shift = _seconds(origin) if origin is not None else Fraction(0)
     length = _length(timeline.tracks)
-    return (start - shift, end - shift) if length <= start < length + shift else (start, end)
+    if max(length, shift) <= start < length + shift:
+        return start - shift, end - shift
+    return start, end
 
 
 def _beside(item: Any, timeline: Any, start: Fraction, end: Fraction) -> Iterator[_Part]:

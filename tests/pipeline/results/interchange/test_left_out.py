@@ -74,6 +74,20 @@ def test_marks_outside_of_a_video(start_s, end_s, is_outside):
     assert list(outside_lines(unknown)) == []
 
 
+def test_other_commands_tell_what_they_leave_out(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("video,label,start,end,score\nv,a,1,2,1\nv,b,2,1,1\n")
+    arguments = ["report", str(path), "-o", str(tmp_path / "r.html")]
+    outcome = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert outcome.stderr.splitlines()[0] == (
+        f"read 1 mark of 1 video from {path}, left out 1: "
+        "the end 1 lies before the start 2 (line 3)"
+    )
+    path.write_text("video,label,start,end,score\nv,a,1,2,1\n")
+    outcome = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert outcome.stderr.splitlines() == [f"wrote {tmp_path / 'r.html'}"]
+
+
 def test_empty_results_are_not_silent(tmp_path):
     path = tmp_path / "r.vtt"
     path.write_text("WEBVTT\n")
