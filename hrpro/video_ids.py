@@ -58,6 +58,11 @@ def video_suffix(name: str) -> str:
     return suffix if suffix.lower() in VIDEO_SUFFIXES | PREVIEW_SUFFIXES else ""
 
 
+def names_video(name: str) -> bool:
+    """Whether a name or path ends like that of a video, small copies not counted."""
+    return PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
+
+
 def video_id_of(path: str) -> str:
     """Return the id of the video at a path below the folder of the videos.
 
@@ -108,11 +113,17 @@ class KnownVideos:
     """Known video ids, and which of them is meant by names that others gave."""
 
     def __init__(self, known: Iterable[str]) -> None:
-        self._names = {video_id: _Name.of(video_id) for video_id in known}
+        self._names: dict[str, _Name] = {}
         self._by_base: defaultdict[str, list[str]] = defaultdict(list)
-        for video_id, name in self._names.items():
-            self._by_base[name.base.casefold()].append(video_id)
         self._by_slip: dict[str, str] | None = None
+        self._add(known)
+
+    def _add(self, video_ids: Iterable[str]) -> None:
+        for video_id in video_ids:
+            if video_id not in self._names:
+                self._names[video_id] = name = _Name.of(video_id)
+                self._by_base[name.base.casefold()].append(video_id)
+        self._by_slip = None
 
     def match(self, name: str) -> Match:
         """Find the known video that `name` means.
@@ -161,6 +172,24 @@ class KnownVideos:
                 several = " and ".join(map(repr, sorted(same)[:3]))
                 problem = f"{several} could all be {video_id!r}: name them as the videos are named"
                 matches.update(dict.fromkeys(same, Match(problem=problem)))
+        return matches
+
+    def adopt(self, names: Iterable[str]) -> dict[str, Match]:
+        """As `match_all`, but names that mean no known video make more of them known.
+
+        Their ids are those of `video_id_of`, with the suffix where names differ in it.
+        """
+        matches = self.match_all(names)
+        new: defaultdict[str, list[str]] = defaultdict(list)
+        for name, found in matches.items():
+            if found.video_id is None and (found.near or not found.problem):
+                new[video_id_of(name)].append(name)
+        for video_id, same in new.items():
+            suffixes = {video_suffix(name).lower() for name in same} - {""}
+            for name in same:
+                full = video_id + video_suffix(name)
+                matches[name] = Match(full if len(suffixes) > 1 else video_id)
+        self._add(found.video_id for found in matches.values() if found.video_id is not None)
         return matches
 
     def _near(self, name: _Name) -> str | None:

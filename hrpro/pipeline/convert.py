@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -12,6 +13,7 @@ from hrpro.extract.probe import VideoInfo, probe
 from hrpro.pipeline.results.formats import check_outputs, format_of, read_results, write_results
 from hrpro.pipeline.results.interchange.rates import Rates, exact_rate
 from hrpro.pipeline.results.model import Results, VideoResult
+from hrpro.video_ids import KnownVideos, video_id_of
 
 
 def convert(
@@ -52,10 +54,13 @@ def convert(
     results = read_results(source, Rates(default, rates), source_format)
     results = _with_videos(source, results, infos)
     if fps is not None:
-        told = tuple(
-            replace(video, fps=float(rates.get(video.video_id, fps))) for video in results.videos
+        told = Rates(fps, rates)
+        results = replace(
+            results,
+            videos=tuple(
+                replace(video, fps=float(told.of(video.video_id))) for video in results.videos
+            ),
         )
-        results = replace(results, videos=told)
     if points:
         results = middles(results)
     try:
@@ -83,30 +88,41 @@ def middles(results: Results) -> Results:
 
 
 def _probe(videos: Sequence[str | Path]) -> dict[str, VideoInfo]:
+    """Look at the video files; by absolute paths, which tell two of one name apart."""
     infos: dict[str, VideoInfo] = {}
-    for path in map(Path, videos):
-        if path.stem in infos:
-            raise UsageError(f"{path}: --video names two videos {path.stem!r}")
-        infos[path.stem] = probe(path)
+    for path in videos:
+        absolute = os.path.abspath(path)  # noqa: PTH100 (resolve() would follow links)
+        if absolute in infos:
+            raise UsageError(f"{path}: --video names this video twice")
+        infos[absolute] = probe(path)
     return infos
 
 
 def _with_videos(source: Path, results: Results, infos: dict[str, VideoInfo]) -> Results:
     """Put what the video files tell into the results, by name."""
-    found = results.videos
-    if len(found) == 1 == len(infos):
-        found = (replace(found[0], video_id=next(iter(infos))),)
-    known = {video.video_id for video in found}
-    if absent := sorted(infos.keys() - known):
-        some = ", ".join(sorted(known)[:5]) or "no video"
-        raise DataError(f"{source}: has nothing about {absent[0]!r} (it is about {some})")
-    return replace(results, videos=tuple(_told(video, infos) for video in found))
+    if len(results.videos) == 1 == len(infos):
+        ((path, info),) = infos.items()
+        only = replace(_told(results.videos[0], info), video_id=video_id_of(path))
+        return replace(results, videos=(only,))
+    matches = KnownVideos(infos).match_all(video.video_id for video in results.videos)
+    for match in matches.values():
+        if match.problem and match.near is None:
+            raise DataError(f"{source}: {match.problem}")
+    named = {match.video_id for match in matches.values()}
+    if absent := [path for path in infos if path not in named]:
+        some = ", ".join(sorted(matches)[:5]) or "no video"
+        name = video_id_of(absent[0])
+        raise DataError(f"{source}: has nothing about {name!r} (it is about {some})")
+    return replace(
+        results,
+        videos=tuple(
+            _told(video, infos[path]) if (path := matches[video.video_id].video_id) else video
+            for video in results.videos
+        ),
+    )
 
 
-def _told(video: VideoResult, infos: dict[str, VideoInfo]) -> VideoResult:
-    info = infos.get(video.video_id)
-    if info is None:
-        return video
+def _told(video: VideoResult, info: VideoInfo) -> VideoResult:
     return replace(
         video,
         path=str(info.path),

@@ -15,7 +15,6 @@ from hrpro.features import Fingerprint
 from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.features import FeatureStore
 from hrpro.localize.data.grid import SnippetGrid
-from hrpro.localize.data.protocol import read_ambiguous
 from hrpro.localize.data.scan import DatasetScan, PlacedPoint, scan_dataset
 from hrpro.localize.data.supervision import Supervision, offered
 from hrpro.problems import Problem, Problems
@@ -187,7 +186,6 @@ def _build(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> Data
 
     files = list(scan.files.values())
     sidecar = next((file.sidecar for file in files if file.sidecar), None)
-    ambiguous = scan.layout.ambiguous
     return Dataset(
         name=config.name or scan.layout.folder.resolve().name,
         folder=scan.layout.folder,
@@ -197,7 +195,7 @@ def _build(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> Data
         test=tuple(video(v, "test") for v in scan.test if v in scan.files),
         dim=files[0].dim,
         fingerprint=sidecar.fingerprint if sidecar else None,
-        ambiguous=read_ambiguous(ambiguous) if ambiguous else None,
+        ambiguous=scan.ambiguous_segments(),
         warnings=problems.warnings,
         _store=FeatureStore(files, config.cache_gb),
     )

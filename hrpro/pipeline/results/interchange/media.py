@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from hrpro.extract.sources import VIDEO_SUFFIXES
 from hrpro.pipeline.results.model import Results, VideoResult
+from hrpro.video_ids import VIDEO_SUFFIXES
 
 _UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")  # Label Studio puts it before uploaded files
 
