@@ -118,7 +118,8 @@ def detect_videos(
         return video.sidecar.video.duration_s
 
     def results() -> Results:
-        return Results(tuple(found), {**detector.describe(), "features": features_note})
+        limits = {"min_score": min_score, "top_k": top_k}  # an evaluation has to know
+        return Results(tuple(found), {**detector.describe(), "features": features_note, **limits})
 
     features_note = extractor.fingerprint.model_dump(mode="json")
     summary = Summary()

@@ -62,7 +62,12 @@ class OutputPlan:
     def write_pictures(self, results: Results, reporter: Reporter) -> None:
         """Write the report; render plots and previews, files of its own for each video."""
         names = [video.video_id for video in results.videos]
-        truth = self.ground_truth or {}
+        known = self.ground_truth or {}
+        truth = {
+            name: known[match.video_id]
+            for name, match in KnownVideos(known).match_all(names).items()
+            if match.video_id is not None
+        }
 
         def of(target: Path) -> zip[tuple[VideoResult, Path]]:
             return zip(results.videos, per_video_paths(target, names), strict=True)

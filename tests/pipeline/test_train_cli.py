@@ -191,8 +191,8 @@ def without_a_column(data: Path) -> str:
 
 def with_unknown_video(data: Path) -> str:
     with (data / "points.csv").open("a") as file:
-        file.write("train_99,run,3\n")
-    return "points.csv:18: unknown video 'train_99'"
+        file.write("trian_0,run,3\n")
+    return "points.csv:18: there is no video 'trian_0'; did you mean 'train_0'"
 
 
 def with_late_point(data: Path) -> str:

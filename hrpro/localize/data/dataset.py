@@ -42,7 +42,7 @@ class Video:
     num_snippets: int
     grid: SnippetGrid
     duration_s: float
-    """By the ground truth, else by the sidecar, else what the snippets cover."""
+    """As decoded, by the sidecar; else by the ground truth; else what the snippets cover."""
     points: tuple[Point, ...] = ()
     """In order of time; empty for test videos."""
     actions: tuple[Action, ...] | None = None
@@ -178,7 +178,7 @@ def _build(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> Data
             file.path,
             file.num_snippets,
             file.grid(default_grid),
-            (truth and truth.duration_s) or file.duration_s(default_grid),
+            file.decoded_s or (truth and truth.duration_s) or file.duration_s(default_grid),
             _points(scan.points.get(video_id, []), index) if subset == "train" else (),
             truth.actions if truth else None,
             tuple(sorted(index[name] for name in scan.labels.get(video_id, ()))),

@@ -37,11 +37,14 @@ class FeatureFile:
         print_ = self.sidecar.fingerprint
         return SnippetGrid(float(Fraction(self.sidecar.video.fps)), print_.snippet, print_.stride)
 
+    @property
+    def decoded_s(self) -> float | None:
+        """Seconds of the video by the sidecar, if it tells them."""
+        return (self.sidecar.video.duration_s or None) if self.sidecar is not None else None
+
     def duration_s(self, otherwise: SnippetGrid) -> float:
         """Seconds of the video by the sidecar, else what the snippets cover."""
-        if self.sidecar is not None and self.sidecar.video.duration_s > 0:
-            return self.sidecar.video.duration_s
-        return self.grid(otherwise).covered_s(self.num_snippets)
+        return self.decoded_s or self.grid(otherwise).covered_s(self.num_snippets)
 
 
 class FeatureFolder:

@@ -180,14 +180,14 @@ def _read_splits(
     if has_any and (idle := used - supervised.keys()):
         problems.warning(
             layout.points if needs == "points" else layout.folder,
-            f"{len(idle)} of {len(used)} training videos have no {MISSING[needs]} ({_some(idle)})",
+            f"{len(idle)} of {len(used)} training videos have no {MISSING[needs]} ({some(idle)})",
             "they are left out of the training",
         )
         scan.train = tuple(v for v in scan.train if v not in idle)
     if scan.test and scan.ground_truth and (bare := set(scan.test) - scan.ground_truth.keys()):
         problems.warning(
             layout.ground_truth or "",
-            f"no ground truth for {len(bare)} of {len(scan.test)} test videos ({_some(bare)})",
+            f"no ground truth for {len(bare)} of {len(scan.test)} test videos ({some(bare)})",
             "they are left out of the evaluation",
         )
 
@@ -293,7 +293,7 @@ def _leave_out_points(scan: DatasetScan, excluded: set[str | None], problems: Pr
         videos = set(outside)
         problems.warning(
             scan.layout.points or "",
-            f"{len(outside)} points are in {len(videos)} videos of neither split ({_some(videos)})",
+            f"{len(outside)} points are in {len(videos)} videos of neither split ({some(videos)})",
             "left out; list the videos in split_train.txt to train on them",
         )
 
@@ -328,7 +328,7 @@ def _find_classes(
         what = "point" if needs == "points" else "training video"
         problems.warning(
             scan.layout.points or scan.layout.folder,
-            f"{len(unseen)} of {len(scan.classes)} classes have no {what} ({_some(unseen, 20)})",
+            f"{len(unseen)} of {len(scan.classes)} classes have no {what} ({some(unseen, 20)})",
             "they cannot be learned",
         )
 
@@ -380,7 +380,7 @@ def _find_features(
             problems.missing(
                 folder.folder,
                 f"features of {len(missing)} of {len(videos)} {subset} videos are missing "
-                f"({_some(missing)})",
+                f"({some(missing)})",
                 remedy,
             )
     check_alike(list(scan.files.values()), problems, allow_mixed)
@@ -424,7 +424,7 @@ def _place_points(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
         problems.error(
             scan.layout.points or "",
             f"the points count frames, but the frame rate of {len(unknown_fps)} videos is not "
-            f"known ({_some(unknown_fps)})",
+            f"known ({some(unknown_fps)})",
             "give 'fps' in the ground truth or in dataset.yaml, or a column 'time' in seconds",
         )
     if moved:
@@ -480,6 +480,6 @@ def _plural(what: str) -> str:
     return what if what.endswith("s") else f"{what}s"
 
 
-def _some(names: Iterable[str], limit: int = 3) -> str:
+def some(names: Iterable[str], limit: int = 3) -> str:
     ordered = sorted(names)
     return ", ".join(ordered[:limit]) + (", ..." if len(ordered) > limit else "")
