@@ -40,7 +40,8 @@ class LeftOut:
 
     def line(self) -> str:
         """What was left out, in one line."""
-        kinds = ", ".join(f"{count} {kind}" for kind, count in self._kinds.most_common())
+        by_count = sorted(self._kinds.items(), key=lambda item: (-item[1], item[0]))
+        kinds = ", ".join(f"{count} {kind}" for kind, count in by_count)
         named = f": {', '.join(sorted(self._names))}" if len(self._names) <= 3 else ""
         return f"left out what is no video by its name or content: {kinds}{named}"
 
