@@ -97,6 +97,7 @@ def extract_features(
         dtype=dtype,
         show_download=not reporter.quiet,
     )
+    workers = min(workers, len(sources)) if workers else workers
     with _engine(engine, address, workers, settings) as running:
         return supervise(
             running,

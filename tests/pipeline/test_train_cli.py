@@ -17,6 +17,7 @@ from tiny_datasets import CLASSES, PRESET, make_dataset
 from videos import make_video, noise
 
 from hrpro.cli import main
+from hrpro.localize.training.checkpoint import load_checkpoint
 from hrpro.pipeline.evaluate import parse_tious
 from hrpro.pipeline.results.model import read_results_json
 
@@ -123,6 +124,28 @@ def test_train_without_ground_truth_says_so(tmp_path):
     assert "best-on-test" not in run.stdout
     text = error_line(hrpro("eval", "--model", tmp_path / "run", "--dataset", data))
     assert "nothing to measure" in text
+
+
+def test_terminated_training_saves_what_it_has(dataset, tmp_path):
+    words = ["-m", "hrpro", "train", "--dataset", dataset, *SETTINGS, "--no-tensorboard"]
+    words += ["--set", "localize.updates=100000", "--save-every", "1000", "--device", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, *map(str, words), "--run-dir", str(tmp_path / "run")],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        for line in process.stderr:
+            if line.startswith("stage 1  "):  # some updates are done
+                break
+        process.send_signal(signal.SIGTERM)
+        errors = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 143, errors
+    assert errors.splitlines()[-1].endswith("run the same command again with --resume to go on")
+    checkpoint = load_checkpoint(tmp_path / "run" / "stage1" / "checkpoint.safetensors")
+    assert checkpoint.state["num_done"] > 0
 
 
 @pytest.mark.parametrize("stage", ["stage1", "stage2"])

@@ -443,11 +443,11 @@ def video_fps(truth: VideoAnnotation | None, rows: Sequence[PointLabel]) -> floa
     """
     if truth is None or truth.fps is not None:
         return truth.fps if truth else None
-    frames = sum(row.stop_frame or 0 for row in rows)
+    stops = [row.stop_frame for row in rows if row.stop_frame is not None]
     seconds = sum(action.end_s for action in truth.actions)
-    if len(rows) != len(truth.actions) or not frames or not seconds:
+    if not len(stops) == len(rows) == len(truth.actions) or not sum(stops) or not seconds:
         return None
-    return frames / seconds
+    return sum(stops) / seconds
 
 
 def _clamp(snippet: int, num_snippets: int) -> int:
@@ -481,5 +481,6 @@ def _plural(what: str) -> str:
 
 
 def some(names: Iterable[str], limit: int = 3) -> str:
+    """The first few of some names, in order."""
     ordered = sorted(names)
     return ", ".join(ordered[:limit]) + (", ..." if len(ordered) > limit else "")

@@ -6,6 +6,7 @@ import csv
 import json
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -296,6 +297,8 @@ def test_frame_rate_follows_from_last_frames(shared: Path) -> None:
         without = VideoAnnotation(video_id, actions=truth[video_id].actions)
         assert video_fps(without, points) == pytest.approx(15, rel=1e-9)
         assert video_fps(without, points[1:]) is None
+        some = [replace(points[0], stop_frame=None), *points[1:]]
+        assert video_fps(without, some) is None
 
 
 def test_ground_truth_names_get_their_prefix(folder: Path) -> None:
