@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,11 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _new_file(target)
+        prefix, suffix = _temporary_name(target)
+        temporary = target.with_name(f"{prefix}{secrets.token_hex(4)}{suffix}")
+        # Not by `tempfile`: its files are for this user alone, and to give them the usual rights
+        # one would have to ask for the umask, which means to change it for all threads.
+        temporary.open("xb").close()
         yield temporary
         temporary.replace(target)
     except OSError as error:
@@ -39,19 +43,6 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-
-
-def _new_file(target: Path) -> Path:
-    """Make an empty file of another name beside `target`, with the rights of any new file.
-
-    Unlike those of `tempfile`, which are for this user alone; to give them the usual rights later
-    one would have to ask for the umask, and that means to change it for all threads.
-    """
-    prefix, suffix = _temporary_name(target)
-    while True:
-        path = target.with_name(f"{prefix}{secrets.token_hex(4)}{suffix}")
-        with suppress(FileExistsError), path.open("xb"):
-            return path
 
 
 def remove_leftovers(target: str | Path) -> None:
