@@ -34,7 +34,7 @@ VIDEO_SUFFIXES = frozenset(
 PREVIEW_SUFFIXES = frozenset({".lrf", ".lrv"})
 """Small copies that cameras put beside each video (DJI, GoPro): the same video once more."""
 
-_ACTIVITYNET_PREFIX = "v_"
+_ACTIVITYNET_PREFIX = re.compile("^(v_)+")  # names on YouTube may begin so, too
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
 _SEPARATOR = re.compile(r"\\(?!x[0-9a-f]{2})")  # ``\xff`` spells a byte that is not UTF-8
 _SHORTEST_WORD = 4  # in which a slip is told from another name: cam_a and cam_b are two
@@ -215,7 +215,7 @@ class _Name:
         *folders, last = [part for part in plain.split("/") if part not in ("", ".")] or [plain]
         suffix = video_suffix(last)
         last = last.removesuffix(suffix) or last
-        base = last.removeprefix(_ACTIVITYNET_PREFIX) or last
+        base = _ACTIVITYNET_PREFIX.sub("", last) or last
         return cls(tuple(folders), last.removesuffix(base), base, suffix.lower())
 
     def distance(self, known: _Name) -> tuple[int, bool, bool, bool] | None:

@@ -58,6 +58,7 @@ def test_ids_are_paths_without_the_suffix_of_a_video(path, video_id):
         ("v_xyz", ["xyz"], "xyz"),
         ("xyz", ["v_xyz"], "v_xyz"),
         ("v_a", ["a", "v_a"], "v_a"),
+        ("v_xyz", ["v_v_xyz", "abc"], "v_v_xyz"),
         ("a.MP4", ["a", "a.mp4"], "a.mp4"),
         (" a ", ["a"], "a"),
         ("tue/GX01", ["mon/GX01"], None),
