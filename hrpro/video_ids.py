@@ -144,9 +144,8 @@ class KnownVideos:
             least = min(costs.values())
             fitting = sorted(video_id for video_id, cost in costs.items() if cost == least)
             if least[0] and not self._names[fitting[0]].folders:
-                fitting = sorted(
-                    self._by_base[mine.base.casefold()]
-                )  # mon/a is hardly a, if there is a tue/a, too
+                # mon/a is hardly a, if there is a tue/a, too
+                fitting = sorted(self._by_base[mine.base.casefold()])
             if len(fitting) == 1:
                 return Match(fitting[0])
             several = " or ".join(map(repr, fitting[:3]))
@@ -160,7 +159,8 @@ class KnownVideos:
         """Find the known video of every name; two videos never become one.
 
         Names from two folders (``mon/a`` and ``tue/a``) that would both be the one known ``a``
-        are ambiguous, likewise ``a.avi`` and ``a.mp4``.
+        are ambiguous, likewise ``a.avi`` and ``a.mp4``. Where ``a`` itself is among the names,
+        ``mon/a`` is another video.
         """
         matches = {name: self.match(name) for name in names}
         rivals: defaultdict[str, list[str]] = defaultdict(list)
@@ -168,11 +168,20 @@ class KnownVideos:
             if found.video_id is not None:
                 rivals[found.video_id].append(name)
         for video_id, same in rivals.items():
+            if video_id in matches:
+                others = [name for name in same if not self._is(name, video_id)]
+                matches.update(dict.fromkeys(others, Match()))
+                same = [name for name in same if name not in others and name != video_id]
             if not _one_video([_Name.of(name) for name in same], self._names[video_id]):
                 several = " and ".join(map(repr, sorted(same)[:3]))
                 problem = f"{several} could all be {video_id!r}: name them as the videos are named"
                 matches.update(dict.fromkeys(same, Match(problem=problem)))
         return matches
+
+    def _is(self, name: str, video_id: str) -> bool:
+        """Whether a name that fits a known video can be one where that is named itself, too."""
+        known = self._names[video_id]
+        return _one_video([_Name.of(name), known], known)
 
     def adopt(self, names: Iterable[str]) -> dict[str, Match]:
         """As `match_all`, but names that mean no known video make more of them known.
@@ -241,7 +250,9 @@ class _Name:
         videos apart and must be equal, but for leading zeros.
         """
         path = "/".join((*self.folders, self.base)).casefold()
-        words = [f"#{int(word)}" if word.isdecimal() else word for word in _WORDS.findall(path)]
+        words = [
+            f"#{word.lstrip('0')}" if word.isdecimal() else word for word in _WORDS.findall(path)
+        ]
         yield "".join(words)
         for index, word in enumerate(words):
             if word.isalpha() and len(word) >= _SHORTEST_WORD:
