@@ -225,14 +225,16 @@ def train(
 
     named = {"method": method, "seed": seed, "precision": precision}
     overrides += tuple(f"localize.{k}={v}" for k, v in named.items() if v is not None)
-    outcome = train_model(
-        dataset,
-        overrides=overrides,
-        recipe=take_recipe(options),
-        workers=None,
-        reporter=make_reporter(ctx),
-        **options,
-    )
+    recipe = take_recipe(options)
+    with stop_in_order():
+        outcome = train_model(
+            dataset,
+            overrides=overrides,
+            recipe=recipe,
+            workers=None,
+            reporter=make_reporter(ctx),
+            **options,
+        )
     show(as_json, lambda: outcome.to_json(), lambda: outcome.lines())
 
 
@@ -326,14 +328,16 @@ def detect(
     from hrpro.pipeline.results.model import to_json
 
     truth = read_ground_truth(ground_truth) if ground_truth else None
-    results, summary = detect_videos(
-        inputs,
-        OutputPlan(outs, render, plot, truth, report=report),
-        recipe=take_recipe(options),
-        classes=split_list(classes),
-        reporter=make_reporter(ctx),
-        **options,
-    )
+    recipe = take_recipe(options)
+    with stop_in_order():
+        results, summary = detect_videos(
+            inputs,
+            OutputPlan(outs, render, plot, truth, report=report),
+            recipe=recipe,
+            classes=split_list(classes),
+            reporter=make_reporter(ctx),
+            **options,
+        )
     show(as_json, lambda: to_json(results), lambda: result_lines(results))
     if summary.failed:
         if not ctx.obj["quiet"]:

@@ -26,6 +26,8 @@ def choose_device(name: str | None) -> torch.device:
             f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices; "
             "`hrpro doctor` lists them"
         )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(f"--device {name}: torch sees no Apple GPU; `hrpro doctor` lists devices")
     if device.type not in DEVICES:
         raise UsageError(f"--device {name}: choose one of {', '.join(DEVICES)}")
     return device

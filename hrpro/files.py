@@ -6,7 +6,7 @@ import glob
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,11 +31,11 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         prefix, suffix = _temporary_name(target)
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = target.with_name(f"{prefix}{secrets.token_hex(4)}{suffix}")
+        # Not by `tempfile`: its files are for this user alone, and to give them the usual rights
+        # one would have to ask for the umask, which means to change it for all threads.
+        temporary.open("xb").close()
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
         # NumPy reports a short write as an OSError without a number.
@@ -50,7 +50,7 @@ def remove_leftovers(target: str | Path) -> None:
     """Remove the temporary files of writers of `target` that were killed; none may be alive."""
     target = Path(target)
     prefix, suffix = _temporary_name(target)
-    pattern = f"{glob.escape(prefix)}{'[a-z0-9_]' * 8}{glob.escape(suffix)}"  # as mkstemp does
+    pattern = f"{glob.escape(prefix)}{'[0-9a-z_]' * 8}{glob.escape(suffix)}"
     for path in target.parent.glob(pattern):
         path.unlink(missing_ok=True)
 
@@ -72,12 +72,6 @@ def check_writable(target: str | Path) -> None:
     folder = next(parent for parent in Path(target).resolve().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{target}: cannot write into {folder}; choose another folder")
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def write_text(target: str | Path, text: str) -> None:

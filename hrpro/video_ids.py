@@ -34,7 +34,7 @@ VIDEO_SUFFIXES = frozenset(
 PREVIEW_SUFFIXES = frozenset({".lrf", ".lrv"})
 """Small copies that cameras put beside each video (DJI, GoPro): the same video once more."""
 
-_ACTIVITYNET_PREFIX = "v_"
+_ACTIVITYNET_PREFIX = re.compile("^(v_)+")  # names on YouTube may begin so, too
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
 _SEPARATOR = re.compile(r"\\(?!x[0-9a-f]{2})")  # ``\xff`` spells a byte that is not UTF-8
 _SHORTEST_WORD = 4  # in which a slip is told from another name: cam_a and cam_b are two
@@ -56,6 +56,11 @@ def video_suffix(name: str) -> str:
     """The suffix of the name of a video as it is written, or nothing: ``v1.2`` has none."""
     suffix = PurePosixPath(name).suffix
     return suffix if suffix.lower() in VIDEO_SUFFIXES | PREVIEW_SUFFIXES else ""
+
+
+def names_video(name: str) -> bool:
+    """Whether a name or path ends like that of a video, small copies not counted."""
+    return PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
 
 
 def video_id_of(path: str) -> str:
@@ -108,11 +113,17 @@ class KnownVideos:
     """Known video ids, and which of them is meant by names that others gave."""
 
     def __init__(self, known: Iterable[str]) -> None:
-        self._names = {video_id: _Name.of(video_id) for video_id in known}
+        self._names: dict[str, _Name] = {}
         self._by_base: defaultdict[str, list[str]] = defaultdict(list)
-        for video_id, name in self._names.items():
-            self._by_base[name.base.casefold()].append(video_id)
         self._by_slip: dict[str, str] | None = None
+        self._add(known)
+
+    def _add(self, video_ids: Iterable[str]) -> None:
+        for video_id in video_ids:
+            if video_id not in self._names:
+                self._names[video_id] = name = _Name.of(video_id)
+                self._by_base[name.base.casefold()].append(video_id)
+        self._by_slip = None
 
     def match(self, name: str) -> Match:
         """Find the known video that `name` means.
@@ -133,9 +144,8 @@ class KnownVideos:
             least = min(costs.values())
             fitting = sorted(video_id for video_id, cost in costs.items() if cost == least)
             if least[0] and not self._names[fitting[0]].folders:
-                fitting = sorted(
-                    self._by_base[mine.base.casefold()]
-                )  # mon/a is hardly a, if there is a tue/a, too
+                # mon/a is hardly a, if there is a tue/a, too
+                fitting = sorted(self._by_base[mine.base.casefold()])
             if len(fitting) == 1:
                 return Match(fitting[0])
             several = " or ".join(map(repr, fitting[:3]))
@@ -149,7 +159,8 @@ class KnownVideos:
         """Find the known video of every name; two videos never become one.
 
         Names from two folders (``mon/a`` and ``tue/a``) that would both be the one known ``a``
-        are ambiguous, likewise ``a.avi`` and ``a.mp4``.
+        are ambiguous, likewise ``a.avi`` and ``a.mp4``. Where ``a`` itself is among the names,
+        ``mon/a`` is another video.
         """
         matches = {name: self.match(name) for name in names}
         rivals: defaultdict[str, list[str]] = defaultdict(list)
@@ -157,10 +168,37 @@ class KnownVideos:
             if found.video_id is not None:
                 rivals[found.video_id].append(name)
         for video_id, same in rivals.items():
+            if video_id in matches:
+                others = [name for name in same if not self._is(name, video_id)]
+                matches.update(dict.fromkeys(others, Match()))
+                same = [name for name in same if name not in others and name != video_id]
             if not _one_video([_Name.of(name) for name in same], self._names[video_id]):
                 several = " and ".join(map(repr, sorted(same)[:3]))
                 problem = f"{several} could all be {video_id!r}: name them as the videos are named"
                 matches.update(dict.fromkeys(same, Match(problem=problem)))
+        return matches
+
+    def _is(self, name: str, video_id: str) -> bool:
+        """Whether a name that fits a known video can be one where that is named itself, too."""
+        known = self._names[video_id]
+        return _one_video([_Name.of(name), known], known)
+
+    def adopt(self, names: Iterable[str]) -> dict[str, Match]:
+        """As `match_all`, but names that mean no known video make more of them known.
+
+        Their ids are those of `video_id_of`, with the suffix where names differ in it.
+        """
+        matches = self.match_all(names)
+        new: defaultdict[str, list[str]] = defaultdict(list)
+        for name, found in matches.items():
+            if found.video_id is None and (found.near or not found.problem):
+                new[video_id_of(name)].append(name)
+        for video_id, same in new.items():
+            suffixes = {video_suffix(name).lower() for name in same} - {""}
+            for name in same:
+                full = video_id + video_suffix(name)
+                matches[name] = Match(full if len(suffixes) > 1 else video_id)
+        self._add(found.video_id for found in matches.values() if found.video_id is not None)
         return matches
 
     def _near(self, name: _Name) -> str | None:
@@ -186,7 +224,7 @@ class _Name:
         *folders, last = [part for part in plain.split("/") if part not in ("", ".")] or [plain]
         suffix = video_suffix(last)
         last = last.removesuffix(suffix) or last
-        base = last.removeprefix(_ACTIVITYNET_PREFIX) or last
+        base = _ACTIVITYNET_PREFIX.sub("", last) or last
         return cls(tuple(folders), last.removesuffix(base), base, suffix.lower())
 
     def distance(self, known: _Name) -> tuple[int, bool, bool, bool] | None:
@@ -212,7 +250,9 @@ class _Name:
         videos apart and must be equal, but for leading zeros.
         """
         path = "/".join((*self.folders, self.base)).casefold()
-        words = [f"#{int(word)}" if word.isdecimal() else word for word in _WORDS.findall(path)]
+        words = [
+            f"#{word.lstrip('0')}" if word.isdecimal() else word for word in _WORDS.findall(path)
+        ]
         yield "".join(words)
         for index, word in enumerate(words):
             if word.isalpha() and len(word) >= _SHORTEST_WORD:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hrpro.video_ids import KnownVideos, distinct_ids, match, video_id_of
+from hrpro.video_ids import KnownVideos, Match, distinct_ids, match, video_id_of
 
 NFC = unicodedata.normalize("NFC", "Übung")
 NFD = unicodedata.normalize("NFD", "Übung")
@@ -58,6 +58,7 @@ def test_ids_are_paths_without_the_suffix_of_a_video(path, video_id):
         ("v_xyz", ["xyz"], "xyz"),
         ("xyz", ["v_xyz"], "v_xyz"),
         ("v_a", ["a", "v_a"], "v_a"),
+        ("v_xyz", ["v_v_xyz", "abc"], "v_v_xyz"),
         ("a.MP4", ["a", "a.mp4"], "a.mp4"),
         (" a ", ["a"], "a"),
         ("tue/GX01", ["mon/GX01"], None),
@@ -112,7 +113,7 @@ def test_another_video_is_no_near_miss(name, other):
 
 
 @pytest.mark.parametrize(
-    "names", [("mon/a", "tue/a"), ("a.avi", "a.mp4"), ("a", "mon/a"), ("v_a", "a")]
+    "names", [("mon/a", "tue/a"), ("a.avi", "a.mp4"), ("v_a", "a.mp4"), ("x/mon/a", "mon/a")]
 )
 def test_two_videos_never_become_one(names):
     found = KnownVideos(["a", "b"]).match_all([*names, "b"])
@@ -120,6 +121,13 @@ def test_two_videos_never_become_one(names):
     for name in names:
         assert found[name].video_id is None
         assert all(repr(each) in found[name].problem for each in names)
+
+
+@pytest.mark.parametrize("other", ["mon/a", "v_a"])
+def test_where_a_video_is_named_itself_another_name_is_another_video(other):
+    found = KnownVideos(["a", "b"]).match_all(["a", other, "A.mp4"])
+    assert (found["a"].video_id, found["A.mp4"].video_id) == ("a", "a")
+    assert found[other] == Match()
 
 
 def test_two_spellings_of_one_video_are_one():

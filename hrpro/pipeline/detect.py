@@ -19,6 +19,7 @@ from hrpro.pipeline.detectors.trained import TrainedDetector
 from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.recipe import choose_streams, make_recipe
 from hrpro.pipeline.results.model import Results, VideoResult
+from hrpro.videos_folder import LeftOut
 
 MIN_SCORE = 0.05
 """Soft-NMS drops nothing, so a localizer leaves hundreds of detections that score next to 0."""
@@ -79,7 +80,10 @@ def detect_videos(
         DataError: the model is damaged, or the features are not those it was trained on.
     """
     reporter = reporter or Reporter(quiet=True)
-    sources = find_videos(inputs)
+    left_out = LeftOut()
+    sources = find_videos(inputs, left_out)
+    if left_out:
+        reporter.line(left_out.line())
     plan.check([source.path for source in sources])
     detector = load_detector(model, device)
     if classes is not None:
@@ -114,7 +118,8 @@ def detect_videos(
         return video.sidecar.video.duration_s
 
     def results() -> Results:
-        return Results(tuple(found), {**detector.describe(), "features": features_note})
+        limits = {"min_score": min_score, "top_k": top_k}  # an evaluation has to know
+        return Results(tuple(found), {**detector.describe(), "features": features_note, **limits})
 
     features_note = extractor.fingerprint.model_dump(mode="json")
     summary = Summary()

@@ -19,7 +19,7 @@ from hrpro.pipeline.workers.ray_engine import RayEngine, ray_cluster
 from hrpro.pipeline.workers.sharding import Shard
 from hrpro.pipeline.workers.supervisor import Supervisor
 from hrpro.pipeline.workers.work import WorkerSettings
-from hrpro.videos_folder import videos_folder
+from hrpro.videos_folder import LeftOut, videos_folder
 
 if TYPE_CHECKING:
     from hrpro.extract.extractor import Extractor
@@ -79,7 +79,10 @@ def extract_features(
         HrproError: features cannot be written, or workers cannot be kept alive.
     """
     reporter = reporter or Reporter(quiet=True)
-    sources = find_videos(inputs)
+    left_out = LeftOut()
+    sources = find_videos(inputs, left_out)
+    if left_out:
+        reporter.line(left_out.line())
     out = out or default_target(inputs)
     check_writable(out / "features")
     recipe = recipe or {}
@@ -94,6 +97,7 @@ def extract_features(
         dtype=dtype,
         show_download=not reporter.quiet,
     )
+    workers = min(workers, len(sources)) if workers else workers
     with _engine(engine, address, workers, settings) as running:
         return supervise(
             running,

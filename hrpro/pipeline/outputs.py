@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from hrpro.pipeline.results.formats import (
     write_results,
 )
 from hrpro.pipeline.results.model import Results, VideoResult
+from hrpro.video_ids import KnownVideos, video_id_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,12 @@ class OutputPlan:
     def write_pictures(self, results: Results, reporter: Reporter) -> None:
         """Write the report; render plots and previews, files of its own for each video."""
         names = [video.video_id for video in results.videos]
-        truth = self.ground_truth or {}
+        known = self.ground_truth or {}
+        truth = {
+            name: known[match.video_id]
+            for name, match in KnownVideos(known).match_all(names).items()
+            if match.video_id is not None
+        }
 
         def of(target: Path) -> zip[tuple[VideoResult, Path]]:
             return zip(results.videos, per_video_paths(target, names), strict=True)
@@ -113,12 +120,20 @@ def result_of_video(
     if not video.is_file():
         raise VideoError(f"{video}: no such file")
     results = read_results(result, tell=tell)
-    names = {video.stem, video.name, str(video)}
-    matching = [each for each in results.videos if each.video_id in names or each.path in names]
-    if not matching and len(results.videos) == 1:
-        matching = list(results.videos)
-    if len(matching) != 1:
+    by_id = {each.video_id: each for each in results.videos}
+    match = KnownVideos(by_id).match(os.path.abspath(video))  # noqa: PTH100 (keeps links)
+    of_path = [each for each in results.videos if each.path == str(video)]
+    if len(of_path) == 1:
+        (found,) = of_path
+    elif match.video_id is not None:
+        found = by_id[match.video_id]
+    elif len(by_id) == 1:
+        (found,) = results.videos
+    elif match.problem and match.near is None:
+        raise DataError(f"{result}: {match.problem}")
+    else:
         known = ", ".join(each.video_id for each in results.videos[:5])
         more = ", ..." if len(results.videos) > 5 else ""
-        raise DataError(f"{result}: has no single result for {video.stem}; it has {known}{more}")
-    return Results((replace(matching[0], path=str(video)),), results.model)
+        name = video_id_of(video.name)
+        raise DataError(f"{result}: has no single result for {name}; it has {known}{more}")
+    return Results((replace(found, path=str(video)),), results.model)

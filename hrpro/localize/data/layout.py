@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,11 @@ class Layout:
     ambiguous: Path | None
     features: Path
     videos: Path
+
+    @property
+    def splits(self) -> dict[str, Path | None]:
+        """The split files by subset."""
+        return {"train": self.split_train, "test": self.split_test}
 
 
 def find_layout(folder: str | Path, config: DatasetConfig) -> Layout:
@@ -93,9 +98,13 @@ def read_split(path: Path, problems: Problems) -> dict[str, int]:
 
 
 def check_disjoint(
-    train: dict[str, int], test: dict[str, int], layout: Layout, problems: Problems
+    train: Mapping[str, int], test: Mapping[str, int], layout: Layout, problems: Problems
 ) -> None:
-    """Refuse a video that is both in training and in test: its mAP would mean nothing."""
+    """Refuse a video that is both in training and in test: its mAP would mean nothing.
+
+    Args:
+        train: video id -> line of the split file; likewise `test`.
+    """
     for name in train.keys() & test.keys():
         problems.error(
             f"{layout.split_test}:{test[name]}",

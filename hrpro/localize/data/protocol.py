@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
+from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError
 from hrpro.texts import read_text
 
@@ -28,3 +30,22 @@ def read_ambiguous(path: str | Path) -> pd.DataFrame:
         raise DataError(
             f"{path}: not a list of ambiguous segments (video start end): {error}"
         ) from error
+
+
+def ambiguous_segments(
+    videos: Iterable[VideoAnnotation], listed: pd.DataFrame | None = None
+) -> pd.DataFrame | None:
+    """Join the ambiguous segments of annotations and those of a list.
+
+    Args:
+        videos: annotations that may have some.
+        listed: as `read_ambiguous` gives them.
+
+    Returns:
+        Columns video, start_s, end_s; None if there are none.
+    """
+    rows = [(video.video_id, *segment) for video in videos for segment in video.ambiguous]
+    if not rows:
+        return listed
+    marked = pd.DataFrame(rows, columns=["video", "start_s", "end_s"])
+    return marked if listed is None else pd.concat([listed, marked], ignore_index=True)

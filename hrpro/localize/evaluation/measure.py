@@ -25,9 +25,11 @@ def measure(
         dataset: with ground truth, see `Dataset.can_evaluate`.
         video_ids: names of the videos that the detections count.
         classes: names of the classes that they count.
-        detections: after NMS.
+        detections: after NMS; measured as result files have them.
     """
-    table = detections.to_frame(video_ids, classes)
+    durations_s = {video.video_id: video.duration_s for video in dataset.test}
+    reported = detections.reported([durations_s[video_id] for video_id in video_ids])
+    table = reported.to_frame(video_ids, classes)
     if dataset.ambiguous is not None:
         table = drop_ambiguous(table, dataset.ambiguous)
     return mean_average_precision(table, dataset.ground_truth_table("test"), dataset.config.tiou)

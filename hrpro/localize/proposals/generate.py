@@ -80,6 +80,26 @@ class Proposals:
         """Return the rows in order of falling score; ties keep their order."""
         return self[np.argsort(-self.score, kind="stable")]
 
+    def reported(self, durations_s: Sequence[float]) -> Proposals:
+        """Return the rows as result files have them, so that a number measured on either is one.
+
+        Times lie within their video and are rounded to the millisecond, scores to six decimals;
+        the best row of a video comes first. Refined boundaries may lie a little outside of the
+        video, or in the wrong order if the network makes no sense of a candidate: those are
+        dropped.
+
+        Args:
+            durations_s: seconds of each video in the batch.
+        """
+        length_s = np.asarray(durations_s, dtype=np.float64)[self.video]
+        rounded = self.replace(
+            start_s=self.start_s.clip(0, length_s).round(3),
+            end_s=self.end_s.clip(0, length_s).round(3),
+            score=self.score.round(6),
+        )
+        kept = rounded[rounded.start_s < rounded.end_s]
+        return kept[np.lexsort((-kept.score, kept.video))]
+
     def to_frame(self, videos: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:
         """Return the table as a data frame with names: video, label, start_s, end_s, score."""
         import pandas as pd

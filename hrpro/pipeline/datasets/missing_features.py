@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from hrpro.errors import DataError, UsageError
@@ -14,6 +14,7 @@ from hrpro.localize.data.features import FeatureFolder
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import extract_features
 from hrpro.pipeline.recipe import make_recipe
+from hrpro.video_ids import KnownVideos
 
 
 def extract_missing(
@@ -47,9 +48,9 @@ def extract_missing(
     features = FeatureFolder(target)
     found = video_ids(find_videos([folder])).values()
     if names is not None:
-        # A split may name a video in a subfolder without the folder.
-        found = [name for name in found if {name, PurePosixPath(name).name} & set(names)]
-    missing = [name for name in found if features.any_subset(name) is None]
+        matches = KnownVideos(found).match_all(names).values()
+        found = sorted({match.video_id for match in matches if match.video_id is not None})
+    missing = features.without(found)
     fingerprint = _fingerprint(features) if config is None and (missing or recipe) else None
     if fingerprint is not None:
         config = ExtractConfig.from_fingerprint(fingerprint)
@@ -76,7 +77,7 @@ def extract_missing(
     for line in summary.lines():
         reporter.line(line)
     features = FeatureFolder(target)
-    return [name for name in missing if features.any_subset(name) is None]
+    return features.without(missing)
 
 
 def _differences(before: ExtractConfig, now: ExtractConfig) -> str:

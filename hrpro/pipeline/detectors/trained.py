@@ -101,22 +101,17 @@ def to_sequence(video: VideoFeatures) -> FeatureSequence:
 
 
 def to_detections(found: Proposals, classes: Sequence[str], duration_s: float) -> list[Detection]:
-    """Turn the proposals of one video into detections within its length, to the millisecond.
-
-    Refined boundaries may lie a little outside of the video, or in the wrong order if the
-    network makes no sense of a candidate: those are dropped.
-    """
-    start_s, end_s = found.start_s.clip(0, duration_s), found.end_s.clip(0, duration_s)
+    """Turn the proposals of one video into detections; see `Proposals.reported`."""
+    reported = found.replace(video=np.zeros_like(found.video)).reported([duration_s])
     return [
-        Detection(classes[label], round(score, 6), round(start, 3), round(end, 3))
-        for label, score, start, end in zip(
-            found.label.tolist(),
-            found.score.tolist(),
-            start_s.tolist(),
-            end_s.tolist(),
+        Detection(classes[label], score, start_s, end_s)
+        for label, score, start_s, end_s in zip(
+            reported.label.tolist(),
+            reported.score.tolist(),
+            reported.start_s.tolist(),
+            reported.end_s.tolist(),
             strict=True,
         )
-        if start < end
     ]
 
 

@@ -28,6 +28,7 @@ from hrpro.localize.training.model_folder import TrainedModel, load_model
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.datasets.missing_features import extract_missing
 from hrpro.pipeline.detectors.trained import extract_config, to_detections
+from hrpro.video_ids import KnownVideos
 
 SUGGESTIONS = Path("label", "suggestions.json")
 """Where they are in the dataset folder."""
@@ -87,13 +88,18 @@ def suggest(
             reporter=reporter,
         )
     features = FeatureFolder(find_layout(folder, config).features)
-    names = set(video_ids(find_videos([folder])).values()) - set(config.excluded_videos)
+    names = list(video_ids(find_videos([folder])).values())
+    excluded = KnownVideos(names).match_all(config.excluded_videos).values()
+    names = sorted(set(names) - {match.video_id for match in excluded})
+    without = set(features.without(names))
     entries = {}
-    for name in sorted(names):
-        if (path := features.any_subset(name)) is not None:
+    for name in names:
+        if name not in without and (path := features.any_subset(name)) is not None:
             entries[name] = _entry(inspect_features(path), trained, min_score, allow_mixed)
-    if without := len(names) - len(entries):
-        reporter.problem(f"warning: no suggestions for {without} videos, which have no features")
+    if without:
+        reporter.problem(
+            f"warning: no suggestions for {len(without)} videos, which have no features"
+        )
     target = folder / SUGGESTIONS
     write_json(target, {"model": str(model), "videos": entries})
     count = sum(len(entry["detections"]) for entry in entries.values())

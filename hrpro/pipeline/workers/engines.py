@@ -123,7 +123,9 @@ class LocalEngine:
 
     def start(self, device: str | None, num_workers: int) -> LocalWorker:
         """See `Engine`."""
-        threads = max(1, _num_cores() // num_workers) if num_workers > 1 else None
+        # The first worker starts before it is known how many there will be.
+        sharing = max(num_workers, self._num_workers or 1)
+        threads = max(1, _num_cores() // sharing) if sharing > 1 else None
         settings = replace(self._settings, num_threads=threads)
         return LocalWorker(replace(settings, device=device or settings.device), self._build)
 

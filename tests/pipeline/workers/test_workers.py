@@ -22,6 +22,7 @@ from hrpro.extract.sources import find_videos
 from hrpro.features import read_sidecar
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import supervise
+from hrpro.pipeline.workers import engines
 from hrpro.pipeline.workers.engines import InlineEngine, LocalEngine
 from hrpro.pipeline.workers.ledger import Ledger
 from hrpro.pipeline.workers.status import extraction_status
@@ -232,6 +233,16 @@ def test_signals_stop_in_order_and_soon(videos, out, number, to_group, code):
     story = record(out, "b.mp4")
     assert (story.state, story.crashes) == ("interrupted", 0)
     assert no_traces(out)
+
+
+def test_the_first_of_several_workers_takes_its_share_of_the_cores(monkeypatch):
+    monkeypatch.setattr(engines, "_num_cores", lambda: 8)
+    monkeypatch.setattr(engines, "LocalWorker", lambda settings, build: settings.num_threads)
+    settings = WorkerSettings(recipe={})
+    assert engines.LocalEngine(settings, 4).start(None, 1) == 2
+    assert engines.LocalEngine(settings, 4).start(None, 3) == 2
+    assert engines.LocalEngine(settings).start(None, 1) is None
+    assert engines.LocalEngine(settings).start(None, 2) == 4
 
 
 def test_full_disk_is_one_error_and_stops_the_run(videos, out):

@@ -22,7 +22,6 @@ from hrpro.pipeline.results.formats import Format
 from hrpro.pipeline.results.interchange.media import (
     Linked,
     joined,
-    names_video,
     path_of,
     relative_link,
 )
@@ -31,6 +30,7 @@ from hrpro.pipeline.results.interchange.rates import exact_rate, to_frame
 from hrpro.pipeline.results.interchange.texts import plain
 from hrpro.pipeline.results.interchange.tiers import Mark, in_tiers
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
+from hrpro.video_ids import names_video
 
 FORMAT_VERSION = "7.0"
 POINT, STATE = "Point event", "State event"

@@ -23,7 +23,6 @@ from hrpro.errors import DataError
 from hrpro.pipeline.results.formats import Format
 from hrpro.pipeline.results.interchange.media import (
     id_of,
-    names_video,
     path_of,
     relative_link,
 )
@@ -33,6 +32,7 @@ from hrpro.pipeline.results.interchange.texts import caption, from_caption, plai
 from hrpro.pipeline.results.interchange.tiers import from_milliseconds, in_tiers, millisecond_marks
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 from hrpro.texts import read_xml
+from hrpro.video_ids import names_video
 
 _VIDEO_PROPERTY = "hrpro-video"  # the video id, which may differ from the name of the file
 _UNITS_MS = {  # of the time slots; ELAN itself writes milliseconds only

@@ -30,13 +30,14 @@ from pathlib import Path
 
 from hrpro.errors import DataError
 from hrpro.pipeline.results.formats import Format
-from hrpro.pipeline.results.interchange.media import Linked, ids_of, joined, names_video
+from hrpro.pipeline.results.interchange.media import Linked, ids_of, joined
 from hrpro.pipeline.results.interchange.notes import Notes
 from hrpro.pipeline.results.interchange.rates import Rates, from_frames, rate_of, to_frames
 from hrpro.pipeline.results.interchange.texts import caption, from_caption, plain
 from hrpro.pipeline.results.interchange.timecode import TIMECODE, from_timecode, to_timecode
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 from hrpro.texts import read_text
+from hrpro.video_ids import names_video
 
 MARKER_COLORS = ("RED", "GREEN", "BLUE", "CYAN", "MAGENTA", "YELLOW", "ORANGE", "PURPLE", "PINK")
 """One per class, over and over; locators and OpenTimelineIO know these names."""

@@ -30,11 +30,12 @@ from typing import Any, TypeGuard
 from hrpro.errors import DataError
 from hrpro.files import read_json
 from hrpro.pipeline.results.formats import Format
-from hrpro.pipeline.results.interchange.media import Linked, id_of, ids_of, joined, names_video
+from hrpro.pipeline.results.interchange.media import Linked, id_of, ids_of, joined
 from hrpro.pipeline.results.interchange.notes import Notes
 from hrpro.pipeline.results.interchange.rates import Rates, from_frames, rate_of, to_frames
 from hrpro.pipeline.results.interchange.texts import plain
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
+from hrpro.video_ids import names_video
 
 _FRAMES, _SECONDS = "timelinelabels", "labels"  # the keys of labels, which tell how times count
 

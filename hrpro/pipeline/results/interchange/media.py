@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from hrpro.errors import DataError
 from hrpro.pipeline.results.model import VideoResult
-from hrpro.video_ids import distinct_ids, video_suffix
+from hrpro.video_ids import distinct_ids
 
 _UPLOAD = "/data/upload/"  # of Label Studio: a number for the project, and no folders
 _UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")  # it puts that before the names of uploaded files
@@ -32,11 +32,6 @@ class Linked:
     video: VideoResult
     """Its id counts only if there is no link."""
     link: str | None = None
-
-
-def names_video(link: str) -> bool:
-    """Whether a path or URL ends like the name of a video file."""
-    return bool(video_suffix(link))
 
 
 def ids_of(links: Iterable[str]) -> dict[str, str]:
