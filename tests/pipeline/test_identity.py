@@ -17,7 +17,10 @@ from hrpro.errors import DataError
 from hrpro.localize.data.dataset import load_dataset
 from hrpro.localize.data.features import FeatureFolder
 from hrpro.localize.proposals.generate import Proposals
+from hrpro.pipeline.evaluate import Truth
 from hrpro.pipeline.label.project import Project
+from hrpro.pipeline.report.content import run_content
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 from hrpro.videos_folder import LeftOut, videos_below
 
 NAMES = ("Übung 1", "v1.2", "mon/GX01", "tue/GX01")
@@ -263,6 +266,23 @@ def test_ambiguous_segments_are_no_class_and_their_detections_do_not_count(tmp_p
     value, said = evaluate(tmp_path, detections, videos)
     assert (value["average"], list(value["per_class"]), said) == (1.0, ["run"], "")
     assert value["detections"] == 1
+
+
+def test_a_report_knows_a_video_by_another_name_and_says_who_was_measured(tmp_path):
+    (tmp_path / "footage" / "mon").mkdir(parents=True)
+    (tmp_path / "footage" / "mon" / "GX01.MP4").touch()
+    detections = (Detection("run", 0.9, 1, 3), Detection("walk", 0.8, 5, 6))
+    results = Results((VideoResult("v_GX01.mp4", detections=detections),))
+    truth = Truth({name: annotation(name) for name in ("gx01", "other")})
+    shown = run_content("run", results, tmp_path / "r.html", truth, tmp_path / "footage").data
+    assert shown["videos"][0]["truth"] == [[0, 1.0, 3.0]]
+    assert shown["videos"][0]["quality"] == 1.0
+    said = "\n".join(shown["evaluation"]["warnings"])
+    assert "1 of 2 videos with actions have no detection (other)" in said
+    assert "1 labels of the detections are not in the ground truth ('walk')" in said
+    results = Results((VideoResult("GX01", detections=detections),))
+    shown = run_content("run", results, tmp_path / "r.html", truth, tmp_path / "footage")
+    assert [path.name for path in shown.media.values()] == ["GX01.MP4"]
 
 
 def test_a_limit_of_detect_is_said(tmp_path):

@@ -181,6 +181,7 @@ def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
         ],
         "mistakes": {"tiou": mistakes.tiou, "counts": mistakes.counts},
         "num_videos": evaluation.num_videos,
+        "warnings": list(evaluation.warnings),
     }
 
 
