@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError, VideoError
@@ -15,7 +17,8 @@ from hrpro.pipeline.render.preview import check_preview_path, render_preview
 from hrpro.pipeline.report.write import check_report_path, write_run
 from hrpro.pipeline.results.formats import (
     check_outputs,
-    per_video_paths,
+    format_of,
+    paths_by_video,
     read_results,
     write_results,
 )
@@ -48,22 +51,29 @@ class OutputPlan:
             check_plot_path(self.plot)
         if self.report is not None:
             check_report_path(self.report)
-        others = [path for path in (self.render, self.plot, self.report) if path is not None]
-        check_outputs(self.results, others, inputs)
+        check_outputs(self.results, list(self.paths())[len(self.results) :], inputs)
 
-    def write_results(self, results: Results, reporter: Reporter) -> None:
-        """Write the result files."""
-        for path in self.results:
-            for written in write_results(results, path):
-                reporter.line(f"wrote {written}")
+    def paths(self) -> Iterator[Path]:
+        """All that is asked for, result files first."""
+        yield from self.results
+        yield from (path for path in (self.report, self.render, self.plot) if path is not None)
 
-    def write_pictures(self, results: Results, reporter: Reporter) -> None:
-        """Write the report; render plots and previews, files of its own for each video."""
+    def write_pictures(
+        self, results: Results, reporter: Reporter, video_ids: Sequence[str] | None = None
+    ) -> None:
+        """Write the report; render plots and previews, files of its own for each video.
+
+        Args:
+            results: what was found.
+            reporter: where progress goes.
+            video_ids: of all videos of the run, if `results` may lack some.
+        """
         names = [video.video_id for video in results.videos]
         truth = self.ground_truth or {}
 
-        def of(target: Path) -> zip[tuple[VideoResult, Path]]:
-            return zip(results.videos, per_video_paths(target, names), strict=True)
+        def of(target: Path) -> Iterator[tuple[VideoResult, Path]]:
+            paths = paths_by_video(target, video_ids or names)
+            return ((video, paths[video.video_id]) for video in results.videos)
 
         if self.report is not None:
             measured = Truth({name: truth[name] for name in names if name in truth})
@@ -87,6 +97,65 @@ class OutputPlan:
                         progress=_bar(reporter, index),
                     )
                     reporter.line(f"wrote {path}")
+
+
+class GrowingResults:
+    """Result files that hold, at any time, what is done so far.
+
+    Args:
+        plan: which files.
+        video_ids: of all videos of the run, in the order of the files.
+    """
+
+    _SHARE = 0.05  # of the time, at most, is spent on writing
+
+    def __init__(self, plan: OutputPlan, video_ids: Sequence[str]):
+        self.video_ids = list(video_ids)
+        self._plan = plan
+        self._videos: dict[str, VideoResult] = {}
+        self._model: dict[str, Any] = {}
+        self._new: list[VideoResult] = []
+        self._written: dict[Path, None] = {}
+        self._again_at = 0.0
+
+    @property
+    def results(self) -> Results:
+        """All that is done."""
+        videos = (self._videos[each] for each in self.video_ids if each in self._videos)
+        return Results(tuple(videos), self._model)
+
+    def add(self, video: VideoResult, model: dict[str, Any]) -> None:
+        """Take in a video that is done, and what made its detections."""
+        self._videos[video.video_id] = video
+        self._model = model
+        self._new.append(video)
+
+    def write_soon(self) -> None:
+        """Write what is new, if it is not too early after the last time."""
+        if self._new and (began := time.monotonic()) >= self._again_at:
+            self.write()
+            now = time.monotonic()
+            self._again_at = now + (now - began) / self._SHARE
+
+    def write(self) -> None:
+        """Write what is new: files of all videos as a whole, files of one video once.
+
+        Raises:
+            HrproError: a file cannot be written.
+        """
+        if not self._new:
+            return
+        new = Results(tuple(self._new), self._model)
+        for path in self._plan.results:
+            results = new if format_of(path).one_video else self.results
+            written = write_results(results, path, video_ids=self.video_ids)
+            self._written.update(dict.fromkeys(written))
+        self._new.clear()
+
+    def announce(self, reporter: Reporter) -> None:
+        """Say which files there are."""
+        for path in self._written:
+            reporter.line(f"wrote {path}")
 
 
 def _bar(reporter: Reporter, index: int) -> Callable[[float, float], None]:
