@@ -69,6 +69,8 @@ def detect_videos(
         parts = ResultParts(sources, folder)
         ledger = Ledger(folder, reporter.problem)
         growing = GrowingResults(plan, [parts.video_ids[source.key] for source in sources])
+        if ledger.folder.exists():  # of a run that did not come to its end
+            growing.remove_leftovers()
         collected: set[str] = set()
 
         def collect(summary: Summary) -> None:

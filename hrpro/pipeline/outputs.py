@@ -10,6 +10,7 @@ from typing import Any
 
 from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError, VideoError
+from hrpro.files import remove_leftovers
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.evaluate import Truth
 from hrpro.pipeline.render.plot import check_plot_path, plot_timeline
@@ -123,6 +124,12 @@ class GrowingResults:
         """All that is done."""
         videos = (self._videos[each] for each in self.video_ids if each in self._videos)
         return Results(tuple(videos), self._model)
+
+    def remove_leftovers(self) -> None:
+        """Remove what a run that was killed has left half-written beside the files."""
+        for path in self._plan.results:
+            for target in {path, *paths_by_video(path, self.video_ids).values()}:
+                remove_leftovers(target)
 
     def add(self, video: VideoResult, model: dict[str, Any]) -> None:
         """Take in a video that is done, and what made its detections."""
