@@ -16,7 +16,8 @@ from hrpro.pipeline.console.progress import Reporter, Summary
 from hrpro.pipeline.detectors.base import DetectOptions
 from hrpro.pipeline.detectors.parts import ResultParts
 from hrpro.pipeline.detectors.worker import build_detection
-from hrpro.pipeline.outputs import GrowingResults, OutputPlan
+from hrpro.pipeline.outputs import OutputPlan
+from hrpro.pipeline.results.growing import GrowingResults
 from hrpro.pipeline.results.model import Results
 from hrpro.pipeline.workers.agenda import Assignment
 from hrpro.pipeline.workers.launch import WorkerOptions, running_engine
@@ -68,7 +69,7 @@ def detect_videos(
     with _folder_of_parts(work_dir, plan) as folder:
         parts = ResultParts(sources, folder)
         ledger = Ledger(folder, reporter.problem)
-        growing = GrowingResults(plan, [parts.video_ids[source.key] for source in sources])
+        growing = GrowingResults(plan.results, [parts.video_ids[source.key] for source in sources])
         if ledger.folder.exists():  # of a run that did not come to its end
             growing.remove_leftovers()
         collected: set[str] = set()
@@ -92,11 +93,11 @@ def detect_videos(
             except BaseException:
                 with suppress(HrproError):  # the first error is the one to be told
                     growing.write()
-                    growing.announce(reporter)
+                _announce(growing.written, reporter)
                 raise
         collect(summary)
         growing.write()
-        growing.announce(reporter)
+        _announce(growing.written, reporter)
         results = growing.results
         if results.videos:
             plan.write_pictures(results, reporter, growing.video_ids)
@@ -115,6 +116,11 @@ def _folder_of_parts(work_dir: Path | None, plan: OutputPlan) -> Iterator[Path]:
     else:
         with tempfile.TemporaryDirectory(prefix="hrpro-detect-") as folder:
             yield Path(folder)
+
+
+def _announce(paths: Sequence[Path], reporter: Reporter) -> None:
+    for path in paths:
+        reporter.line(f"wrote {path}")
 
 
 def result_lines(results: Results, most: int = 10) -> list[str]:

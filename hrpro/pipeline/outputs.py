@@ -1,27 +1,21 @@
-"""Which files a detection run writes: results by suffix, previews, plots and the report."""
+"""Which files a detection run writes: results by suffix, previews, plots and the report.
+
+What draws is imported when something is to be drawn, so that workers start at once.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError, VideoError
-from hrpro.files import remove_leftovers
 from hrpro.pipeline.console.progress import Reporter
-from hrpro.pipeline.evaluate import Truth
-from hrpro.pipeline.render.plot import check_plot_path, plot_timeline
-from hrpro.pipeline.render.preview import check_preview_path, render_preview
-from hrpro.pipeline.report.write import check_report_path, write_run
 from hrpro.pipeline.results.formats import (
     check_outputs,
-    format_of,
     paths_by_video,
     read_results,
-    write_results,
 )
 from hrpro.pipeline.results.model import Results, VideoResult
 
@@ -47,10 +41,16 @@ class OutputPlan:
             UsageError: unknown suffix, unwritable folder, an output that is also an input.
         """
         if self.render is not None:
+            from hrpro.pipeline.render.preview import check_preview_path
+
             check_preview_path(self.render)
         if self.plot is not None:
+            from hrpro.pipeline.render.plot import check_plot_path
+
             check_plot_path(self.plot)
         if self.report is not None:
+            from hrpro.pipeline.report.write import check_report_path
+
             check_report_path(self.report)
         check_outputs(self.results, list(self.paths())[len(self.results) :], inputs)
 
@@ -77,15 +77,22 @@ class OutputPlan:
             return ((video, paths[video.video_id]) for video in results.videos)
 
         if self.report is not None:
+            from hrpro.pipeline.evaluate import Truth
+            from hrpro.pipeline.report.write import write_run
+
             measured = Truth({name: truth[name] for name in names if name in truth})
             write_run(self.report.stem, results, self.report, measured)
             reporter.line(f"wrote {self.report}")
         if self.plot is not None:
+            from hrpro.pipeline.render.plot import plot_timeline
+
             for video, path in of(self.plot):
                 annotation = truth.get(video.video_id)
                 plot_timeline(video, path, annotation.actions if annotation else None)
                 reporter.line(f"wrote {path}")
         if self.render is not None:
+            from hrpro.pipeline.render.preview import render_preview
+
             with reporter.batch("render", len(names), len(names)):
                 for index, (video, path) in enumerate(of(self.render)):
                     annotation = truth.get(video.video_id)
@@ -98,71 +105,6 @@ class OutputPlan:
                         progress=_bar(reporter, index),
                     )
                     reporter.line(f"wrote {path}")
-
-
-class GrowingResults:
-    """Result files that hold, at any time, what is done so far.
-
-    Args:
-        plan: which files.
-        video_ids: of all videos of the run, in the order of the files.
-    """
-
-    _SHARE = 0.05  # of the time, at most, is spent on writing
-
-    def __init__(self, plan: OutputPlan, video_ids: Sequence[str]):
-        self.video_ids = list(video_ids)
-        self._plan = plan
-        self._videos: dict[str, VideoResult] = {}
-        self._model: dict[str, Any] = {}
-        self._new: list[VideoResult] = []
-        self._written: dict[Path, None] = {}
-        self._again_at = 0.0
-
-    @property
-    def results(self) -> Results:
-        """All that is done."""
-        videos = (self._videos[each] for each in self.video_ids if each in self._videos)
-        return Results(tuple(videos), self._model)
-
-    def remove_leftovers(self) -> None:
-        """Remove what a run that was killed has left half-written beside the files."""
-        for path in self._plan.results:
-            for target in {path, *paths_by_video(path, self.video_ids).values()}:
-                remove_leftovers(target)
-
-    def add(self, video: VideoResult, model: dict[str, Any]) -> None:
-        """Take in a video that is done, and what made its detections."""
-        self._videos[video.video_id] = video
-        self._model = model
-        self._new.append(video)
-
-    def write_soon(self) -> None:
-        """Write what is new, if it is not too early after the last time."""
-        if self._new and (began := time.monotonic()) >= self._again_at:
-            self.write()
-            now = time.monotonic()
-            self._again_at = now + (now - began) / self._SHARE
-
-    def write(self) -> None:
-        """Write what is new: files of all videos as a whole, files of one video once.
-
-        Raises:
-            HrproError: a file cannot be written.
-        """
-        if not self._new:
-            return
-        new = Results(tuple(self._new), self._model)
-        for path in self._plan.results:
-            results = new if format_of(path).one_video else self.results
-            written = write_results(results, path, video_ids=self.video_ids)
-            self._written.update(dict.fromkeys(written))
-        self._new.clear()
-
-    def announce(self, reporter: Reporter) -> None:
-        """Say which files there are."""
-        for path in self._written:
-            reporter.line(f"wrote {path}")
 
 
 def _bar(reporter: Reporter, index: int) -> Callable[[float, float], None]:
