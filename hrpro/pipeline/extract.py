@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from hrpro.extract.sources import VideoSource, find_videos, video_ids
 from hrpro.files import check_writable
 from hrpro.pipeline.console.progress import Reporter, Summary
-from hrpro.pipeline.recipe import make_recipe
+from hrpro.pipeline.recipe import choose_streams, make_recipe
 from hrpro.pipeline.workers.agenda import Assignment
 from hrpro.pipeline.workers.engines import Engine
 from hrpro.pipeline.workers.launch import STALL_TIMEOUT_S, WorkerOptions, running_engine
@@ -17,7 +17,7 @@ from hrpro.pipeline.workers.ledger import Ledger
 from hrpro.pipeline.workers.sharding import Shard
 from hrpro.pipeline.workers.supervisor import Supervisor
 from hrpro.pipeline.workers.targets import FeatureTargets, default_target
-from hrpro.pipeline.workers.work import WorkerSettings, build_extraction
+from hrpro.pipeline.workers.work import FeatureFiles, WorkerSettings, Workshop, make_extractor
 
 
 def extract_features(
@@ -75,6 +75,17 @@ def extract_features(
             overwrite=overwrite,
             retry_poisoned=retry_poisoned,
         )
+
+
+def build_extraction(settings: WorkerSettings, note: Callable[[str], None]) -> Workshop:
+    """Make the workshop of a worker that writes features; see `Build`.
+
+    Raises:
+        UsageError: settings that do not fit.
+        WeightsError: weights are missing and cannot be fetched.
+    """
+    recipe = make_recipe(choose_streams(settings.recipe, note))
+    return Workshop(make_extractor(recipe, settings), FeatureFiles(settings.dtype))
 
 
 def supervise(

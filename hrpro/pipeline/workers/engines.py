@@ -22,7 +22,6 @@ from hrpro.pipeline.workers.messages import Done, Event, Failed, JobFeed, Listen
 from hrpro.pipeline.workers.work import (
     Build,
     WorkerSettings,
-    build_extraction,
     introduce,
     process_name,
     serve,
@@ -98,16 +97,11 @@ class LocalEngine:
 
     Args:
         settings: of the run.
-        num_workers: processes; by default one per GPU that can be seen, or one.
         build: makes the workshop in a process; found there by its module and name.
+        num_workers: processes; by default one per GPU that can be seen, or one.
     """
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        num_workers: int | None = None,
-        build: Build = build_extraction,
-    ):
+    def __init__(self, settings: WorkerSettings, build: Build, num_workers: int | None = None):
         self._settings = settings
         self._num_workers = num_workers
         self._build = build
@@ -195,7 +189,7 @@ class InlineEngine:
         build: makes the workshop.
     """
 
-    def __init__(self, settings: WorkerSettings, build: Build = build_extraction):
+    def __init__(self, settings: WorkerSettings, build: Build):
         self._settings = settings
         self._build = build
 

@@ -44,10 +44,10 @@ def running_engine(
     """
     if options.engine == "ray":
         with ray_cluster(options.address):
-            yield RayEngine(settings, options.workers or None, build)
+            yield RayEngine(settings, build, options.workers or None)
     elif options.address is not None:
         raise UsageError("--address goes with --engine ray")
     elif options.workers == 0:
         yield InlineEngine(settings, build)
     else:
-        yield LocalEngine(settings, options.workers, build)
+        yield LocalEngine(settings, build, options.workers)

@@ -25,7 +25,7 @@ from hrpro.errors import UsageError
 from hrpro.extract.jobs import Job
 from hrpro.pipeline.workers.engines import MACHINE_GONE
 from hrpro.pipeline.workers.messages import Event, JobFeed, Listener, Ready, Started
-from hrpro.pipeline.workers.work import Build, WorkerSettings, build_extraction, serve
+from hrpro.pipeline.workers.work import Build, WorkerSettings, serve
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -183,16 +183,11 @@ class RayEngine:
 
     Args:
         settings: of the run.
-        num_workers: actors; by default one per GPU of the cluster, or one per machine.
         build: makes the workshop in an actor.
+        num_workers: actors; by default one per GPU of the cluster, or one per machine.
     """
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        num_workers: int | None = None,
-        build: Build = build_extraction,
-    ):
+    def __init__(self, settings: WorkerSettings, build: Build, num_workers: int | None = None):
         import ray
 
         self._settings, self._num_workers, self._build = settings, num_workers, build

@@ -111,19 +111,6 @@ class FeatureFiles:
         write_features(job.target, video.features.astype(self._dtype, copy=False), sidecar)
 
 
-def build_extraction(settings: WorkerSettings, note: Callable[[str], None]) -> Workshop:
-    """Make the workshop of a worker that writes features.
-
-    Raises:
-        UsageError: settings that do not fit.
-        WeightsError: weights are missing and cannot be fetched.
-    """
-    from hrpro.pipeline.recipe import choose_streams, make_recipe
-
-    recipe = make_recipe(choose_streams(settings.recipe, note))
-    return Workshop(make_extractor(recipe, settings), FeatureFiles(settings.dtype))
-
-
 def make_extractor(config: ExtractConfig, settings: WorkerSettings) -> Extractor:
     """Make the networks of a worker.
 

@@ -43,7 +43,7 @@ def out(tmp_path):
 
 
 def extract(videos, out, *, workers=1, build=fake_worker.build, **options):
-    engine = LocalEngine(SETTINGS, workers, build)
+    engine = LocalEngine(SETTINGS, build, workers)
     return supervise(engine, find_videos([videos]), out, reporter=QUIET, **options)
 
 
