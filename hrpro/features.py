@@ -191,9 +191,3 @@ def read_sidecar(feature_path: str | Path) -> Sidecar | None:
     except (ValueError, ZeroDivisionError) as error:
         raise DataError(f"{path}: damaged sidecar: {error}; extract again") from error
     return sidecar
-
-
-def read_fingerprint(feature_path: str | Path) -> Fingerprint | None:
-    """The fingerprint of a feature file, or None if it has no sidecar."""
-    sidecar = read_sidecar(feature_path)
-    return sidecar.fingerprint if sidecar else None

@@ -19,7 +19,7 @@ from videos import make_video, noise
 from hrpro.cli import main
 from hrpro.localize.training.checkpoint import load_checkpoint
 from hrpro.pipeline.evaluate import parse_tious
-from hrpro.pipeline.results.model import read_results_json
+from hrpro.pipeline.results.formats import read_results
 
 SETTINGS = ["--preset", PRESET]
 
@@ -309,7 +309,7 @@ def test_curves_on_request_cover_what_was_found(trained, dataset, tmp_path):
     out = tmp_path / "result.json"
     run = hrpro("eval", "--model", trained[0], "--dataset", dataset, "-o", out, "--curves")
     assert run.exit_code == 0
-    for video in read_results_json(out).videos:
+    for video in read_results(out).videos:
         labels = {found.label for found in video.detections}
         assert set(video.curves.classes) == labels
         last_s = video.curves.start_s + video.curves.step_s * len(video.curves.classes[min(labels)])

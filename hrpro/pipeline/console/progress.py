@@ -140,6 +140,10 @@ class Reporter:
         if not self.quiet:
             self.console.print(text, markup=False)
 
+    def note(self, text: str) -> None:
+        """Print a line of somebody else; a warning is seen even with ``-q``."""
+        (self.problem if text.startswith("warning: ") else self.line)(text)
+
     def detail(self, text: str) -> None:
         """Print a line only with ``-v``."""
         if self.verbose and not self.quiet:

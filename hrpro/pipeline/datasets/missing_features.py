@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hrpro.errors import DataError, UsageError
 from hrpro.extract.config import ExtractConfig
@@ -14,6 +14,8 @@ from hrpro.localize.data.features import FeatureFolder
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import extract_features
 from hrpro.pipeline.recipe import make_recipe
+from hrpro.pipeline.workers.launch import WorkerOptions
+from hrpro.pipeline.workers.work import WorkerSettings
 from hrpro.video_ids import KnownVideos
 
 
@@ -22,9 +24,8 @@ def extract_missing(
     names: Collection[str] | None = None,
     *,
     config: ExtractConfig | None = None,
-    recipe: dict[str, Any] | None = None,
-    device: str | None = None,
-    workers: int | None = 0,
+    settings: WorkerSettings | None = None,
+    workers: WorkerOptions | None = None,
     reporter: Reporter,
 ) -> list[str]:
     """Extract the features of those videos of a dataset that have none.
@@ -33,8 +34,8 @@ def extract_missing(
         folder: dataset folder with videos.
         names: look at these videos only; at all by default.
         config: how; by default like the features that are there.
-        recipe: options of `make_recipe` that go before `config`.
-        device: see `extract_features`; so is `workers`.
+        settings: what to compute on, ...; options of its recipe go before `config`.
+        workers: where and how many; see `extract_features`.
         reporter: where progress goes.
 
     Returns:
@@ -44,6 +45,8 @@ def extract_missing(
         HrproError: no videos, options that do not fit the features that are there, or the
             features cannot be written.
     """
+    settings = settings or WorkerSettings()
+    recipe = settings.recipe
     target = folder / "features"
     features = FeatureFolder(target)
     found = video_ids(find_videos([folder])).values()
@@ -54,7 +57,7 @@ def extract_missing(
     fingerprint = _fingerprint(features) if config is None and (missing or recipe) else None
     if fingerprint is not None:
         config = ExtractConfig.from_fingerprint(fingerprint)
-        if other := _differences(config, make_recipe(recipe or {}, config)):
+        if other := _differences(config, make_recipe(recipe, config)):
             raise UsageError(
                 f"{target}: holds features that were made with other settings ({other}); leave "
                 "these options out, or replace the features: hrpro extract --overwrite"
@@ -69,8 +72,7 @@ def extract_missing(
         [str(folder)],
         out=target,
         only=missing,
-        recipe={**(config.model_dump() if config else {}), **(recipe or {})},
-        device=device,
+        settings=replace(settings, recipe={**(config.model_dump() if config else {}), **recipe}),
         workers=workers,
         reporter=reporter,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,12 +13,17 @@ import torch
 
 from hrpro.errors import UsageError
 from hrpro.extract.config import ExtractConfig
-from hrpro.extract.extractor import VideoFeatures
+from hrpro.extract.video_progress import VideoFeatures
 from hrpro.features import Fingerprint
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.proposals.generate import Proposals
-from hrpro.localize.training.model_folder import FeaturesNeeded, TrainedModel, load_model
+from hrpro.localize.training.model_folder import (
+    WEIGHTS_FILE,
+    FeaturesNeeded,
+    TrainedModel,
+    load_model,
+)
 from hrpro.pipeline.detectors.kinetics import class_index
 from hrpro.pipeline.results.model import Curves, Detection
 
@@ -38,6 +44,7 @@ class TrainedDetector:
     """
 
     any_streams = False
+    needs_logits = False
 
     def __init__(self, folder: str | Path, device: str | torch.device = "cpu"):
         self.model: TrainedModel = load_model(folder, device)
@@ -52,6 +59,10 @@ class TrainedDetector:
             "folder": str(self.model.folder),
             **{kind: self.model.metrics.get(kind) for kind in kinds},
         }
+
+    def version(self) -> str:
+        """See `Detector`."""
+        return hashlib.sha256((self.model.folder / WEIGHTS_FILE).read_bytes()).hexdigest()
 
     def check(self, fingerprint: Fingerprint, dim: int, allow_mixed: bool) -> str:
         """Refuse features it was not trained for; see `FeaturesNeeded.check`."""

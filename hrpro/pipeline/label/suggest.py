@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hrpro.compute import ComputeOptions
 from hrpro.devices import choose_device
 from hrpro.errors import DataError
 from hrpro.extract.sources import find_videos, video_ids
@@ -28,6 +29,8 @@ from hrpro.localize.training.model_folder import TrainedModel, load_model
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.datasets.missing_features import extract_missing
 from hrpro.pipeline.detectors.trained import extract_config, to_detections
+from hrpro.pipeline.workers.launch import WorkerOptions
+from hrpro.pipeline.workers.work import WorkerSettings
 from hrpro.video_ids import KnownVideos
 
 SUGGESTIONS = Path("label", "suggestions.json")
@@ -50,8 +53,8 @@ def suggest(
     model: str | Path,
     *,
     min_score: float = MIN_SCORE,
-    device: str | None = None,
-    workers: int | None = 0,
+    compute: ComputeOptions | None = None,
+    workers: WorkerOptions | None = None,
     allow_mixed: bool = False,
     reporter: Reporter | None = None,
 ) -> Path:
@@ -63,8 +66,8 @@ def suggest(
         folder: dataset folder.
         model: model folder.
         min_score: leave out detections that score lower.
-        device: ``cpu``, ``cuda``, ...; a GPU by default, if there is one.
-        workers: worker processes of an extraction; see `extract_features`.
+        compute: device of the model and the networks, ...; a GPU by default, if there is one.
+        workers: of an extraction; see `extract_features`.
         allow_mixed: use features that the model was not trained on.
         reporter: where progress goes; silent by default.
 
@@ -78,12 +81,13 @@ def suggest(
     folder = Path(folder)
     reporter = reporter or Reporter(quiet=True)
     config = read_dataset_config(folder)
-    trained = load_model(model, choose_device(device))
+    compute = compute or ComputeOptions()
+    trained = load_model(model, choose_device(compute.device))
     if trained.features.fingerprint is not None:
         extract_missing(
             folder,
             config=extract_config(trained.features, model),
-            device=device,
+            settings=WorkerSettings(compute=compute),
             workers=workers,
             reporter=reporter,
         )

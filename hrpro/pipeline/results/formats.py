@@ -137,14 +137,20 @@ def _entry_points() -> dict[str, EntryPoint]:
 # ------------------------------------------------------------------------- reading and writing
 
 
-def write_results(results: Results, path: str | Path, name: str | None = None) -> list[Path]:
+def write_results(
+    results: Results,
+    path: str | Path,
+    name: str | None = None,
+    video_ids: Sequence[str] | None = None,
+) -> list[Path]:
     """Write `results` in the format of the suffix of `path`; return the files that were written.
 
     With `name`, in the format of that name, see :func:`format_of`.
 
     The list is ``[path]``, except when several videos meet a format that holds one video
     (subtitles): each then gets a file of its own, ``NAME.VIDEO.suffix``. Every file is complete
-    or not there at all.
+    or not there at all. Where more videos are to come later, `video_ids` has those of all, so that
+    each file has its name from the beginning.
 
     Raises:
         UsageError: no format has this suffix.
@@ -155,13 +161,12 @@ def write_results(results: Results, path: str | Path, name: str | None = None) -
     if not chosen.one_video:
         parts = {path: results}
     else:
-        names = [video.video_id for video in results.videos]
-        targets = per_video_paths(path, names) or [path]
-        videos = [(video,) for video in results.videos] or [()]
+        targets = paths_by_video(path, video_ids or [video.video_id for video in results.videos])
         parts = {
-            target: replace(results, videos=video)
-            for target, video in zip(targets, videos, strict=True)
+            targets[video.video_id]: replace(results, videos=(video,)) for video in results.videos
         }
+        if not targets:
+            parts = {path: results}
     for target, part in parts.items():
         with atomic_path(target) as temporary:
             try:
@@ -242,6 +247,11 @@ def per_video_paths(path: str | Path, video_ids: Sequence[str]) -> list[Path]:
     if len(video_ids) == 1:
         return [path]
     return [path.with_name(f"{path.stem}.{name}{path.suffix}") for name in _file_names(video_ids)]
+
+
+def paths_by_video(path: str | Path, video_ids: Sequence[str]) -> dict[str, Path]:
+    """The files of `per_video_paths` by their videos."""
+    return dict(zip(video_ids, per_video_paths(path, video_ids), strict=True))
 
 
 def _file_names(video_ids: Iterable[str]) -> Iterator[str]:

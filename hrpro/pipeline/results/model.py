@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.errors import DataError
-from hrpro.files import read_json
 
 #: The version string of ActivityNet's own detection files; it names the format, not this program.
 FORMAT_VERSION = "VERSION 1.3"
@@ -242,19 +241,6 @@ def write_results_json(results: Results, path: Path) -> None:
         for key, member in value.items()
     ]
     path.write_text("{\n" + ",\n".join(members) + "\n}\n", encoding="utf-8")
-
-
-def read_results_json(path: Path) -> Results:
-    """Read a result JSON.
-
-    Raises:
-        DataError: the file is missing, not JSON, or malformed; one line that names the file.
-    """
-    value = read_json(path)
-    try:
-        return from_json(value)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
 
 
 def _dump(value: Any) -> str:

@@ -143,7 +143,8 @@ def extracted(monkeypatch):
     """Stand-in for the networks: writes noise, and refuses videos named ``bad``; notes calls."""
     calls = []
 
-    def extract(inputs, *, out, only, recipe, reporter, **options):
+    def extract(inputs, *, out, only, settings, reporter, **options):
+        recipe = settings.recipe
         calls.append((sorted(only), recipe))
         summary = Summary()
         for name in sorted(only):
