@@ -30,12 +30,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hrpro.compute import ComputeOptions
 from hrpro.devices import choose_device
 from hrpro.extract.compute_threads import cores_per_device
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import FrameReader, probe
-from hrpro.extract.extractor import Extractor, Job
+from hrpro.extract.extractor import Extractor
 from hrpro.extract.i3d import InceptionI3D, MaxPoolSame, same_padding
+from hrpro.extract.jobs import Job
 from hrpro.extract.read_ahead import prefetch_each
 from hrpro.extract.shared_batches import run_batches
 from hrpro.extract.snippet_cutting import with_flow
@@ -98,7 +100,9 @@ def network_rates(device: torch.device, batch_size: int, repeats: int) -> None:
         rates["plain float32"] = batch_size / seconds(lambda: plain(x), repeats)
         outputs["plain float32"] = plain(x).features
         for name in ("float32", "auto"):
-            extractor = Extractor(ExtractConfig(), device=str(device), precision=name)
+            extractor = Extractor(
+                ExtractConfig(), ComputeOptions(device=str(device), precision=name)
+            )
             network = extractor.networks["rgb"]
             ready = x.to(extractor.dtype).contiguous(memory_format=torch.channels_last_3d)
             label = f"ours {extractor.fingerprint.precision}"
@@ -255,10 +259,12 @@ def pipeline(args: argparse.Namespace, device: torch.device, folder: Path) -> No
     for label, config in recipes.items():
         extractor = Extractor(
             config,
-            device=str(device),
-            precision=args.precision,
-            batch_size=args.batch_size,
-            compile=args.compile,
+            ComputeOptions(
+                device=str(device),
+                precision=args.precision,
+                batch_size=args.batch_size,
+                compile=args.compile,
+            ),
         )
         name = f"{label} ({extractor.fingerprint.precision})"
         duration_s = probe(long).duration_s or 0

@@ -15,6 +15,8 @@ from typing import Any
 from hrpro.files import read_json, write_json
 from hrpro.problems import Problems
 
+AMBIGUOUS = "Ambiguous"
+"""The label of segments in which nobody can say what happens (THUMOS14); it is no class."""
 FORMAT = 'expected {"database": {VIDEO: {"duration": seconds, "annotations": [...]}}}'
 
 
@@ -37,6 +39,8 @@ class VideoAnnotation:
     fps: float | None = None
     """Frames per second of the video itself, not of its features."""
     actions: tuple[Action, ...] = ()
+    ambiguous: tuple[tuple[float, float], ...] = ()
+    """Start and end in seconds of the segments labelled `AMBIGUOUS`, which are no actions."""
 
     @property
     def labels(self) -> frozenset[str]:
@@ -97,6 +101,9 @@ def write_ground_truth(
             {"label": action.label, "segment": [action.start_s, action.end_s]}
             for action in video.actions
         ]
+        entry["annotations"] += [
+            {"label": AMBIGUOUS, "segment": list(segment)} for segment in video.ambiguous
+        ]
         database[video.video_id] = entry
     write_json(path, {"version": version, "database": database})
 
@@ -135,12 +142,14 @@ def _video(path: Path, video_id: str, entry: Any, problems: Problems) -> VideoAn
     if not isinstance(annotations, list):
         problems.error(where, f"'annotations' is {_kind(annotations)}", "make it a list")
         annotations = []
-    actions = tuple(
+    marked = [
         action
         for number, annotation in enumerate(annotations, start=1)
         if (action := _action(f"{where}, annotation {number}", annotation, problems)) is not None
-    )
-    return VideoAnnotation(video_id, subset, duration_s, fps, actions)
+    ]
+    actions = tuple(action for action in marked if action.label != AMBIGUOUS)
+    ambiguous = tuple((each.start_s, each.end_s) for each in marked if each.label == AMBIGUOUS)
+    return VideoAnnotation(video_id, subset, duration_s, fps, actions, ambiguous)
 
 
 def _action(where: str, annotation: Any, problems: Problems) -> Action | None:

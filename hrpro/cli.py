@@ -27,7 +27,11 @@ from hrpro.cli_shared import (
     split_list,
     stop_in_order,
     stream_option,
+    take,
+    take_compute,
     take_recipe,
+    take_workers,
+    worker_options,
 )
 
 
@@ -62,26 +66,12 @@ def main() -> None:
 )
 @click.option("--overwrite", is_flag=True, help="Extract again what is there.")
 @click.option("--strict", is_flag=True, help="Fail on truncated videos instead of keeping a part.")
-@click.option(
-    "--workers",
-    type=click.IntRange(0),
-    metavar="N",
-    help="Worker processes (one per GPU, else 1); 0: none, a crash ends the run.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Where workers run: on this machine, or on a Ray cluster.",
-)
-@click.option("--address", help="Ray cluster: auto, or HOST:PORT; a small one is started without.")
+@worker_options
 @click.option(
     "--shard",
     metavar="I/N",
     help="Only part I of N: $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT, from 1.",
 )
-@click.option("--retry-poisoned", is_flag=True, help="Try videos that crashed their worker twice.")
 @click.option("--status", is_flag=True, help="Show how far it is; start nothing.")
 @json_option
 @click.pass_context
@@ -111,13 +101,21 @@ def extract(
         return
     from hrpro.pipeline.extract import extract_features
     from hrpro.pipeline.workers.sharding import Shard
+    from hrpro.pipeline.workers.work import WorkerSettings
 
-    recipe = take_recipe(options)
-    part = Shard.parse(shard) if shard else None
-    reporter = make_reporter(ctx)
+    recipe, compute = take_recipe(options), take_compute(options)
+    settings = WorkerSettings(
+        recipe, compute, strict=options.pop("strict"), dtype=options.pop("dtype")
+    )
     with stop_in_order():
         summary = extract_features(
-            inputs, out=out, recipe=recipe, shard=part, reporter=reporter, **options
+            inputs,
+            out=out,
+            settings=settings,
+            workers=take_workers(options),
+            shard=Shard.parse(shard) if shard else None,
+            reporter=make_reporter(ctx),
+            **options,
         )
     finish(ctx, summary, as_json)
 
@@ -222,18 +220,24 @@ def train(
     Missing features are extracted first; the options from --streams on say how.
     The run folder is the model: hrpro detect and hrpro eval take it with --model.
     """
+    from hrpro.pipeline.train import RunOptions
     from hrpro.pipeline.train import train as train_model
+    from hrpro.pipeline.workers.launch import WorkerOptions
+    from hrpro.pipeline.workers.work import WorkerSettings
 
     named = {"method": method, "seed": seed, "precision": precision}
     overrides += tuple(f"localize.{k}={v}" for k, v in named.items() if v is not None)
-    outcome = train_model(
-        dataset,
-        overrides=overrides,
-        recipe=take_recipe(options),
-        workers=None,
-        reporter=make_reporter(ctx),
-        **options,
-    )
+    settings = WorkerSettings(take_recipe(options), take_compute(options))
+    with stop_in_order():
+        outcome = train_model(
+            dataset,
+            take(RunOptions, options),
+            overrides=overrides,
+            settings=settings,
+            workers=WorkerOptions(workers=None),
+            reporter=make_reporter(ctx),
+            **options,
+        )
     show(as_json, lambda: outcome.to_json(), lambda: outcome.lines())
 
 
@@ -302,6 +306,12 @@ def evaluate(
 @extractor_options
 @click.option("--strict", is_flag=True, help="Fail on truncated videos instead of using a part.")
 @click.option("--allow-mixed", is_flag=True, help="Accept features the model was not trained on.")
+@worker_options
+@click.option(
+    "--work-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep here what is done of each video (beside the first output, until all is done).",
+)
 @json_option
 @click.pass_context
 def detect(
@@ -320,23 +330,33 @@ def detect(
 
     Without --model this looks for the 400 everyday actions of Kinetics; no training is needed.
     With it, the features are made like those the model was trained on.
+
+    Result files hold what is done at any time; an interrupted run is resumed by the same command.
     """
     from hrpro.annotations import read_ground_truth
     from hrpro.pipeline.detect import detect_videos, result_lines
+    from hrpro.pipeline.detectors.base import DetectOptions
     from hrpro.pipeline.outputs import OutputPlan
     from hrpro.pipeline.results.model import to_json
+    from hrpro.pipeline.workers.work import WorkerSettings
 
     truth = read_ground_truth(ground_truth) if ground_truth else None
-    results, summary = detect_videos(
-        inputs,
-        OutputPlan(outs, render, plot, truth, report=report, stream=options["stream"]),
-        recipe=take_recipe(options),
-        classes=split_list(classes),
-        reporter=make_reporter(ctx),
-        **options,
-    )
+    names = split_list(classes)
+    options["classes"] = tuple(names) if names else None
+    recipe, compute = take_recipe(options), take_compute(options)
+    plan = OutputPlan(outs, render, plot, truth, report=report, stream=recipe.get("stream"))
+    with stop_in_order():
+        results, summary = detect_videos(
+            inputs,
+            plan,
+            take(DetectOptions, options),
+            settings=WorkerSettings(recipe, compute, strict=options.pop("strict")),
+            workers=take_workers(options),
+            reporter=make_reporter(ctx),
+            **options,
+        )
     show(as_json, lambda: to_json(results), lambda: result_lines(results))
-    if summary.failed:
+    if summary.failed or summary.poisoned or summary.taken:
         if not ctx.obj["quiet"]:
             click.echo("\n".join(summary.lines()), err=True)
         ctx.exit(EXIT_FAILED)
@@ -373,8 +393,10 @@ def report(ctx: click.Context, results: tuple[Path, ...], embed_mb: float, **opt
     """
     from hrpro.pipeline.report.write import report as write_report
 
-    written = write_report(results, embed_bytes=int(embed_mb * 1e6), **options)
     reporter = make_reporter(ctx)
+    written = write_report(
+        results, embed_bytes=int(embed_mb * 1e6), tell=reporter.problem, **options
+    )
     for path in written:
         reporter.line(f"wrote {path}")
 
@@ -409,7 +431,7 @@ def render(
     )
     plan.check([video, result])
     reporter = make_reporter(ctx)
-    results = result_of_video(result, video)
+    results = result_of_video(result, video, reporter.problem)
     wanted = split_list(classes)
     present = {detection.label for detection in results.videos[0].detections}
     if absent := sorted(set(wanted or ()) - present):
@@ -428,6 +450,7 @@ def render(
     type=click.Path(path_type=Path),
     help="Video that IN is about; tells frame rate, length and place. Repeat it for several.",
 )
+@click.option("--timecode", help="Timecode of the first frame, if IN counts so: 10:30:00:00.")
 @click.option("--points", is_flag=True, help="Make the middle of every action a point.")
 @click.option("--from", "source_format", metavar="FORMAT", help="Format of IN: eaf, points.csv.")
 @click.option("--to", "target_format", metavar="FORMAT", help="Format of OUT.")
@@ -451,7 +474,12 @@ def convert(ctx: click.Context, fps: str | None, **options: Any) -> None:
     from hrpro.pipeline.results.interchange.rates import parse_rate
 
     reporter = make_reporter(ctx)
-    for path in run(fps=parse_rate(fps) if fps else None, **options):
+
+    def tell(line: str) -> None:
+        (reporter.problem if line.startswith("warning:") else reporter.line)(line)
+
+    rate = parse_rate(fps) if fps else None
+    for path in run(fps=rate, tell=tell, **options):
         reporter.line(f"wrote {path}")
 
 
@@ -483,7 +511,8 @@ def demo(
 
     if videos:
         options.update(num_train=videos, num_test=max(3, videos // 3))
-    outcome = run_demo(out, seed=seed, reporter=make_reporter(ctx), **options)
+    compute = take_compute(options)
+    outcome = run_demo(out, seed=seed, compute=compute, reporter=make_reporter(ctx), **options)
     show(as_json, lambda: outcome.as_dict(), lambda: demo_lines(outcome))
 
 

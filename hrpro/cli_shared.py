@@ -6,15 +6,20 @@ import json
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hrpro.compute import ComputeOptions
 from hrpro.errors import HrproError
 
 if TYPE_CHECKING:
     from hrpro.pipeline.console.progress import Reporter, Summary
+    from hrpro.pipeline.workers.launch import WorkerOptions
+
+Bundle = TypeVar("Bundle")
 
 EXIT_FAILED = 1
 """Some inputs failed, the others are done."""
@@ -24,6 +29,7 @@ EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 HOW_TO_GO_ON = {
+    "detect": "; run the same command again to go on",
     "extract": "; run the same command again to go on",
     "train": "; run the same command again with --resume to go on",
 }
@@ -186,6 +192,43 @@ def extractor_options(function: Callable) -> Callable:
     return function
 
 
+def worker_options(function: Callable) -> Callable:
+    """Options of every command that spreads videos over workers."""
+    options = [
+        click.option(
+            "--workers",
+            type=click.IntRange(0),
+            metavar="N",
+            help="Worker processes (one per GPU, else 1); 0: none, a crash ends the run.",
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(["local", "ray"]),
+            default="local",
+            show_default=True,
+            help="Where workers run: on this machine, or on a Ray cluster.",
+        ),
+        click.option(
+            "--address", help="Ray cluster: auto, or HOST:PORT; a small one is started without."
+        ),
+        click.option(
+            "--stall-timeout",
+            "stall_timeout_s",
+            type=click.FloatRange(0),
+            default=600.0,
+            show_default=True,
+            metavar="S",
+            help="End a worker whose video gets no further for so long; 0 waits for ever.",
+        ),
+        click.option(
+            "--retry-poisoned", is_flag=True, help="Try videos that crashed their worker twice."
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def recipe_options(function: Callable) -> Callable:
     """Options that change the features themselves."""
     options = [
@@ -273,6 +316,24 @@ def take_recipe(options: dict[str, Any]) -> dict[str, Any]:
     """Move the recipe options that were given out of a command's options."""
     taken = {key: options.pop(key) for key in RECIPE_KEYS}
     return {key: value for key, value in taken.items() if value is not None}
+
+
+def take_compute(options: dict[str, Any]) -> ComputeOptions:
+    """Move the options of `extractor_options` that a command has out of its options."""
+    return take(ComputeOptions, options)
+
+
+def take_workers(options: dict[str, Any]) -> WorkerOptions:
+    """Move the options of `worker_options` out of a command's options."""
+    from hrpro.pipeline.workers.launch import WorkerOptions
+
+    return take(WorkerOptions, options)
+
+
+def take(kind: type[Bundle], options: dict[str, Any]) -> Bundle:
+    """Move the options that are fields of a dataclass into one."""
+    names = [each.name for each in fields(kind) if each.name in options]
+    return kind(**{name: options.pop(name) for name in names})
 
 
 def split_list(text: str | None) -> list[str] | None:

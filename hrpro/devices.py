@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from hrpro.errors import UsageError
@@ -26,6 +28,8 @@ def choose_device(name: str | None) -> torch.device:
             f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices; "
             "`hrpro doctor` lists them"
         )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(f"--device {name}: torch sees no Apple GPU; `hrpro doctor` lists devices")
     if device.type not in DEVICES:
         raise UsageError(f"--device {name}: choose one of {', '.join(DEVICES)}")
     return device
@@ -44,3 +48,19 @@ def has_fast_bfloat16(device: torch.device | str) -> bool:
         abilities = ask()
         return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
     return False
+
+
+_DEVICE_FAULT = re.compile(r"\b(CUDA|cuDNN|cuBLAS|cuFFT|HIP|MPS)( driver| backend)? error", re.I)
+
+
+def is_device_fault(error: BaseException) -> bool:
+    """Whether a device or its driver has failed, which is not the fault of what it computed.
+
+    A lack of memory is none: the next, smaller input may fit.
+    """
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    failure = getattr(torch, "AcceleratorError", None)  # absent before torch 2.8
+    if failure is not None and isinstance(error, failure):
+        return True
+    return isinstance(error, RuntimeError) and bool(_DEVICE_FAULT.search(str(error)))

@@ -63,6 +63,13 @@ class Fingerprint(BaseModel):
             if mine.get(key) != theirs.get(key)
         ]
 
+    def changes(self, other: Fingerprint) -> list[str]:
+        """As `difference`, and whether another stream was asked for: features to be made anew."""
+        streams = (
+            [] if self.stream == other.stream else [f"stream: {self.stream} != {other.stream}"]
+        )
+        return self.difference(other) + streams
+
     def _comparable(self) -> dict[str, Any]:
         flat = self.model_dump(exclude={"weights", "precision", "stream"})
         # Only the bytes of the weights count: the same file may come from several places.
@@ -221,9 +228,3 @@ def read_sidecar(feature_path: str | Path) -> Sidecar | None:
     except (ValueError, ZeroDivisionError) as error:
         raise DataError(f"{path}: damaged sidecar: {error}; extract again") from error
     return sidecar
-
-
-def read_fingerprint(feature_path: str | Path) -> Fingerprint | None:
-    """The fingerprint of a feature file, or None if it has no sidecar."""
-    sidecar = read_sidecar(feature_path)
-    return sidecar.fingerprint if sidecar else None

@@ -6,13 +6,14 @@ import glob
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hrpro.errors import DataError, HrproError, UsageError
+from hrpro.texts import read_text
 
 
 @contextmanager
@@ -30,11 +31,11 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         prefix, suffix = _temporary_name(target)
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = target.with_name(f"{prefix}{secrets.token_hex(4)}{suffix}")
+        # Not by `tempfile`: its files are for this user alone, and to give them the usual rights
+        # one would have to ask for the umask, which means to change it for all threads.
+        temporary.open("xb").close()
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
         # NumPy reports a short write as an OSError without a number.
@@ -49,7 +50,7 @@ def remove_leftovers(target: str | Path) -> None:
     """Remove the temporary files of writers of `target` that were killed; none may be alive."""
     target = Path(target)
     prefix, suffix = _temporary_name(target)
-    pattern = f"{glob.escape(prefix)}{'[a-z0-9_]' * 8}{glob.escape(suffix)}"  # as mkstemp does
+    pattern = f"{glob.escape(prefix)}{'[0-9a-z_]' * 8}{glob.escape(suffix)}"
     for path in target.parent.glob(pattern):
         path.unlink(missing_ok=True)
 
@@ -73,12 +74,6 @@ def check_writable(target: str | Path) -> None:
         raise UsageError(f"{target}: cannot write into {folder}; choose another folder")
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
 def write_text(target: str | Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_path(target) as temporary:
@@ -93,7 +88,7 @@ def write_json(target: str | Path, value: Any) -> None:
 def read_json(
     path: str | Path, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None
 ) -> Any:
-    """Read a JSON file.
+    """Read a JSON file, in any of the encodings of `hrpro.texts.read_text`.
 
     Args:
         path: the file.
@@ -104,11 +99,7 @@ def read_json(
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=object_pairs_hook)
-    except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a UTF-8 text file") from error
+        return json.loads(read_text(path), object_pairs_hook=object_pairs_hook)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}"

@@ -1,9 +1,11 @@
 """Workers that obey orders instead of looking at videos, and the command line with such workers.
 
 The "videos" are text files with an order each: ``ok``, ``fail WHY``, ``sleep SECONDS``, ``raise``,
-``exit CODE``, ``signal NUMBER``, ``fill`` (the disk, so to speak). As a script, this is ``hrpro``::
+``device`` (a fault of a GPU), ``break`` (a fault while decoding), ``exit CODE``, ``signal NUMBER``,
+``fill`` (the disk, so to speak). As a script, this is ``hrpro``::
 
     python fake_worker.py extract VIDEOS -o OUT
+    python fake_worker.py detect VIDEOS -o OUT
 
 With FAKE_LOG set, a line with the name of the video is added to that file whenever one is begun.
 """
@@ -21,6 +23,9 @@ import numpy as np
 
 from hrpro.errors import VideoError, WeightsError
 from hrpro.features import Fingerprint, Sidecar, VideoFacts
+from hrpro.pipeline.detectors.worker import DetectionParts
+from hrpro.pipeline.results.model import Curves, Detection
+from hrpro.pipeline.workers.work import FeatureFiles, Workshop
 
 
 def write_orders(folder: Path, orders: dict[str, str]) -> Path:
@@ -58,6 +63,10 @@ def obey(job):
         time.sleep(float(argument))
     if order == "raise":
         raise TypeError("not what was expected")
+    if order == "device":
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    if order == "break":
+        return RuntimeError("CUDA error: unspecified launch failure")
     if order == "exit":
         os._exit(int(argument))
     if order == "signal":
@@ -70,6 +79,7 @@ def obey(job):
         features=np.ones((100, 4), np.float32),
         sidecar=Sidecar(fingerprint=FakeExtractor.fingerprint, video=facts, dim=4),
         report=SimpleNamespace(warnings=()),
+        info=SimpleNamespace(average_fps=25),
     )
 
 
@@ -80,7 +90,31 @@ def log(key: str) -> None:
 
 
 def build(settings, note):
-    return FakeExtractor()
+    return Workshop(FakeExtractor(), FeatureFiles())
+
+
+class FakeDetector:
+    """Finds one action in every video."""
+
+    classes = ("jump", "run")
+    needs_logits = False
+
+    def describe(self):
+        return {"name": "fake"}
+
+    def version(self):
+        return ""
+
+    def detect(self, video, classes=None):
+        return [Detection("jump", 0.9, 0.0, video.sidecar.video.duration_s)]
+
+    def curves(self, video, labels):
+        return Curves(0.0, 0.5, {label: [0.1, 0.9] for label in labels})
+
+
+def build_detection(options, settings, note):
+    output = DetectionParts(FakeDetector(), options, FakeExtractor.fingerprint)
+    return Workshop(FakeExtractor(), output)
 
 
 def build_without_weights(settings, note):
@@ -92,12 +126,12 @@ def build_and_die(settings, note):
 
 
 if __name__ == "__main__":
-    from functools import partial
-
     import fake_worker
 
-    import hrpro.pipeline.extract as extract
+    import hrpro.pipeline.detect
+    import hrpro.pipeline.extract
     from hrpro.cli import main
 
-    extract.LocalEngine = partial(extract.LocalEngine, build=fake_worker.build)
+    hrpro.pipeline.extract.build_extraction = fake_worker.build
+    hrpro.pipeline.detect.build_detection = fake_worker.build_detection
     main()

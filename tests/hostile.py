@@ -184,7 +184,7 @@ BAD: dict[str, tuple[Maker, str]] = {
         text("[InternetShortcut]\nURL=http://127.0.0.1:9/a.mp4\n"),
         "playlist",
     ),
-    "bad/session.ts": (
+    "bad/session.mpg": (
         text("v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nm=video 5004 RTP/AVP 96\n"),
         "playlist",
     ),

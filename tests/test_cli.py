@@ -17,6 +17,7 @@ from videos import make_video, noise
 
 from hrpro.cli import main
 from hrpro.features import read_features, read_sidecar
+from hrpro.pipeline.console.progress import Reporter
 
 SMALL = ["--short-side", "64", "--crop", "64", "--precision", "float32"]
 
@@ -282,3 +283,32 @@ def test_bar_shows_the_rate_within_a_video(monkeypatch):
         assert task.fields["counts"].endswith("x real time")
         reporter.advance(0, 6)
         assert task.fields["counts"] == "0/1"
+
+
+@pytest.mark.parametrize("command", ["train", "detect"])
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+)
+def test_signals_end_long_commands_in_order(tmp_path, monkeypatch, command, number, code, word):
+    def work(*arguments, **options):
+        signal.raise_signal(number)
+        pytest.fail("went on")
+
+    monkeypatch.setattr("hrpro.pipeline.train.train", work)
+    monkeypatch.setattr("hrpro.pipeline.detect.detect_videos", work)
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        run = hrpro(*{"train": ["train", "--dataset", "x"], "detect": ["detect", "x.mp4"]}[command])
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert run.exit_code == code
+    assert run.stderr.startswith(word)
+
+
+def test_colons_in_paths_stay_what_they_are(capfd):
+    Reporter().line("wrote take:one:.json [bold]")
+    assert "wrote take:one:.json [bold]" in capfd.readouterr().err
+    Reporter().problem("failed: :warning:.mp4")
+    assert "failed: :warning:.mp4" in capfd.readouterr().err

@@ -17,7 +17,6 @@ from hrpro.features import (
     VideoFacts,
     WeightsId,
     read_features,
-    read_fingerprint,
     read_sidecar,
     sidecar_path,
     write_features,
@@ -52,9 +51,9 @@ def test_difference_names_the_setting_and_ignores_where_weights_came_from():
     assert "weights of rgb" in one.difference(Fingerprint(weights=other))[0]
 
 
-def test_features_made_elsewhere_have_no_fingerprint(tmp_path):
+def test_features_made_elsewhere_have_no_sidecar(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 3), np.float32))
-    assert read_fingerprint(tmp_path / "a.npy") is None
+    assert read_sidecar(tmp_path / "a.npy") is None
 
 
 def write_bad(path, kind: str) -> None:

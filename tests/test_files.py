@@ -30,6 +30,12 @@ def test_written_files_follow_the_umask(tmp_path):
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
 
 
+def test_writing_leaves_the_umask_alone(tmp_path, monkeypatch):
+    """It is that of all threads: set to 0 for a moment, another one's files are for everybody."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("changed"))
+    write_json(tmp_path / "a.json", {})
+
+
 def test_unwritable_folder_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HrproError, match="cannot write"):

@@ -222,3 +222,16 @@ def truncate(path: Path, share: float) -> Path:
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     return path
+
+
+def with_timecode(source: Path, target: Path, timecode: str) -> Path:
+    """Copy a video without encoding it again, with the timecode of its first frame."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = old.streams.video[0]
+        copy = new.add_stream_from_template(stream)
+        copy.metadata["timecode"] = timecode
+        for packet in old.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                new.mux(packet)
+    return target

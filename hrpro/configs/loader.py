@@ -18,8 +18,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from hrpro.errors import UsageError
+from hrpro.errors import DataError, UsageError
 from hrpro.files import write_text
+from hrpro.texts import read_text
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -250,11 +251,9 @@ def _is_file_name(name: str | Path) -> bool:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not a UTF-8 text file") from error
+        return read_text(path)
+    except DataError as error:
+        raise UsageError(str(error)) from error
 
 
 def _yaml_place(source: str, error: yaml.YAMLError) -> str:

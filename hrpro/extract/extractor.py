@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from hrpro.compute import ComputeOptions
 from hrpro.devices import choose_device
 from hrpro.errors import UsageError
 from hrpro.extract.backbones import BACKBONES
@@ -18,15 +19,16 @@ from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import FrameReader
 from hrpro.extract.flow.algorithms import FlowAlgorithm, make_flow
 from hrpro.extract.i3d import best_dtype
+from hrpro.extract.jobs import Job
 from hrpro.extract.networks import Networks
 from hrpro.extract.read_ahead import Produced, prefetch, prefetch_each
 from hrpro.extract.shared_batches import run_batches
 from hrpro.extract.snippet_cutting import Sample, SnippetBlock, cut_snippets, with_flow
 from hrpro.extract.snippet_network import SnippetNetwork, load_snippet_network
-from hrpro.extract.video_progress import Job, Video, VideoFeatures
+from hrpro.extract.video_progress import Video, VideoFeatures
 from hrpro.features import WeightsId
 
-__all__ = ["Extractor", "Job", "SnippetOutput", "VideoFeatures", "choose_dtype"]
+__all__ = ["Extractor", "SnippetOutput", "VideoFeatures", "choose_dtype"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -57,12 +59,7 @@ class Extractor:
 
     Args:
         config: the recipe.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ...; by default a GPU if there is one.
-        precision: ``float32``, ``bfloat16`` or ``float16``; by default the fastest that keeps the
-            features.
-        batch_size: snippets per forward pass.
-        compile: compile the networks with ``torch.compile``, which takes a minute or so at the
-            start and is meant for GPUs; where it does not work, they run as they are.
+        compute: device, precision, batch size and compilation of the networks.
         progress: show the download if the weights must be fetched first.
 
     Raises:
@@ -73,16 +70,14 @@ class Extractor:
     def __init__(
         self,
         config: ExtractConfig | None = None,
+        compute: ComputeOptions | None = None,
         *,
-        device: str | None = None,
-        precision: str | None = None,
-        batch_size: int | None = None,
-        compile: bool = False,
         progress: bool = True,
     ):
+        compute = compute or ComputeOptions()
         self.config = config or ExtractConfig()
-        self.device = choose_device(device)
-        self.dtype = choose_dtype(precision, self.device)
+        self.device = choose_device(compute.device)
+        self.dtype = choose_dtype(compute.precision, self.device)
         self.decode_threads = decode_threads(self.device)
         self.flow: FlowAlgorithm | None = None
         if "flow" in self.config.streams:
@@ -107,9 +102,9 @@ class Extractor:
             device=self.device,
             length=self.config.snippet,
             stride=self.config.stride,
-            batch_size=batch_size or _BATCH_SIZE.get(self.device.type, 8),
+            batch_size=compute.batch_size or _BATCH_SIZE.get(self.device.type, 8),
             lanes=cpu_lanes() if self.device.type == "cpu" else 1,
-            compile=compile,
+            compile=compute.compile,
         )
         precision_name = str(self.dtype).removeprefix("torch.")
         self.fingerprint = self.config.fingerprint(weights_ids, flow, precision_name)

@@ -64,6 +64,7 @@ class VideoInfo:
     mirrored: bool = False
     stream: int = 0  # index of the video stream among all streams
     note: str = ""  # which stream was taken, if there are several
+    timecode: str | None = None  # of the first frame, as cameras and editors number it
 
     @property
     def end_s(self) -> float | None:
@@ -176,7 +177,16 @@ def describe(
         clock_start_s=float(clock_start_s),
         stream=stream.index,
         note=note,
+        timecode=_timecode(container, stream),
     )
+
+
+def _timecode(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> str | None:
+    """Return the timecode tag of the video, of a timecode track, or of the whole file."""
+    holders = (stream, *container.streams, container)
+    return next((found for each in holders if (found := each.metadata.get("timecode"))), None)
 
 
 def _clock_start_s(container: av.container.InputContainer, decoding: Decoding) -> Fraction:

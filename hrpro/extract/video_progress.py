@@ -1,4 +1,4 @@
-"""One video on its way through the extractor: what to do, its rows so far, and the result."""
+"""One video on its way through the extractor: its rows so far, and the result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,23 +14,12 @@ from hrpro import __version__
 from hrpro.errors import HrproError, VideoError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import DecodeReport, FrameReader, VideoInfo
+from hrpro.extract.jobs import Job
 from hrpro.extract.snippet_cutting import SnippetBlock
 from hrpro.features import Fingerprint, Sidecar, VideoFacts
 
 # Coarser than the ticks of all containers.
 _EVEN_S = 0.002
-
-
-class Job(NamedTuple):
-    """A video whose features are wanted."""
-
-    path: Path
-    root: Path | None = None
-    """Folder that the path in the sidecar is relative to; the video's own by default."""
-    strict: bool = False
-    """Fail on a truncated video instead of keeping what could be decoded."""
-    key: str = ""
-    """The caller's name for it."""
 
 
 @dataclass(frozen=True)

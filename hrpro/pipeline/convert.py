@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from hrpro.errors import DataError, UsageError
+from hrpro.errors import DataError, HrproError, UsageError
 from hrpro.extract.probe import VideoInfo, probe
 from hrpro.pipeline.results.formats import check_outputs, format_of, read_results, write_results
-from hrpro.pipeline.results.interchange.rates import Rates, exact_rate
+from hrpro.pipeline.results.interchange.notes import lies_outside, reading_lines
+from hrpro.pipeline.results.interchange.rates import Rates, exact_rate, rate_of
+from hrpro.pipeline.results.interchange.timecode import timecode_seconds
 from hrpro.pipeline.results.model import Results, VideoResult
+from hrpro.video_ids import KnownVideos, video_id_of
 
 
 def convert(
@@ -20,9 +24,11 @@ def convert(
     *,
     fps: Fraction | None = None,
     videos: Sequence[str | Path] = (),
+    timecode: str | None = None,
     source_format: str | None = None,
     target_format: str | None = None,
     points: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
     """Read one file and write another; return what was written.
 
@@ -32,9 +38,13 @@ def convert(
         fps: frames per second of the videos, where neither file nor `videos` tell.
         videos: video files that the marks are about; they tell frame rate, length and place. One
             video for a file about one video needs no name in common, others do.
+        timecode: that of the first frame, ``"10:30:00:00"``, where the file counts from
+            elsewhere. By default times are taken to count from the first frame, unless they lie
+            in the video only by its own timecode.
         source_format: use this format to read, whatever the suffix: ``"eaf"``, ``"points.csv"``.
         target_format: the same for writing.
         points: make the middle of every action a point.
+        tell: takes lines on how much was read, what was left out and why, and what looks wrong.
 
     Raises:
         UsageError: unknown format, missing frame rate, a video that is not in the file.
@@ -49,19 +59,28 @@ def convert(
     default = fps
     if default is None and len(rates) == 1 == len(infos):
         (default,) = rates.values()
-    results = read_results(source, Rates(default, rates), source_format)
+    known = Rates(default, rates, timecode)
+    results = read_results(source, known, source_format)
     results = _with_videos(source, results, infos)
     if fps is not None:
-        told = tuple(
-            replace(video, fps=float(rates.get(video.video_id, fps))) for video in results.videos
+        told = Rates(fps, rates)
+        results = replace(
+            results,
+            videos=tuple(
+                replace(video, fps=float(told.of(video.video_id))) for video in results.videos
+            ),
         )
-        results = replace(results, videos=told)
+    results, said = _from_first_frame(results, infos, timecode)
+    said = [*reading_lines(source, results), *said]
     if points:
         results = middles(results)
     try:
-        return write_results(results, target, target_format)
+        written = write_results(results, target, target_format)
     except UsageError as error:
         raise UsageError(f"{target}: {error}") from error
+    for line in said:
+        tell(line)
+    return written
 
 
 def middles(results: Results) -> Results:
@@ -83,30 +102,41 @@ def middles(results: Results) -> Results:
 
 
 def _probe(videos: Sequence[str | Path]) -> dict[str, VideoInfo]:
+    """Look at the video files; by absolute paths, which tell two of one name apart."""
     infos: dict[str, VideoInfo] = {}
-    for path in map(Path, videos):
-        if path.stem in infos:
-            raise UsageError(f"{path}: --video names two videos {path.stem!r}")
-        infos[path.stem] = probe(path)
+    for path in videos:
+        absolute = os.path.abspath(path)  # noqa: PTH100 (resolve() would follow links)
+        if absolute in infos:
+            raise UsageError(f"{path}: --video names this video twice")
+        infos[absolute] = probe(path)
     return infos
 
 
 def _with_videos(source: Path, results: Results, infos: dict[str, VideoInfo]) -> Results:
     """Put what the video files tell into the results, by name."""
-    found = results.videos
-    if len(found) == 1 == len(infos):
-        found = (replace(found[0], video_id=next(iter(infos))),)
-    known = {video.video_id for video in found}
-    if absent := sorted(infos.keys() - known):
-        some = ", ".join(sorted(known)[:5]) or "no video"
-        raise DataError(f"{source}: has nothing about {absent[0]!r} (it is about {some})")
-    return replace(results, videos=tuple(_told(video, infos) for video in found))
+    if len(results.videos) == 1 == len(infos):
+        ((path, info),) = infos.items()
+        only = replace(_told(results.videos[0], info), video_id=video_id_of(path))
+        return replace(results, videos=(only,))
+    matches = KnownVideos(infos).match_all(video.video_id for video in results.videos)
+    for match in matches.values():
+        if match.problem and match.near is None:
+            raise DataError(f"{source}: {match.problem}")
+    named = {match.video_id for match in matches.values()}
+    if absent := [path for path in infos if path not in named]:
+        some = ", ".join(sorted(matches)[:5]) or "no video"
+        name = video_id_of(absent[0])
+        raise DataError(f"{source}: has nothing about {name!r} (it is about {some})")
+    return replace(
+        results,
+        videos=tuple(
+            _told(video, infos[path]) if (path := matches[video.video_id].video_id) else video
+            for video in results.videos
+        ),
+    )
 
 
-def _told(video: VideoResult, infos: dict[str, VideoInfo]) -> VideoResult:
-    info = infos.get(video.video_id)
-    if info is None:
-        return video
+def _told(video: VideoResult, info: VideoInfo) -> VideoResult:
     return replace(
         video,
         path=str(info.path),
@@ -114,3 +144,47 @@ def _told(video: VideoResult, infos: dict[str, VideoInfo]) -> VideoResult:
         start_s=info.start_s,
         fps=float(info.average_fps) if info.average_fps else video.fps,
     )
+
+
+def _from_first_frame(
+    results: Results,
+    infos: dict[str, VideoInfo],
+    timecode: str | None,
+) -> tuple[Results, list[str]]:
+    """Take the timecode of the first frame off the times, where the user or the video tells it.
+
+    Returns:
+        The results, and a line for each video of which the times were moved.
+    """
+    said = []
+    own = {str(info.path): info.timecode for info in infos.values()}
+    videos = []
+    for video in results.videos:
+        moved = _moved(video, timecode or own.get(video.path or ""), strict=timecode is not None)
+        if moved is not None and (timecode or _num_inside(moved) > _num_inside(video)):
+            first = timecode or own[video.path or ""]
+            said.append(f"note: {video.video_id}: times count from its timecode, {first}")
+            video = moved
+        videos.append(video)
+    return replace(results, videos=tuple(videos)), said
+
+
+def _num_inside(video: VideoResult) -> int:
+    return sum(not lies_outside(video, found) for found in video.detections)
+
+
+def _moved(video: VideoResult, first: str | None, strict: bool) -> VideoResult | None:
+    """Return a video of which the times count from timecode `first` instead of 00:00:00:00."""
+    if first is None or not video.detections:
+        return None
+    try:
+        start_s = timecode_seconds(first, rate_of(video))
+    except HrproError as error:
+        if strict:
+            raise UsageError(f"--timecode {first}: {error}") from error
+        return None  # the tag of a file that nobody asked for
+    detections = tuple(
+        replace(found, start_s=found.start_s - start_s, end_s=found.end_s - start_s)
+        for found in video.detections
+    )
+    return replace(video, detections=detections)

@@ -2,152 +2,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from hrpro.devices import choose_device
-from hrpro.errors import UsageError
-from hrpro.extract.extractor import Extractor, VideoFeatures
-from hrpro.extract.sources import VideoSource, find_videos
-from hrpro.pipeline.batch import run_batch, video_ids
+from hrpro.errors import HrproError
+from hrpro.extract.sources import find_videos
 from hrpro.pipeline.console.progress import Reporter, Summary
-from hrpro.pipeline.detectors.base import Detector
-from hrpro.pipeline.detectors.kinetics import KineticsDetector, class_index
-from hrpro.pipeline.detectors.trained import TrainedDetector
+from hrpro.pipeline.detectors.base import DetectOptions
+from hrpro.pipeline.detectors.parts import ResultParts
+from hrpro.pipeline.detectors.worker import build_detection
 from hrpro.pipeline.outputs import OutputPlan
-from hrpro.pipeline.recipe import choose_streams, make_recipe
-from hrpro.pipeline.results.model import Results, VideoResult
-
-MIN_SCORE = 0.05
-"""Soft-NMS drops nothing, so a localizer leaves hundreds of detections that score next to 0."""
-
-
-def load_detector(model: str | Path | None, device: str | None = None) -> Detector:
-    """A trained model from its folder; the built-in one for None or ``kinetics400``.
-
-    Raises:
-        UsageError: there is no such model.
-        DataError: the folder is not that of a model, or something in it is damaged.
-    """
-    if model is None or str(model) == "kinetics400":
-        return KineticsDetector()
-    if not Path(model).is_dir():
-        raise UsageError(
-            f"--model {model}: no such model folder; leave it out for the built-in kinetics400"
-        )
-    return TrainedDetector(model, choose_device(device))
+from hrpro.pipeline.results.growing import GrowingResults
+from hrpro.pipeline.results.model import Results
+from hrpro.pipeline.workers.agenda import Assignment
+from hrpro.pipeline.workers.launch import WorkerOptions, running_engine
+from hrpro.pipeline.workers.ledger import Ledger
+from hrpro.pipeline.workers.supervisor import Supervisor
+from hrpro.pipeline.workers.work import WorkerSettings
+from hrpro.videos_folder import LeftOut
 
 
 def detect_videos(
     inputs: Sequence[str],
     plan: OutputPlan,
+    options: DetectOptions | None = None,
     *,
-    model: str | Path | None = None,
-    recipe: dict[str, Any] | None = None,
-    classes: Collection[str] | None = None,
-    min_score: float = MIN_SCORE,
-    top_k: int | None = None,
-    device: str | None = None,
-    precision: str | None = None,
-    batch_size: int | None = None,
-    compile: bool = False,
-    strict: bool = False,
-    allow_mixed: bool = False,
+    settings: WorkerSettings | None = None,
+    workers: WorkerOptions | None = None,
+    work_dir: Path | None = None,
+    retry_poisoned: bool = False,
     reporter: Reporter | None = None,
 ) -> tuple[Results, Summary]:
     """Detect actions in everything `inputs` name and write the outputs of `plan`.
 
-    One bad video costs that video. On Ctrl-C the results so far are written before it goes on up.
+    One bad video costs that video. The result files hold what is done at any time, and the same
+    call goes on where an interrupted one stopped: what is done lies in a folder, a part for each
+    video, until all videos are done.
 
     Args:
         inputs: video files, folders, globs or dataset folders.
         plan: what to write where.
-        model: a model folder; None for the built-in kinetics400.
-        recipe: options that change the features (see `make_recipe`).
-        classes: names to look for; all by default.
-        min_score: report nothing that scores lower; 0 reports everything, as mAP wants it.
-        top_k: report at most this many per video.
-        device: see `Extractor`; so are `precision`, `batch_size` and `compile`.
-        strict: a truncated video fails.
-        allow_mixed: use a model with other features than it was trained on.
+        options: the model, and what to report.
+        settings: the recipe, what to compute on, what to do about truncated videos.
+        workers: where and how many; by default this process does the work itself.
+        work_dir: keep the parts here, for later runs and for other processes and machines. By
+            default they lie beside the first output, and are removed when everything is done.
+        retry_poisoned: try videos again that crashed their worker twice.
         reporter: where progress goes; silent by default.
 
     Raises:
         UsageError: wrong options, no videos, outputs that cannot be written.
         DataError: the model is damaged, or the features are not those it was trained on.
+        HrproError: outputs cannot be written, workers cannot be kept alive, or the program or the
+            device has failed.
     """
     reporter = reporter or Reporter(quiet=True)
-    sources = find_videos(inputs)
+    options = replace(options or DetectOptions(), curves=plan.report is not None)
+    workers = workers or WorkerOptions()
+    settings = replace(settings or WorkerSettings(), show_download=not reporter.quiet)
+    left_out = LeftOut()
+    sources = find_videos(inputs, left_out)
+    if left_out:
+        reporter.line(left_out.line())
     plan.check([source.path for source in sources])
-    detector = load_detector(model, device)
-    if classes is not None:
-        classes = [detector.classes[class_index(detector.classes, name)] for name in classes]
-    recipe = recipe or {}
-    if detector.any_streams:
-        recipe = choose_streams(recipe, reporter.line)
-    config = make_recipe(recipe, detector.extract_config)
-    extractor = Extractor(
-        config,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        compile=compile,
-        progress=not reporter.quiet,
-    )
-    if warning := detector.check(extractor.fingerprint, extractor.dim, allow_mixed):
-        reporter.problem(f"warning: {warning}")
-    names = video_ids(sources)
-    found: list[VideoResult] = []
+    with _folder_of_parts(work_dir, plan) as folder:
+        parts = ResultParts(sources, folder)
+        ledger = Ledger(folder, reporter.problem)
+        growing = GrowingResults(plan.results, [parts.video_ids[source.key] for source in sources])
+        if ledger.folder.exists():  # of a run that did not come to its end
+            growing.remove_leftovers()
+        collected: set[str] = set()
 
-    def work(source: VideoSource, progress: Callable[[float, float], None]) -> float:
-        video = extractor.extract(source.path, root=source.root, strict=strict, progress=progress)
-        for warning in video.report.warnings:
-            reporter.line(f"warning: {source.path}: {warning}")
-        result = to_result(names[source.key], source.path, video, detector, classes)
-        result = result.filter(min_score, top_k)
-        if plan.report is not None:
-            labels = dict.fromkeys(each.label for each in result.detections)
-            result = replace(result, curves=detector.curves(video, labels))
-        found.append(result)
-        summary.lost_s += video.report.lost_s
-        return video.sidecar.video.duration_s
+        def collect(summary: Summary) -> None:
+            for key in {*summary.skipped, *summary.done} - collected:
+                growing.add(*parts.read(key))
+                collected.add(key)
+            growing.write_soon()
 
-    def results() -> Results:
-        return Results(tuple(found), {**detector.describe(), "features": features_note})
-
-    features_note = extractor.fingerprint.model_dump(mode="json")
-    summary = Summary()
-    try:
-        run_batch("detect", sources, work, reporter, summary)
-    except KeyboardInterrupt:
-        if found:
-            plan.write_results(results(), reporter)
-        raise
-    if found:
-        plan.write_results(results(), reporter)
-        plan.write_pictures(results(), reporter)
-    return results(), summary
+        with running_engine(workers, settings, partial(build_detection, options)) as engine:
+            supervisor = Supervisor(
+                engine,
+                Assignment("detect", sources, parts, ledger, retry_poisoned=retry_poisoned),
+                reporter=reporter,
+                stall_timeout_s=workers.stall_timeout_s,
+                watch=collect,
+            )
+            try:
+                summary = supervisor.run()
+            except BaseException:
+                with suppress(HrproError):  # the first error is the one to be told
+                    growing.write()
+                _announce(growing.written, reporter)
+                raise
+        collect(summary)
+        growing.write()
+        _announce(growing.written, reporter)
+        results = growing.results
+        if results.videos:
+            plan.write_pictures(results, reporter, growing.video_ids)
+        if work_dir is None and not (summary.failed or summary.poisoned or summary.taken):
+            shutil.rmtree(folder, ignore_errors=True)
+    return results, summary
 
 
-def to_result(
-    video_id: str,
-    path: Path,
-    video: VideoFeatures,
-    detector: Detector,
-    classes: Collection[str] | None = None,
-) -> VideoResult:
-    """Run a detector over the features of one video."""
-    facts = video.sidecar.video
-    return VideoResult(
-        video_id=video_id,
-        path=str(path),
-        duration_s=round(facts.start_s + facts.duration_s, 6),
-        start_s=facts.start_s,
-        fps=None if video.info.average_fps is None else float(video.info.average_fps),
-        detections=tuple(detector.detect(video, classes)),
-    )
+@contextmanager
+def _folder_of_parts(work_dir: Path | None, plan: OutputPlan) -> Iterator[Path]:
+    """The folder for what is done: the given one, one beside the outputs, or for this run alone."""
+    if work_dir is not None:
+        yield work_dir
+    elif beside := next(plan.paths(), None):
+        yield beside.with_name(f".{beside.name[:60]}.parts")
+    else:
+        with tempfile.TemporaryDirectory(prefix="hrpro-detect-") as folder:
+            yield Path(folder)
+
+
+def _announce(paths: Sequence[Path], reporter: Reporter) -> None:
+    for path in paths:
+        reporter.line(f"wrote {path}")
 
 
 def result_lines(results: Results, most: int = 10) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+import difflib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from hrpro.errors import DataError, UsageError
 from hrpro.localize.config import resolve_dataset
 from hrpro.localize.data.config import DatasetConfig
 from hrpro.localize.data.dataset import Video, load_dataset
-from hrpro.localize.data.protocol import THUMOS_TIOUS, read_ambiguous
-from hrpro.localize.data.scan import scan_dataset
+from hrpro.localize.data.protocol import THUMOS_TIOUS, ambiguous_segments, read_ambiguous
+from hrpro.localize.data.scan import scan_dataset, some
 from hrpro.localize.data.sequences import DatasetSequences, FeatureSequence
 from hrpro.localize.evaluation.average_precision import (
     AveragePrecision,
@@ -33,6 +34,7 @@ from hrpro.pipeline.detectors.trained import to_curves, to_detections
 from hrpro.pipeline.results.formats import check_outputs, read_results, write_results
 from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.problems import Problems
+from hrpro.video_ids import KnownVideos, Match
 
 MISTAKES_TIOU = 0.5
 
@@ -46,6 +48,20 @@ class Truth:
     tious: tuple[float, ...] = THUMOS_TIOUS
     ambiguous: pd.DataFrame | None = None
     """Segments in which detections do not count."""
+    others: dict[str, VideoAnnotation] = field(default_factory=dict)
+    """Videos that are known, but not measured: those of other subsets."""
+    note: str = ""
+    """What a person has to know of the choice of the videos."""
+
+    def matches(self, names: Iterable[str]) -> dict[str, Match]:
+        """Find the videos that the names of detections mean, measured or not."""
+        return KnownVideos([*self.videos, *self.others]).match_all(names)
+
+    @property
+    def labels(self) -> set[str]:
+        """Every class that is known."""
+        both = (*self.videos.values(), *self.others.values())
+        return {label for video in both for label in video.labels}
 
     def table(self) -> pd.DataFrame:
         """The actions as `mean_average_precision` takes them."""
@@ -66,6 +82,8 @@ class Evaluation:
     mistakes: FalsePositives
     num_videos: int
     num_detections: int
+    warnings: tuple[str, ...] = ()
+    """What the number leaves out: videos, classes and labels that do not meet."""
 
     def lines(self, per_class: bool = False) -> list[str]:
         """The tables, for people."""
@@ -84,6 +102,7 @@ class Evaluation:
             "name": self.name,
             "videos": self.num_videos,
             "detections": self.num_detections,
+            "warnings": list(self.warnings),
             **to_json(self.precision),
             "averages": averages(self.precision),
             "false_positives": {"tiou": self.mistakes.tiou, **self.mistakes.counts},
@@ -116,6 +135,7 @@ def evaluate(
         UsageError: options that do not go together.
         HrproError: something cannot be used, or there is nothing to measure.
     """
+    reporter = reporter or Reporter(quiet=True)
     tious = parse_tious(tiou) if tiou else None
     if (result is None) == (model is None):
         raise UsageError("give either a result file, or --model with --dataset")
@@ -126,7 +146,7 @@ def evaluate(
             "--subset, --exclude and --ambiguous go with --ground-truth; a dataset brings its own"
         )
     if model is not None:
-        return evaluate_model(
+        evaluation = evaluate_model(
             model,
             dataset,
             data_root=data_root,
@@ -138,15 +158,23 @@ def evaluate(
             curves=curves,
             reporter=reporter,
         )
-    if outs or curves:
-        raise UsageError("--out and --curves go with --model: a result file is written already")
-    if ground_truth is not None:
-        excluded = [name.strip() for name in (exclude or "").split(",")]
-        truth = truth_of_file(ground_truth, subset, excluded, ambiguous)
     else:
-        folder, config = resolve_dataset(dataset, data_root=data_root, preset=preset)
-        truth = truth_of_dataset(folder, config.dataset)
-    return evaluate_results(result, replace(truth, tious=tious) if tious else truth)
+        if outs or curves:
+            raise UsageError("--out and --curves go with --model: a result file is written already")
+        results = read_results(Path(result), tell=reporter.problem)
+        if ground_truth is not None:
+            excluded = [name.strip() for name in exclude.split(",")] if exclude else []
+            names = [video.video_id for video in results.videos]
+            truth = truth_of_file(ground_truth, subset, excluded, ambiguous, names)
+        else:
+            folder, config = resolve_dataset(dataset, data_root=data_root, preset=preset)
+            truth = truth_of_dataset(folder, config.dataset)
+        evaluation = evaluate_results(
+            Path(result).name, results, replace(truth, tious=tious) if tious else truth
+        )
+    for warning in evaluation.warnings:
+        reporter.problem(f"warning: {warning}")
+    return evaluation
 
 
 def truth_of_file(
@@ -154,32 +182,71 @@ def truth_of_file(
     subset: str | None = None,
     excluded: Collection[str] = (),
     ambiguous: str | Path | None = None,
+    detected: Collection[str] = (),
 ) -> Truth:
     """The ground truth of an ActivityNet JSON.
 
     Args:
         path: the file.
-        subset: take videos of this subset, whatever the case; None takes ``test`` if there is
-            one, else all videos.
+        subset: take videos of this subset, whatever the case; None takes the subsets with
+            detections, ``test`` alone if it is one of them.
         excluded: videos to leave out.
         ambiguous: list of segments in which detections do not count, as THUMOS14's.
+        detected: names of the videos that detections are of.
 
     Raises:
         DataError: a file cannot be used.
         UsageError: there is no such subset.
     """
     videos = read_ground_truth(path)
-    subsets = sorted({video.subset for video in videos.values() if video.subset})
-    lower = [name.lower() for name in subsets]
-    if subset is not None and subset.lower() not in lower:
-        raise UsageError(f"{path}: no subset {subset!r}; it has {', '.join(subsets) or 'none'}")
-    wanted = subset.lower() if subset is not None else "test" if "test" in lower else None
+    known = KnownVideos(videos)
+    left_out = {match.video_id for match in known.match_all(excluded).values()}
+    wanted, note = _choose_subsets(path, videos, subset, known.match_all(detected).values())
     chosen = {
         name: video
         for name, video in videos.items()
-        if name not in excluded and wanted in (None, (video.subset or "").lower())
+        if name not in left_out and _subset(video) in wanted
     }
-    return Truth(chosen, ambiguous=None if ambiguous is None else read_ambiguous(ambiguous))
+    listed = None if ambiguous is None else read_ambiguous(ambiguous)
+    if listed is not None:
+        matches = known.match_all(listed["video"])
+        listed["video"] = [matches[name].video_id or name for name in listed["video"]]
+    return Truth(
+        chosen,
+        ambiguous=ambiguous_segments(chosen.values(), listed),
+        others={name: video for name, video in videos.items() if name not in chosen},
+        note=note,
+    )
+
+
+def _choose_subsets(
+    path: str | Path,
+    videos: Mapping[str, VideoAnnotation],
+    subset: str | None,
+    detected: Collection[Match],
+) -> tuple[set[str], str]:
+    """The subsets to measure on, in lower case, and what to say of the choice."""
+    there = {_subset(video) for video in videos.values()}
+    named = sorted({video.subset for video in videos.values() if video.subset})
+    if subset is not None:
+        if subset.lower() not in there - {""}:
+            raise UsageError(f"{path}: no subset {subset!r}; it has {', '.join(named) or 'none'}")
+        return {subset.lower()}, ""
+    hit = {_subset(videos[match.video_id]) for match in detected if match.video_id is not None}
+    if "test" in there and ("test" in hit or not hit):
+        return {"test"}, ""
+    if len(there) < 2 or not hit:
+        return there, ""
+    texts = " and ".join(repr(name) if name else "no subset" for name in sorted(hit))
+    only = "alone" if len(hit) == 1 else "together"
+    return hit, (
+        f"{path}: has the subsets {', '.join(named)}; measured on {texts} {only}, where the "
+        "detections are (--subset chooses)"
+    )
+
+
+def _subset(video: VideoAnnotation) -> str:
+    return (video.subset or "").lower()
 
 
 def truth_of_dataset(folder: Path, config: DatasetConfig) -> Truth:
@@ -191,9 +258,9 @@ def truth_of_dataset(folder: Path, config: DatasetConfig) -> Truth:
     problems = Problems()
     scan = scan_dataset(folder, config, problems, subsets=())
     problems.raise_first(f": hrpro dataset check {folder}")
-    ambiguous = scan.layout.ambiguous and read_ambiguous(scan.layout.ambiguous)
     videos = {name: scan.ground_truth[name] for name in scan.test if name in scan.ground_truth}
-    return Truth(videos, config.tiou, ambiguous)
+    others = {name: video for name, video in scan.ground_truth.items() if name not in videos}
+    return Truth(videos, config.tiou, scan.ambiguous_segments(), others)
 
 
 def evaluate_table(name: str, detections: pd.DataFrame, truth: Truth) -> Evaluation:
@@ -202,20 +269,27 @@ def evaluate_table(name: str, detections: pd.DataFrame, truth: Truth) -> Evaluat
     Args:
         name: of what is measured, for the table.
         detections: columns video, label, start_s, end_s, score.
-        truth: what to measure against.
+        truth: what to measure against; it may spell the videos otherwise.
 
     Raises:
-        DataError: there is nothing to measure, or a number is not finite.
+        DataError: there is nothing to measure, a number is not finite, or several videos could be
+            meant by a name.
     """
     table = truth.table()
     if not len(table):
         raise DataError("the ground truth has no action in the test videos: nothing to measure")
-    found = detections[detections["video"].isin(truth.videos.keys())]
+    matches = truth.matches(detections["video"].unique())
+    for match in matches.values():
+        if match.problem and match.near is None:
+            raise DataError(f"{name}: {match.problem}")
+    found = detections.assign(video=[matches[v].video_id for v in detections["video"]])
+    found = found[found["video"].isin(truth.videos.keys())]
     if len(detections) and not len(found):
         raise DataError(
             f"no video of the detections ({detections['video'].iloc[0]}, ...) is in the ground "
             f"truth ({next(iter(truth.videos))}, ...)"
         )
+    warnings = tuple(who_was_measured(found, table, truth, matches))
     if truth.ambiguous is not None:
         found = drop_ambiguous(found, truth.ambiguous)
     return Evaluation(
@@ -224,22 +298,74 @@ def evaluate_table(name: str, detections: pd.DataFrame, truth: Truth) -> Evaluat
         false_positive_breakdown(found, table, MISTAKES_TIOU),
         len(truth.videos),
         len(found),
+        warnings,
     )
 
 
-def evaluate_results(path: str | Path, truth: Truth) -> Evaluation:
-    """Measure a result file.
+def who_was_measured(
+    found: pd.DataFrame, table: pd.DataFrame, truth: Truth, matches: Mapping[str, Match]
+) -> Iterator[str]:
+    """Say what lowers a number without being a mistake of the detections.
+
+    Args:
+        found: detections in the measured videos.
+        table: actions in them.
+        truth: both are of.
+        matches: what the names of the videos of the detections mean.
+    """
+    if truth.note:
+        yield truth.note
+    if unknown := [name for name, match in matches.items() if match.video_id is None]:
+        near = next((match for match in matches.values() if match.near), None)
+        yield (
+            f"{len(unknown)} of {len(matches)} videos with detections are not in the ground truth "
+            f"({near.problem if near else some(unknown)})"
+        )
+    videos = set(table["video"])
+    if bare := videos - set(found["video"]):
+        yield f"{len(bare)} of {len(videos)} videos with actions have no detection ({some(bare)})"
+    labels = set(table["label"])
+    if strange := sorted(set(found["label"]) - truth.labels):
+        known = {label.casefold(): label for label in sorted(truth.labels)}
+        close = {
+            label: difflib.get_close_matches(label.casefold(), known, n=1) for label in strange
+        }
+        meant = [f"{label!r}: did you mean {known[to[0]]!r}?" for label, to in close.items() if to]
+        which = "; ".join(meant[:3]) if meant else some(map(repr, strange))
+        if len(strange) == found["label"].nunique():
+            yield f"no label of the detections is in the ground truth ({which})"
+        else:
+            yield f"{len(strange)} labels of the detections are not in the ground truth ({which})"
+    if silent := labels - set(found["label"]):
+        yield f"{len(silent)} of {len(labels)} classes are never predicted ({some(silent)})"
+
+
+def evaluate_results(name: str, results: Results, truth: Truth) -> Evaluation:
+    """Measure the detections of a result file.
 
     Raises:
-        HrproError: it cannot be read, or there is nothing to measure.
+        HrproError: there is nothing to measure.
     """
+    evaluation = evaluate_table(name, results_table(results.videos), truth)
+    limits = [
+        f"--{key.replace('_', '-')} {value:g}"
+        for key in ("min_score", "top_k")
+        if isinstance(value := results.model.get(key), int | float) and value
+    ]
+    if limits:
+        weak = f"written with {' '.join(limits)}: what it left out counts as not found"
+        return replace(evaluation, warnings=(*evaluation.warnings, weak))
+    return evaluation
+
+
+def results_table(videos: Iterable[VideoResult]) -> pd.DataFrame:
+    """The detections as `evaluate_table` takes them."""
     rows = [
         (video.video_id, each.label, each.start_s, each.end_s, each.score)
-        for video in read_results(Path(path)).videos
+        for video in videos
         for each in video.detections
     ]
-    table = pd.DataFrame(rows, columns=["video", "label", "start_s", "end_s", "score"])
-    return evaluate_table(Path(path).name, table, truth)
+    return pd.DataFrame(rows, columns=["video", "label", "start_s", "end_s", "score"])
 
 
 def evaluate_model(
@@ -284,16 +410,20 @@ def evaluate_model(
     sequences = DatasetSequences(data, videos, torch_device)
     found = model.localizer.localize(sequences)
     found = found.in_file_clocks([video.grid.clock for video in videos])
+    about = {"name": model.config.localize.method, "folder": str(folder)}
+    results = Results(tuple(_video_results(videos, found, model.classes)), about)
     if outs:
-        about = {"name": model.config.localize.method, "folder": str(folder)}
-        results = Results(tuple(_video_results(videos, found, model.classes)), about)
         if curves:
             results = _with_curves(results, model, sequences)
         for written in (path for out in outs for path in write_results(results, out)):
             reporter.line(f"wrote {written}")
-    ids = [video.video_id for video in videos]
-    truth = Truth(data.ground_truth("test"), tuple(tious or data.config.tiou), data.ambiguous)
-    return evaluate_table(str(folder), found.to_frame(ids, model.classes), truth)
+    truth = Truth(
+        data.ground_truth("test"),
+        tuple(tious or data.config.tiou),
+        data.ambiguous,
+        data.ground_truth("train"),
+    )
+    return evaluate_results(str(folder), results, truth)
 
 
 def _video_results(

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
-from hrpro.errors import UsageError
 from hrpro.extract.sources import VideoSource, find_videos, video_ids
 from hrpro.files import check_writable
-from hrpro.pipeline.batch import feature_targets
 from hrpro.pipeline.console.progress import Reporter, Summary
-from hrpro.pipeline.recipe import make_recipe
-from hrpro.pipeline.workers.engines import Engine, InlineEngine, LocalEngine
+from hrpro.pipeline.recipe import choose_streams, make_recipe
+from hrpro.pipeline.workers.agenda import Assignment
+from hrpro.pipeline.workers.engines import Engine
+from hrpro.pipeline.workers.launch import STALL_TIMEOUT_S, WorkerOptions, running_engine
 from hrpro.pipeline.workers.ledger import Ledger
-from hrpro.pipeline.workers.ray_engine import RayEngine, ray_cluster
 from hrpro.pipeline.workers.sharding import Shard
 from hrpro.pipeline.workers.supervisor import Supervisor
-from hrpro.pipeline.workers.work import WorkerSettings
-from hrpro.videos_folder import videos_folder
-
-if TYPE_CHECKING:
-    from hrpro.extract.extractor import Extractor
+from hrpro.pipeline.workers.targets import FeatureTargets, default_target
+from hrpro.pipeline.workers.work import FeatureFiles, WorkerSettings, Workshop, make_extractor
+from hrpro.videos_folder import LeftOut
 
 
 def extract_features(
@@ -30,16 +26,8 @@ def extract_features(
     *,
     out: Path | None = None,
     only: Collection[str] | None = None,
-    recipe: dict[str, Any] | None = None,
-    device: str | None = None,
-    precision: str | None = None,
-    batch_size: int | None = None,
-    compile: bool = False,
-    strict: bool = False,
-    dtype: str = "float32",
-    workers: int | None = 0,
-    engine: Literal["local", "ray"] = "local",
-    address: str | None = None,
+    settings: WorkerSettings | None = None,
+    workers: WorkerOptions | None = None,
     shard: Shard | None = None,
     overwrite: bool = False,
     retry_poisoned: bool = False,
@@ -54,20 +42,9 @@ def extract_features(
         inputs: video files, folders, globs or dataset folders.
         out: target folder; ``features/``, or that of the dataset folder, by default. The folders
             below the videos' root are kept.
-        only: work on the videos of these names alone (see `video_ids`); on all by default.
-        recipe: options of `make_recipe` that differ from the canonical ones.
-        device: see `Extractor`; so are `precision`, `batch_size` and `compile`.
-        precision: arithmetic of the networks.
-        batch_size: snippets per forward pass.
-        compile: compile the networks first.
-        strict: a truncated video fails instead of giving features up to the damage.
-        dtype: ``float32`` or ``float16``, as written.
-        workers: worker processes; None for one per GPU, or one. With 0 this process does the work
-            itself, and a video that crashes the decoder takes it along. Scripts that ask for
-            workers need the usual ``if __name__ == "__main__":``.
-        engine: ``local`` for this machine, ``ray`` for a Ray cluster, where `workers` are actors:
-            one per GPU, or one per machine, if it is not given.
-        address: of the Ray cluster; see `ray_cluster`.
+        only: work on the videos of these ids alone (see `video_ids`); on all by default.
+        settings: the recipe, what to compute on, what to do about truncated videos, number type.
+        workers: where and how many; by default this process does the work itself.
         shard: work on this part of the videos only.
         overwrite: extract again what is there.
         retry_poisoned: try videos again that crashed their worker twice.
@@ -76,77 +53,43 @@ def extract_features(
     Raises:
         UsageError: no videos, options that do not fit, or `out` holds features of another recipe
             and `overwrite` was not asked for.
-        HrproError: features cannot be written, or workers cannot be kept alive.
+        HrproError: features cannot be written, workers cannot be kept alive, or the program or
+            the device has failed.
     """
     reporter = reporter or Reporter(quiet=True)
-    sources = find_videos(inputs)
+    settings = settings or WorkerSettings()
+    workers = workers or WorkerOptions()
+    left_out = LeftOut()
+    sources = find_videos(inputs, left_out)
+    if left_out:
+        reporter.line(left_out.line())
     out = out or default_target(inputs)
     check_writable(out / "features")
-    recipe = recipe or {}
-    make_recipe(recipe)  # refuse what is wrong before workers start
-    settings = WorkerSettings(
-        recipe=recipe,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        compile=compile,
-        strict=strict,
-        dtype=dtype,
-        show_download=not reporter.quiet,
-    )
-    with _engine(engine, address, workers, settings) as running:
+    make_recipe(settings.recipe)  # refuse what is wrong before workers start
+    settings = replace(settings, show_download=not reporter.quiet)
+    with running_engine(workers, settings, build_extraction) as engine:
         return supervise(
-            running,
+            engine,
             sources,
             out,
             only=only,
             shard=shard,
+            stall_timeout_s=workers.stall_timeout_s,
             reporter=reporter,
             overwrite=overwrite,
             retry_poisoned=retry_poisoned,
         )
 
 
-@contextmanager
-def _engine(
-    kind: str, address: str | None, workers: int | None, settings: WorkerSettings
-) -> Iterator[Engine]:
-    """The place where workers are to run, for the length of the block."""
-    if kind == "ray":
-        with ray_cluster(address):
-            yield RayEngine(settings, workers or None)
-    elif address is not None:
-        raise UsageError("--address goes with --engine ray")
-    else:
-        yield InlineEngine(settings) if workers == 0 else LocalEngine(settings, workers)
-
-
-def extract_batch(
-    sources: Sequence[VideoSource],
-    out: Path,
-    extractor: Extractor,
-    *,
-    reporter: Reporter,
-    strict: bool = False,
-    dtype: str = "float32",
-    **options: bool,
-) -> Summary:
-    """Write the features of many videos with an extractor that is there already.
-
-    Args:
-        sources: the videos.
-        out: target folder.
-        extractor: networks and recipe.
-        reporter: where progress goes.
-        strict: see `extract_features`; so are `dtype` and the other options.
-        dtype: of the numbers in the files.
-        options: `overwrite` and `retry_poisoned`.
+def build_extraction(settings: WorkerSettings, note: Callable[[str], None]) -> Workshop:
+    """Make the workshop of a worker that writes features; see `Build`.
 
     Raises:
-        HrproError: as `extract_features`.
+        UsageError: settings that do not fit.
+        WeightsError: weights are missing and cannot be fetched.
     """
-    engine = InlineEngine(WorkerSettings(recipe={}, strict=strict, dtype=dtype), extractor)
-    return supervise(engine, sources, out, reporter=reporter, **options)
+    recipe = make_recipe(choose_streams(settings.recipe, note))
+    return Workshop(make_extractor(recipe, settings), FeatureFiles(settings.dtype))
 
 
 def supervise(
@@ -157,35 +100,25 @@ def supervise(
     reporter: Reporter,
     only: Collection[str] | None = None,
     shard: Shard | None = None,
-    overwrite: bool = False,
-    retry_poisoned: bool = False,
+    stall_timeout_s: float = STALL_TIMEOUT_S,
+    **redo: bool,
 ) -> Summary:
-    """Extract videos with the workers of an engine; see `extract_features`."""
-    targets = feature_targets(sources, out)  # of all: names depend on the other videos
+    """Extract videos with the workers of an engine; see `extract_features`.
+
+    Args:
+        redo: `overwrite` and `retry_poisoned`.
+    """
+    targets = FeatureTargets(sources, out)  # of all: names depend on the other videos
+    num_videos = len(sources)
     if only is not None:
-        names = video_ids(sources)
-        sources = [source for source in sources if names[source.key] in only]
+        ids = video_ids(sources)
+        sources = [source for source in sources if ids[source.key] in only]
     if shard:
         sources = shard.take(sources)
-        reporter.line(f"shard {shard}: {len(sources)} of {len(targets)} videos")
+        reporter.line(f"shard {shard}: {len(sources)} of {num_videos} videos")
     if not sources:
         return Summary()
-    return Supervisor(
-        engine,
-        Ledger(out, reporter.problem),
-        sources,
-        targets,
-        out,
-        reporter=reporter,
-        overwrite=overwrite,
-        retry_poisoned=retry_poisoned,
-    ).run()
-
-
-def default_target(inputs: Sequence[str]) -> Path:
-    """``DATASET/features`` if the only input is a dataset folder, else ``features``."""
-    if len(inputs) == 1:
-        folder = Path(inputs[0])
-        if folder.name != "videos" and videos_folder(folder).is_dir():
-            return folder / "features"
-    return Path("features")
+    ledger = Ledger(out, reporter.problem)
+    assignment = Assignment("extract", sources, targets, ledger, **redo)
+    supervisor = Supervisor(engine, assignment, reporter=reporter, stall_timeout_s=stall_timeout_s)
+    return supervisor.run()

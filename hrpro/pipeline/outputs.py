@@ -1,25 +1,25 @@
-"""Which files a detection run writes: results by suffix, previews, plots and the report."""
+"""Which files a detection run writes: results by suffix, previews, plots and the report.
+
+What draws is imported when something is to be drawn, so that workers start at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError, VideoError
 from hrpro.pipeline.console.progress import Reporter
-from hrpro.pipeline.evaluate import Truth
-from hrpro.pipeline.render.plot import check_plot_path, plot_timeline
-from hrpro.pipeline.render.preview import check_preview_path, render_preview
-from hrpro.pipeline.report.write import check_report_path, write_run
 from hrpro.pipeline.results.formats import (
     check_outputs,
-    per_video_paths,
+    paths_by_video,
     read_results,
-    write_results,
 )
 from hrpro.pipeline.results.model import Results, VideoResult
+from hrpro.video_ids import KnownVideos, video_id_of
 
 
 @dataclass(frozen=True)
@@ -45,38 +45,63 @@ class OutputPlan:
             UsageError: unknown suffix, unwritable folder, an output that is also an input.
         """
         if self.render is not None:
+            from hrpro.pipeline.render.preview import check_preview_path
+
             check_preview_path(self.render)
         if self.plot is not None:
+            from hrpro.pipeline.render.plot import check_plot_path
+
             check_plot_path(self.plot)
         if self.report is not None:
+            from hrpro.pipeline.report.write import check_report_path
+
             check_report_path(self.report)
-        others = [path for path in (self.render, self.plot, self.report) if path is not None]
-        check_outputs(self.results, others, inputs)
+        check_outputs(self.results, list(self.paths())[len(self.results) :], inputs)
 
-    def write_results(self, results: Results, reporter: Reporter) -> None:
-        """Write the result files."""
-        for path in self.results:
-            for written in write_results(results, path):
-                reporter.line(f"wrote {written}")
+    def paths(self) -> Iterator[Path]:
+        """All that is asked for, result files first."""
+        yield from self.results
+        yield from (path for path in (self.report, self.render, self.plot) if path is not None)
 
-    def write_pictures(self, results: Results, reporter: Reporter) -> None:
-        """Write the report; render plots and previews, files of its own for each video."""
+    def write_pictures(
+        self, results: Results, reporter: Reporter, video_ids: Sequence[str] | None = None
+    ) -> None:
+        """Write the report; render plots and previews, files of its own for each video.
+
+        Args:
+            results: what was found.
+            reporter: where progress goes.
+            video_ids: of all videos of the run, if `results` may lack some.
+        """
         names = [video.video_id for video in results.videos]
-        truth = self.ground_truth or {}
+        known = self.ground_truth or {}
+        truth = {
+            name: known[match.video_id]
+            for name, match in KnownVideos(known).match_all(names).items()
+            if match.video_id is not None
+        }
 
-        def of(target: Path) -> zip[tuple[VideoResult, Path]]:
-            return zip(results.videos, per_video_paths(target, names), strict=True)
+        def of(target: Path) -> Iterator[tuple[VideoResult, Path]]:
+            paths = paths_by_video(target, video_ids or names)
+            return ((video, paths[video.video_id]) for video in results.videos)
 
         if self.report is not None:
+            from hrpro.pipeline.evaluate import Truth
+            from hrpro.pipeline.report.write import write_run
+
             measured = Truth({name: truth[name] for name in names if name in truth})
             write_run(self.report.stem, results, self.report, measured)
             reporter.line(f"wrote {self.report}")
         if self.plot is not None:
+            from hrpro.pipeline.render.plot import plot_timeline
+
             for video, path in of(self.plot):
                 annotation = truth.get(video.video_id)
                 plot_timeline(video, path, annotation.actions if annotation else None)
                 reporter.line(f"wrote {path}")
         if self.render is not None:
+            from hrpro.pipeline.render.preview import render_preview
+
             with reporter.batch("render", len(names), len(names)):
                 for index, (video, path) in enumerate(of(self.render)):
                     annotation = truth.get(video.video_id)
@@ -101,7 +126,9 @@ def _bar(reporter: Reporter, index: int) -> Callable[[float, float], None]:
     return progress
 
 
-def result_of_video(result: Path, video: Path) -> Results:
+def result_of_video(
+    result: Path, video: Path, tell: Callable[[str], None] | None = None
+) -> Results:
     """The part of a result file that belongs to a video, found by its name.
 
     A file with one video is taken to be about this one, whatever its name.
@@ -113,13 +140,21 @@ def result_of_video(result: Path, video: Path) -> Results:
     """
     if not video.is_file():
         raise VideoError(f"{video}: no such file")
-    results = read_results(result)
-    names = {video.stem, video.name, str(video)}
-    matching = [each for each in results.videos if each.video_id in names or each.path in names]
-    if not matching and len(results.videos) == 1:
-        matching = list(results.videos)
-    if len(matching) != 1:
+    results = read_results(result, tell=tell)
+    by_id = {each.video_id: each for each in results.videos}
+    match = KnownVideos(by_id).match(os.path.abspath(video))  # noqa: PTH100 (keeps links)
+    of_path = [each for each in results.videos if each.path == str(video)]
+    if len(of_path) == 1:
+        (found,) = of_path
+    elif match.video_id is not None:
+        found = by_id[match.video_id]
+    elif len(by_id) == 1:
+        (found,) = results.videos
+    elif match.problem and match.near is None:
+        raise DataError(f"{result}: {match.problem}")
+    else:
         known = ", ".join(each.video_id for each in results.videos[:5])
         more = ", ..." if len(results.videos) > 5 else ""
-        raise DataError(f"{result}: has no single result for {video.stem}; it has {known}{more}")
-    return Results((replace(matching[0], path=str(video)),), results.model)
+        name = video_id_of(video.name)
+        raise DataError(f"{result}: has no single result for {name}; it has {known}{more}")
+    return Results((replace(found, path=str(video)),), results.model)

@@ -23,10 +23,30 @@ from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.console.tables import map_lines
 from hrpro.pipeline.console.training import TensorBoard, TrainingDisplay
 from hrpro.pipeline.datasets.missing_features import extract_missing
+from hrpro.pipeline.workers.launch import WorkerOptions
+from hrpro.pipeline.workers.work import WorkerSettings
 from hrpro.problems import Problems
 
 SMALL = 30
 """With fewer training videos, the preset ``small`` goes before ``custom``."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where the model of a training goes, and which part of the work is to be done."""
+
+    run_dir: Path | None = None
+    """``runs/NAME`` of the dataset by default."""
+    stage: int | None = None
+    """Train this one alone."""
+    stage1: Path | None = None
+    """Model folder to build stage 2 on; that in `run_dir` by default."""
+    resume: bool = False
+    """Go on with an interrupted run, skip what is done."""
+    tensorboard: bool = True
+    """Write scalars for TensorBoard, if it is installed."""
+    save_every_s: float = 60.0
+    """Seconds between checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +102,14 @@ class TrainOutcome:
 
 def train(
     dataset: str | Path,
+    options: RunOptions | None = None,
     *,
     data_root: str | Path = ".",
     preset: str | None = None,
-    run_dir: str | Path | None = None,
     overrides: Sequence[str] = (),
-    stage: int | None = None,
-    stage1: Path | None = None,
-    resume: bool = False,
-    device: str | None = None,
     allow_mixed: bool = False,
-    tensorboard: bool = True,
-    save_every_s: float = 60.0,
-    recipe: dict[str, Any] | None = None,
-    workers: int | None = 0,
+    settings: WorkerSettings | None = None,
+    workers: WorkerOptions | None = None,
     reporter: Reporter | None = None,
 ) -> TrainOutcome:
     """Train on a dataset and measure, with what `overrides` change of its preset.
@@ -105,19 +119,13 @@ def train(
 
     Args:
         dataset: folder, preset name or name of a public data set; see `resolve_dataset`.
+        options: where the model goes, and which part of the work is to be done.
         data_root: where the folders of public data sets lie.
         preset: use this one, whatever the folder says.
-        run_dir: where the model goes; ``runs/NAME`` of the dataset by default.
         overrides: ``a.b=c`` texts.
-        stage: train this one alone.
-        stage1: model folder to build stage 2 on; that in `run_dir` by default.
-        resume: go on with an interrupted run, skip what is done.
-        device: ``cpu``, ``cuda``, ...; a GPU by default, if there is one.
         allow_mixed: accept features of different fingerprints.
-        tensorboard: write scalars for TensorBoard, if it is installed.
-        save_every_s: seconds between checkpoints.
-        recipe: options of `make_recipe` for features that have to be extracted.
-        workers: processes that extract them; see `extract_features`.
+        settings: how features are made that are missing; its device is that of the training, too.
+        workers: where and how many extract them; see `extract_features`.
         reporter: where progress goes; silent by default.
 
     Raises:
@@ -127,11 +135,12 @@ def train(
     """
     reporter = reporter or Reporter(quiet=True)
     folder, config = resolve_dataset(dataset, overrides, data_root=data_root, preset=preset)
-    torch_device = choose_device(device)
+    options = options or RunOptions()
+    settings = settings or WorkerSettings()
+    device = choose_device(settings.compute.device)
     layout = find_layout(folder, config.dataset)
     if layout.videos.is_dir():
-        options = {"recipe": recipe, "device": device, "workers": workers}
-        failed = _extract(folder, config, options, reporter)
+        failed = _extract(folder, config, settings, workers, reporter)
         config = _without(config, failed)
     data = load_dataset(
         folder, config.dataset, needs=config.localize.needs, allow_mixed=allow_mixed
@@ -142,7 +151,7 @@ def train(
     reporter.line(
         f"{data.name}: {len(data.train)} training videos, {num_points} points, "
         f"{len(data.classes)} classes, {len(data.test)} test videos, {data.dim} channels; "
-        f"{torch_device}"
+        f"{device}"
     )
     if preset is None and _takes_small(folder, dataset, data):
         _, small = resolve_dataset(dataset, overrides, preset="small")
@@ -153,21 +162,34 @@ def train(
                 f"{different} (--preset custom keeps those)"
             )
         config = small
-    run_dir = Path(run_dir) if run_dir is not None else Path("runs", data.name)
+    run_dir = options.run_dir or Path("runs", data.name)
     display = TrainingDisplay(reporter)
     observers: list[Observer] = [display]
-    if tensorboard and find_spec("tensorboard"):
+    if options.tensorboard and find_spec("tensorboard"):
         observers.append(TensorBoard(run_dir / "tensorboard"))
-    elif tensorboard:
+    elif options.tensorboard:
         reporter.line("no TensorBoard scalars: python -m pip install tensorboard")
-    run = TrainingRun(run_dir, data, config, torch_device, resume, save_every_s, stage1, observers)
+    run = TrainingRun(
+        run_dir,
+        data,
+        config,
+        device,
+        options.resume,
+        options.save_every_s,
+        options.stage1,
+        observers,
+    )
     with display.shown():
-        results = run.run([stage] if stage else None)
+        results = run.run([options.stage] if options.stage else None)
     return TrainOutcome(run_dir, tuple(results), folder if layout.videos.is_dir() else None)
 
 
 def _extract(
-    folder: Path, config: RunConfig, options: dict[str, Any], reporter: Reporter
+    folder: Path,
+    config: RunConfig,
+    settings: WorkerSettings,
+    workers: WorkerOptions | None,
+    reporter: Reporter,
 ) -> list[str]:
     """Extract missing features of the videos that are trained and tested on.
 
@@ -179,9 +201,9 @@ def _extract(
     if not scan.labels or any(problem.severity == "error" for problem in problems):
         return []  # load_dataset will say so
     wanted = (*scan.train, *scan.test)
-    if not options["recipe"] and all(name in scan.files for name in wanted):
+    if not settings.recipe and all(name in scan.files for name in wanted):
         return []
-    failed = extract_missing(folder, wanted, reporter=reporter, **options)
+    failed = extract_missing(folder, wanted, settings=settings, workers=workers, reporter=reporter)
     failed = [name for name in wanted if name in failed or name in map(_last_part, failed)]
     if failed:
         reporter.problem(

@@ -11,6 +11,7 @@ from torch import nn
 from videos import make_video, noise
 from weight_files import serving
 
+from hrpro.compute import ComputeOptions
 from hrpro.errors import UsageError, WeightsError
 from hrpro.extract.backbones import BACKBONES
 from hrpro.extract.config import ExtractConfig
@@ -21,9 +22,11 @@ from hrpro.extract.snippet_network import PooledResNet, SnippetNetwork, load_sni
 from hrpro.extract.weights.zoo import build_network
 from hrpro.features import Fingerprint
 from hrpro.pipeline.detect import detect_videos
+from hrpro.pipeline.detectors.base import DetectOptions
 from hrpro.pipeline.detectors.kinetics import kinetics_classes
 from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.recipe import choose_streams, make_recipe
+from hrpro.pipeline.workers.work import WorkerSettings
 
 SMALL = {"short_side": 64, "crop": 64}
 
@@ -55,7 +58,7 @@ def cache(x3d, tmp_path_factory):
 def extractor(cache, monkeypatch):
     monkeypatch.setenv("HRPRO_CACHE", str(cache))
     config = ExtractConfig(backbone="x3d_s", **SMALL)
-    return Extractor(config, precision="float32", progress=False)
+    return Extractor(config, ComputeOptions(precision="float32"), progress=False)
 
 
 class Echo(nn.Module):
@@ -227,8 +230,9 @@ def test_classes_have_the_order_of_the_labels_that_pytorchvideo_publishes():
 def test_detects_kinetics_classes_with_any_backbone(cache, monkeypatch, tmp_path):
     monkeypatch.setenv("HRPRO_CACHE", str(cache))
     path = make_video(tmp_path / "a.mp4", frames=60, painter=noise())
+    settings = WorkerSettings({"backbone": "x3d_s", **SMALL})
     results, summary = detect_videos(
-        [str(path)], OutputPlan(), recipe={"backbone": "x3d_s", **SMALL}, min_score=0
+        [str(path)], OutputPlan(), DetectOptions(min_score=0), settings=settings
     )
     assert summary.done == ["a.mp4"]
     assert len(results.videos) == 1

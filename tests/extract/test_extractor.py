@@ -12,16 +12,19 @@ import psutil
 import pytest
 from videos import make_video, noise, truncate
 
+from hrpro.compute import ComputeOptions
 from hrpro.devices import choose_device
 from hrpro.errors import UsageError, VideoError
 from hrpro.extract.config import ExtractConfig
-from hrpro.extract.extractor import Extractor, Job, choose_dtype
-from hrpro.extract.sources import find_videos
+from hrpro.extract.extractor import Extractor, choose_dtype
+from hrpro.extract.jobs import Job
+from hrpro.extract.sources import find_videos, video_ids
 from hrpro.features import read_features, read_sidecar
-from hrpro.pipeline.batch import video_ids
 from hrpro.pipeline.console.progress import Reporter
-from hrpro.pipeline.extract import extract_batch, extract_features
+from hrpro.pipeline.extract import extract_features, supervise
 from hrpro.pipeline.recipe import make_recipe
+from hrpro.pipeline.workers.engines import InlineEngine
+from hrpro.pipeline.workers.work import FeatureFiles, WorkerSettings, Workshop
 
 SMALL = ExtractConfig(short_side=64, crop=64)
 QUIET = Reporter(quiet=True)
@@ -29,7 +32,7 @@ QUIET = Reporter(quiet=True)
 
 @pytest.fixture(scope="module")
 def extractor(rgb_weights):
-    return Extractor(SMALL, precision="float32", progress=False)
+    return Extractor(SMALL, ComputeOptions(precision="float32"), progress=False)
 
 
 def test_features_of_a_video(extractor, tmp_path):
@@ -47,7 +50,9 @@ def test_features_of_a_video(extractor, tmp_path):
 @pytest.mark.parametrize("stride", [4, 8, 24])
 def test_strides_agree_on_shared_snippets(extractor, tmp_path, stride):
     path = make_video(tmp_path / "a.mp4", frames=64, painter=noise())
-    dense = Extractor(SMALL.model_copy(update={"stride": stride}), precision="float32")
+    dense = Extractor(
+        SMALL.model_copy(update={"stride": stride}), ComputeOptions(precision="float32")
+    )
     one, many = extractor.extract(path).features, dense.extract(path).features
     assert len(many) == (64 - 16) // stride + 1
     common = np.lcm(16, stride)
@@ -58,7 +63,7 @@ def test_strides_agree_on_shared_snippets(extractor, tmp_path, stride):
 
 def test_batch_size_changes_nothing(extractor, tmp_path):
     path = make_video(tmp_path / "a.mp4", frames=80, painter=noise())
-    other = Extractor(SMALL, precision="float32", batch_size=1)
+    other = Extractor(SMALL, ComputeOptions(precision="float32", batch_size=1))
     np.testing.assert_allclose(
         extractor.extract(path).features, other.extract(path).features, rtol=1e-3, atol=1e-4
     )
@@ -68,7 +73,7 @@ def test_two_streams_side_by_side_with_explicit_cross_modal_weights(extractor, t
     path = make_video(tmp_path / "a.mp4", frames=32, painter=noise())
     both = Extractor(
         SMALL.model_copy(update={"streams": ("rgb", "flow"), "flow_weights": "cross-modal"}),
-        precision="float32",
+        ComputeOptions(precision="float32"),
     )
     video = both.extract(path)
     assert video.features.shape == (2, 2048)
@@ -135,6 +140,12 @@ def test_recipe_puts_rgb_first():
     assert make_recipe({"streams": "flow, rgb", "fps": "native"}).streams == ("rgb", "flow")
 
 
+def extract_with(extractor, videos, out, **options):
+    """`hrpro extract` in this process, with an extractor that is there already."""
+    engine = InlineEngine(WorkerSettings(), lambda *_: Workshop(extractor, FeatureFiles()))
+    return supervise(engine, find_videos([videos]), out, reporter=QUIET, **options)
+
+
 def test_batch_resumes_reports_and_goes_on_after_bad_files(extractor, tmp_path):
     videos, out = tmp_path / "videos", tmp_path / "features"
     make_video(videos / "a.mp4", frames=20)
@@ -143,7 +154,7 @@ def test_batch_resumes_reports_and_goes_on_after_bad_files(extractor, tmp_path):
     (videos / "empty.mp4").write_bytes(b"")
 
     def run(**options):
-        return extract_batch(find_videos([videos]), out, extractor, reporter=QUIET, **options)
+        return extract_with(extractor, videos, out, **options)
 
     first = run()
     assert first.done == ["a.mp4", "sub/a.mp4"]
@@ -165,11 +176,10 @@ def test_batch_resumes_reports_and_goes_on_after_bad_files(extractor, tmp_path):
 
 def test_features_of_another_recipe_are_not_mixed(extractor, tmp_path):
     make_video(tmp_path / "v" / "a.mp4", frames=20)
-    sources = find_videos([tmp_path / "v"])
-    extract_batch(sources, tmp_path / "f", extractor, reporter=QUIET)
+    extract_with(extractor, tmp_path / "v", tmp_path / "f")
     other = Extractor(SMALL.model_copy(update={"stride": 8}))
     with pytest.raises(UsageError, match=r"stride: 16 != 8.*--overwrite"):
-        extract_batch(sources, tmp_path / "f", other, reporter=QUIET)
+        extract_with(other, tmp_path / "v", tmp_path / "f")
 
 
 def test_equal_stems_keep_their_suffix(tmp_path):
@@ -183,9 +193,9 @@ def test_equal_stems_keep_their_suffix(tmp_path):
 def test_rgb_alone_is_said_in_one_line(rgb_weights, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("hrpro.extract.weights.library.available", lambda stream: False)
     make_video(tmp_path / "a.mp4", frames=20)
-    recipe = {"short_side": 64, "crop": 64}
+    settings = WorkerSettings({"short_side": 64, "crop": 64})
     extract_features(
-        [str(tmp_path / "a.mp4")], out=tmp_path / "f", recipe=recipe, reporter=Reporter()
+        [str(tmp_path / "a.mp4")], out=tmp_path / "f", settings=settings, reporter=Reporter()
     )
     assert "hrpro weights fetch flow" in capsys.readouterr().err
 
@@ -221,7 +231,7 @@ def test_many_videos_in_common_batches_equal_one_by_one(extractor, tmp_path):
     bad.write_text("not a video")
     jobs = [Job(path, key=name) for name, path in paths.items()]
     jobs.insert(1, Job(bad, key="bad"))
-    big = Extractor(SMALL, precision="float32", batch_size=4)
+    big = Extractor(SMALL, ComputeOptions(precision="float32", batch_size=4))
     found = {job.key: result for job, result in big.extract_many(jobs, keep_logits=True)}
     assert set(found) == {*lengths, "bad"}
     assert isinstance(found["bad"], VideoError)
@@ -236,8 +246,8 @@ def test_many_videos_in_common_batches_equal_one_by_one(extractor, tmp_path):
 def test_overlapping_snippets_of_several_videos_share_batches(rgb_weights, tmp_path):
     paths = [make_video(tmp_path / f"{k}.mp4", frames=24, painter=noise()) for k in range(3)]
     recipe = SMALL.model_copy(update={"stride": 4})
-    dense = Extractor(recipe, precision="float32", batch_size=8)
-    alone = Extractor(recipe, precision="float32", batch_size=1)
+    dense = Extractor(recipe, ComputeOptions(precision="float32", batch_size=8))
+    alone = Extractor(recipe, ComputeOptions(precision="float32", batch_size=1))
     for job, video in dense.extract_many(map(Job, paths)):
         assert video.features.shape == (3, 1024)
         np.testing.assert_allclose(
@@ -247,7 +257,7 @@ def test_overlapping_snippets_of_several_videos_share_batches(rgb_weights, tmp_p
 
 def test_jobs_can_be_handed_out_as_results_come_back(extractor, tmp_path):
     path = make_video(tmp_path / "a.mp4", frames=16)
-    big = Extractor(SMALL, precision="float32", batch_size=8)
+    big = Extractor(SMALL, ComputeOptions(precision="float32", batch_size=8))
     returned = []
 
     def jobs():

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from videos import make_video, noise
 
+from hrpro.compute import ComputeOptions
 from hrpro.extract import decode, extractor
 from hrpro.extract.backbones import Backbone
 from hrpro.extract.config import ExtractConfig
@@ -65,7 +66,9 @@ def test_dense_native_snippets_cost_decoder_and_flow_nothing_more(
     rate = Fraction(30000, 1001)
     path = make_video(tmp_path / "a.mp4", frames=NUM_FRAMES, fps=rate, painter=noise())
     config = ExtractConfig(streams=("rgb", "flow"), fps=None, stride=stride, short_side=32, crop=32)
-    dense = Extractor(config, device="cpu", precision="float32", batch_size=batch_size)
+    dense = Extractor(
+        config, ComputeOptions(device="cpu", precision="float32", batch_size=batch_size)
+    )
     video = dense.extract(path)
     assert video.features.shape == ((NUM_FRAMES - 16) // stride + 1, 2048)
     assert counts["decoded"] == NUM_FRAMES

@@ -14,7 +14,7 @@ from videos import make_video, numbered
 
 from hrpro.extract.sources import find_videos
 from hrpro.features import read_features, read_sidecar
-from hrpro.pipeline.batch import feature_targets
+from hrpro.pipeline.workers.targets import FeatureTargets
 
 
 def run_extract(*arguments: str | Path) -> tuple[int, dict, list[str]]:
@@ -45,18 +45,18 @@ def test_every_good_video_completes_and_every_bad_one_says_why(hostile):
         assert any(name in line and why in line for line in lines), name
     assert not any("Traceback" in line for line in lines)
 
-    targets = feature_targets(find_videos([str(folder)]), out)
+    targets = FeatureTargets(find_videos([str(folder)]), out)
     for name, good in GOOD.items():
-        sidecar = read_sidecar(targets[name])
+        sidecar = read_sidecar(targets.path(name))
         facts = sidecar.video
         assert (name, facts.num_snippets) == (name, good.num_snippets)
         assert (name, facts.padded, facts.truncated) == (name, good.padded, good.truncated)
-        assert read_features(targets[name]).shape == (good.num_snippets, 1024)
+        assert read_features(targets.path(name)).shape == (good.num_snippets, 1024)
         about = [warning for warning in summary["warnings"] if warning.startswith(f"{name}: ")]
         assert bool(about) == bool(good.warning), about
         assert any(good.warning in warning for warning in about) or not good.warning
     written = set(out.rglob("*.npy"))
-    assert written == {targets[name] for name in GOOD}
+    assert written == {targets.path(name) for name in GOOD}
 
 
 def test_a_rerun_touches_only_what_is_missing(hostile):
@@ -77,14 +77,15 @@ import gc, json, os, sys
 from pathlib import Path
 import psutil
 from hrpro.pipeline.extract import extract_features
+from hrpro.pipeline.workers.work import WorkerSettings
 
 videos, out = map(Path, sys.argv[1:])
-recipe = {"streams": "rgb", "short_side": 32, "crop": 32}
+settings = WorkerSettings({"streams": "rgb", "short_side": 32, "crop": 32})
 process = psutil.Process(os.getpid())
 
 def extract(first, last):
     names = [str(videos / f"{number:03}.mp4") for number in range(first, last)]
-    summary = extract_features(names, out=out, recipe=recipe)
+    summary = extract_features(names, out=out, settings=settings)
     assert len(summary.done) + len(summary.failed) == last - first
     gc.collect()
     return process.memory_info().rss, process.num_fds()

@@ -159,7 +159,7 @@ def _interpolate(planes: Tensor, dim: int, size: int, scale: float) -> Tensor:
     positions = (torch.arange(size, dtype=torch.float64) + 0.5) * scale - 0.5
     positions = positions.clamp_(0, last)
     left = positions.floor()
-    weights = (positions - left).to(planes.device, planes.dtype)
+    weights = (positions - left).to(planes.dtype).to(planes.device)
     left = left.long().to(planes.device)
     right = (left + 1).clamp_(max=last)
     weights = weights.view(-1, *[1] * (planes.dim() - dim - 1))

@@ -245,7 +245,7 @@ def _reason(error: requests.RequestException) -> str:
 def _progress_bar(wanted: bool) -> Progress:
     console = Console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

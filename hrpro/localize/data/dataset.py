@@ -15,7 +15,6 @@ from hrpro.features import Fingerprint
 from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.features import FeatureStore
 from hrpro.localize.data.grid import SnippetGrid
-from hrpro.localize.data.protocol import read_ambiguous
 from hrpro.localize.data.scan import DatasetScan, PlacedPoint, scan_dataset
 from hrpro.localize.data.supervision import Supervision, offered
 from hrpro.problems import Problem, Problems
@@ -44,8 +43,8 @@ class Video:
     num_snippets: int
     grid: SnippetGrid
     duration_s: float
-    """By the ground truth, else by the sidecar, else what the snippets cover; it ends then in the
-    clock of the video file."""
+    """Its end in the clock of the video file: as decoded, by the sidecar; else by the ground truth;
+    else by what the snippets cover."""
     points: tuple[Point, ...] = ()
     """In order of time; empty for test videos."""
     actions: tuple[Action, ...] | None = None
@@ -181,7 +180,7 @@ def _build(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> Data
             file.path,
             file.num_snippets,
             file.grid(default_grid),
-            (truth and truth.duration_s) or file.end_s(default_grid),
+            file.decoded_end_s or (truth and truth.duration_s) or file.end_s(default_grid),
             _points(scan.points.get(video_id, []), index) if subset == "train" else (),
             truth.actions if truth else None,
             tuple(sorted(index[name] for name in scan.labels.get(video_id, ()))),
@@ -189,7 +188,6 @@ def _build(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> Data
 
     files = list(scan.files.values())
     sidecar = next((file.sidecar for file in files if file.sidecar), None)
-    ambiguous = scan.layout.ambiguous
     return Dataset(
         name=config.name or scan.layout.folder.resolve().name,
         folder=scan.layout.folder,
@@ -199,7 +197,7 @@ def _build(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> Data
         test=tuple(video(v, "test") for v in scan.test if v in scan.files),
         dim=files[0].dim,
         fingerprint=sidecar.fingerprint if sidecar else None,
-        ambiguous=read_ambiguous(ambiguous) if ambiguous else None,
+        ambiguous=scan.ambiguous_segments(),
         warnings=problems.warnings,
         _store=FeatureStore(files, config.cache_gb),
     )

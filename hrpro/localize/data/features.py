@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,7 @@ from hrpro.errors import DataError
 from hrpro.features import Sidecar, read_features, read_sidecar
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.problems import Problems
+from hrpro.video_ids import KnownVideos
 
 SUBSETS = ("train", "test")
 
@@ -37,11 +38,16 @@ class FeatureFile:
         fps = float(Fraction(self.sidecar.video.fps))
         return SnippetGrid(fps, print_.snippet, print_.stride, self.sidecar.clock)
 
+    @property
+    def decoded_end_s(self) -> float | None:
+        """End of the video in its file's clock, by the sidecar, if it tells that."""
+        if self.sidecar is None or not self.sidecar.video.duration_s:
+            return None
+        return self.sidecar.video.start_s + self.sidecar.video.duration_s
+
     def end_s(self, otherwise: SnippetGrid) -> float:
-        """End of the video, in its file's clock: by the sidecar, else what the snippets cover."""
-        if self.sidecar is not None and self.sidecar.video.duration_s > 0:
-            return self.sidecar.video.start_s + self.sidecar.video.duration_s
-        return self.grid(otherwise).covered_s(self.num_snippets)
+        """End of the video in its file's clock: by the sidecar, else what the snippets cover."""
+        return self.decoded_end_s or self.grid(otherwise).covered_s(self.num_snippets)
 
 
 class FeatureFolder:
@@ -51,7 +57,6 @@ class FeatureFolder:
         """Look through the folder once; it need not exist."""
         self.folder = Path(folder)
         self._by_name: dict[str, Path] = {}
-        self._by_stem: defaultdict[str, list[Path]] = defaultdict(list)
         for parent, folders, files in os.walk(self.folder):
             folders.sort()
             for file in sorted(files):
@@ -59,7 +64,16 @@ class FeatureFolder:
                     path = Path(parent, file)
                     name = path.relative_to(self.folder).as_posix().removesuffix(".npy")
                     self._by_name[name] = path
-                    self._by_stem[path.name.removesuffix(".npy")].append(path)
+
+        self._videos = KnownVideos(self._by_name)
+        self._videos_of = {
+            subset: KnownVideos(
+                name.removeprefix(f"{subset}/")
+                for name in self._by_name
+                if name.startswith(f"{subset}/")
+            )
+            for subset in SUBSETS
+        }
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -75,7 +89,8 @@ class FeatureFolder:
     def find(self, video_id: str, subset: str) -> Path | None:
         """Return the feature file of a video, or None.
 
-        First where the layout says it is, then anywhere below ``features/`` by its name.
+        First where the layout says it is, then by any other spelling anywhere below
+        ``features/``; see `hrpro.video_ids`.
 
         Raises:
             DataError: several files could be meant.
@@ -83,13 +98,32 @@ class FeatureFolder:
         for name in (f"{subset}/{video_id}", video_id):
             if name in self._by_name:
                 return self._by_name[name]
-        matches = self._by_stem.get(video_id, [])
-        if len(matches) > 1:
-            raise DataError(
-                f"{matches[0]}: {len(matches)} feature files are named {video_id!r} (another is "
-                f"{matches[1]}); keep one, or give the videos different names"
-            )
-        return matches[0] if matches else None
+        for below, videos in ((f"{subset}/", self._videos_of[subset]), ("", self._videos)):
+            match = videos.match(video_id)
+            if match.video_id is not None:
+                return self._by_name[below + match.video_id]
+            if match.problem and match.near is None:
+                raise DataError(f"{self.folder}: {match.problem}, or keep one of these files")
+        return None
+
+    def without(self, video_ids: Iterable[str]) -> list[str]:
+        """Return the videos that have no features of their own.
+
+        A file that could be that of several, as ``a.npy`` of ``mon/a`` and ``tue/a``, is of none.
+
+        Raises:
+            DataError: several files could be those of one video.
+        """
+        files = {video_id: self.any_subset(video_id) for video_id in video_ids}
+        uses = Counter(files.values())
+        return [name for name, path in files.items() if path is None or uses[path] > 1]
+
+    def has(self, video_id: str) -> bool:
+        """Whether there are features of a video, be they of several."""
+        try:
+            return self.any_subset(video_id) is not None
+        except DataError:
+            return True
 
 
 def inspect_features(path: str | Path) -> FeatureFile:

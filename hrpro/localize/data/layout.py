@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hrpro.errors import DataError
 from hrpro.localize.data.config import DatasetConfig
 from hrpro.problems import Problems
+from hrpro.texts import read_text
 from hrpro.videos_folder import videos_folder
 
 POINT_FILES = ("point_labels/point_gaussian.csv", "points.csv", "point_labels/points.csv")
@@ -30,6 +31,11 @@ class Layout:
     ambiguous: Path | None
     features: Path
     videos: Path
+
+    @property
+    def splits(self) -> dict[str, Path | None]:
+        """The split files by subset."""
+        return {"train": self.split_train, "test": self.split_test}
 
 
 def find_layout(folder: str | Path, config: DatasetConfig) -> Layout:
@@ -76,12 +82,7 @@ def read_split(path: Path, problems: Problems) -> dict[str, int]:
     Raises:
         DataError: the file cannot be read.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a UTF-8 text file") from error
+    lines = read_text(path, lambda what: problems.warning(path, what)).splitlines()
     videos: dict[str, int] = {}
     for line, name in enumerate(map(str.strip, lines), start=1):
         if not name:
@@ -97,9 +98,13 @@ def read_split(path: Path, problems: Problems) -> dict[str, int]:
 
 
 def check_disjoint(
-    train: dict[str, int], test: dict[str, int], layout: Layout, problems: Problems
+    train: Mapping[str, int], test: Mapping[str, int], layout: Layout, problems: Problems
 ) -> None:
-    """Refuse a video that is both in training and in test: its mAP would mean nothing."""
+    """Refuse a video that is both in training and in test: its mAP would mean nothing.
+
+    Args:
+        train: video id -> line of the split file; likewise `test`.
+    """
     for name in train.keys() & test.keys():
         problems.error(
             f"{layout.split_test}:{test[name]}",

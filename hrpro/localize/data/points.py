@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hrpro.cells import from_cell, to_cell
-from hrpro.errors import DataError
+from hrpro.cells import delimiter_of, from_cell, from_id_cell, to_cell, to_id_cell
 from hrpro.problems import Problems
+from hrpro.texts import read_text
 
 COLUMNS = ("video_id", "class", "time")
 """Of the files that hrpro writes."""
@@ -81,21 +81,17 @@ def points_csv(points: Iterable[tuple[str, str, float]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(
-        (to_cell(video_id), to_cell(label), round(time_s, DECIMALS))
+        (to_id_cell(video_id), to_cell(label), round(time_s, DECIMALS))
         for video_id, label, time_s in points
     )
     return text.getvalue()
 
 
 def _rows(path: Path, problems: Problems) -> Iterable[tuple[int, dict[str, str]]]:
-    try:
-        # utf-8-sig: spreadsheet programs put a byte order mark in front
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a UTF-8 text file; save it as CSV UTF-8") from error
-    reader = csv.DictReader(text.splitlines(keepends=True), skipinitialspace=True, strict=True)
+    text = read_text(path, lambda what: problems.warning(path, what))
+    reader = csv.DictReader(
+        io.StringIO(text), delimiter=delimiter_of(text), skipinitialspace=True, strict=True
+    )
     try:
         columns = [name.strip() for name in reader.fieldnames or []]
         reader.fieldnames = columns
@@ -123,7 +119,7 @@ def _rows(path: Path, problems: Problems) -> Iterable[tuple[int, dict[str, str]]
 
 def _point(path: Path, line: int, row: dict[str, str], problems: Problems) -> PointLabel | None:
     where = f"{path}:{line}"
-    video_id, label = (from_cell(row[name].strip()) for name in ("video_id", "class"))
+    video_id, label = from_id_cell(row["video_id"].strip()), from_cell(row["class"].strip())
     if not video_id or not label:
         problems.error(where, "video_id or class is empty", "fill it in or delete the line")
         return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import glob
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import pandas as pd
 
 from hrpro.annotations import VideoAnnotation, read_ground_truth
 from hrpro.errors import DataError
@@ -21,8 +22,11 @@ from hrpro.localize.data.features import (
 )
 from hrpro.localize.data.layout import Layout, check_disjoint, find_layout, read_split
 from hrpro.localize.data.points import PointLabel, read_points
+from hrpro.localize.data.protocol import ambiguous_segments, read_ambiguous
 from hrpro.localize.data.supervision import MISSING, Supervision
 from hrpro.problems import Problems
+from hrpro.video_ids import KnownVideos, Match
+from hrpro.videos_folder import ids_in_folder
 
 TRAIN_SUBSETS = ("train", "training")
 """How ground truths call the videos that are for training."""
@@ -42,6 +46,8 @@ class DatasetScan:
     """What was found. Complete only if no blocking problem was noted."""
 
     layout: Layout
+    videos: KnownVideos
+    """Every video by one id, whatever the files of the folder call it."""
     ground_truth: dict[str, VideoAnnotation] = field(default_factory=dict)
     rows: list[PointLabel] = field(default_factory=list)
     """Point labels of the training videos as the file has them."""
@@ -56,6 +62,19 @@ class DatasetScan:
     """Point labels of each training video that has features."""
     labels: dict[str, frozenset[str]] = field(default_factory=dict)
     """Classes that each training video is known to show."""
+
+    def ambiguous_segments(self) -> pd.DataFrame | None:
+        """Segments in which detections do not count: columns video, start_s, end_s.
+
+        Raises:
+            DataError: the list of them cannot be read.
+        """
+        listed = None
+        if self.layout.ambiguous is not None:
+            listed = read_ambiguous(self.layout.ambiguous)
+            matches = self.videos.match_all(listed["video"])
+            listed["video"] = [matches[name].video_id or name for name in listed["video"]]
+        return ambiguous_segments(self.ground_truth.values(), listed)
 
 
 def scan_dataset(
@@ -74,7 +93,8 @@ def scan_dataset(
     Raises:
         DataError: the folder does not exist. Everything else goes into `problems`.
     """
-    scan = DatasetScan(find_layout(folder, config))
+    layout = find_layout(folder, config)
+    scan = DatasetScan(layout, _known_videos(layout, problems))
     _read_ground_truth(scan, config, problems)
     _read_points(scan, problems, needed="train" in subsets and needs == "points")
     _read_splits(scan, config, problems, needs)
@@ -88,6 +108,15 @@ def scan_dataset(
             "copy it there to get the published protocol",
         )
     return scan
+
+
+def _known_videos(layout: Layout, problems: Problems) -> KnownVideos:
+    """The videos that are there; others become known by the splits and the ground truth."""
+    try:
+        return KnownVideos(ids_in_folder(layout.videos))
+    except DataError as error:
+        problems.add_exception(error)
+        return KnownVideos([])
 
 
 def _read_ground_truth(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> None:
@@ -124,29 +153,24 @@ def _read_splits(
     scan: DatasetScan, config: DatasetConfig, problems: Problems, needs: Supervision
 ) -> None:
     layout = scan.layout
-    lines: dict[str, dict[str, int]] = {"train": {}, "test": {}}
-    for subset, path in (("train", layout.split_train), ("test", layout.split_test)):
-        if path is not None:
-            try:
-                lines[subset] = read_split(path, problems)
-            except DataError as error:
-                problems.add_exception(error)
+    found = {subset: _read_split(path, problems) for subset, path in layout.splits.items()}
+    matches = scan.videos.adopt([*found["train"], *found["test"], *config.excluded_videos])
+    lines = {}
+    for subset, names in found.items():
+        lines[subset] = _by_id(layout.splits[subset], names, matches, problems)
     check_disjoint(lines["train"], lines["test"], layout, problems)
+    excluded = {matches[name].video_id for name in config.excluded_videos}
+    _name_ground_truth(scan, problems)
+    _name_points(scan, problems)
+
     train, test = list(lines["train"]), list(lines["test"])
     if layout.split_train is None:  # without splits: what has points is for training
         train = sorted(({row.video_id for row in scan.rows} | _marked(scan, needs)) - set(test))
     if layout.split_test is None:  # and what else has ground truth is for testing
         test = sorted(scan.ground_truth.keys() - set(train))
-    excluded = set(config.excluded_videos)
     scan.train = tuple(v for v in train if v not in excluded)
     scan.test = tuple(v for v in test if v not in excluded)
-
-    known = {*train, *test, *excluded, *scan.ground_truth}
-    scan.train += _joining(scan, known, problems)
-    _report_unknown(
-        layout.points, ((row.video_id, row.line) for row in scan.rows), known | set(scan.train),
-        "video", problems, "add it to split_train.txt or delete its points",
-    )  # fmt: skip
+    _leave_out_points(scan, excluded, problems)
     used = set(scan.train)
     scan.num_test_points = sum(row.video_id in scan.test for row in scan.rows)
     has_any = bool(scan.rows) or needs != "points"
@@ -156,14 +180,14 @@ def _read_splits(
     if has_any and (idle := used - supervised.keys()):
         problems.warning(
             layout.points if needs == "points" else layout.folder,
-            f"{len(idle)} of {len(used)} training videos have no {MISSING[needs]} ({_some(idle)})",
+            f"{len(idle)} of {len(used)} training videos have no {MISSING[needs]} ({some(idle)})",
             "they are left out of the training",
         )
         scan.train = tuple(v for v in scan.train if v not in idle)
     if scan.test and scan.ground_truth and (bare := set(scan.test) - scan.ground_truth.keys()):
         problems.warning(
             layout.ground_truth or "",
-            f"no ground truth for {len(bare)} of {len(scan.test)} test videos ({_some(bare)})",
+            f"no ground truth for {len(bare)} of {len(scan.test)} test videos ({some(bare)})",
             "they are left out of the evaluation",
         )
 
@@ -187,36 +211,91 @@ def _video_labels(scan: DatasetScan, needs: Supervision) -> dict[str, frozenset[
     return {video_id: frozenset(names) for video_id, names in labels.items()}
 
 
-def _joining(scan: DatasetScan, known: set[str], problems: Problems) -> tuple[str, ...]:
-    """Videos that have points but are in neither split: they are trained on.
+def _read_split(path: Path | None, problems: Problems) -> dict[str, int]:
+    try:
+        return read_split(path, problems) if path is not None else {}
+    except DataError as error:
+        problems.add_exception(error)
+        return {}
 
-    Those that the ground truth lists are not: with published data, the splits leave them out on
-    purpose. Nor are names of which there is neither a video nor features: misspelt ones.
+
+def _by_id(
+    path: Path | None, lines: dict[str, int], matches: dict[str, Match], problems: Problems
+) -> dict[str, int]:
+    """Lines of a split file by video id; two spellings of one video are one too many."""
+    by_id: dict[str, int] = {}
+    for name, line in lines.items():
+        video_id = matches[name].video_id
+        if video_id is None:
+            problems.error(f"{path}:{line}", matches[name].problem)
+        elif video_id in by_id:
+            problems.error(
+                f"{path}:{line}",
+                f"{name!r} is the video of line {by_id[video_id]} once more",
+                "delete one of the two lines",
+            )
+        else:
+            by_id[video_id] = line
+    return by_id
+
+
+def _name_ground_truth(scan: DatasetScan, problems: Problems) -> None:
+    """Put the ids of the videos into the ground truth."""
+    by_id: dict[str, VideoAnnotation] = {}
+    for name, match in scan.videos.adopt(scan.ground_truth).items():
+        video_id, where = match.video_id, scan.layout.ground_truth or ""
+        if video_id is None:
+            problems.error(where, match.problem)
+        elif video_id in by_id:
+            problems.error(where, f"{name!r} is the video {video_id!r} once more", "keep one")
+        else:
+            by_id[video_id] = replace(scan.ground_truth[name], video_id=video_id)
+    scan.ground_truth = by_id
+
+
+def _name_points(scan: DatasetScan, problems: Problems) -> None:
+    """Put the ids of the videos into the point labels; drop those of which there is no telling.
+
+    A near miss is an error only if there are no features of that name: then it is a video.
     """
+    names = dict.fromkeys(row.video_id for row in scan.rows)
+    matches = scan.videos.match_all(names)
     features = FeatureFolder(scan.layout.features)
-    videos = scan.layout.videos
+    new = [
+        name
+        for name, match in matches.items()
+        if match.video_id is None and (not match.problem or (match.near and features.has(name)))
+    ]
+    matches |= scan.videos.adopt(new)
+    rows = []
+    wrong: dict[str, list[PointLabel]] = {}
+    for row in scan.rows:
+        video_id = matches[row.video_id].video_id
+        if video_id is None:
+            wrong.setdefault(row.video_id, []).append(row)
+        else:
+            rows.append(replace(row, video_id=video_id))
+    for name, of_video in wrong.items():
+        times = f" ({len(of_video)} points)" if len(of_video) > 1 else ""
+        problems.error(
+            f"{scan.layout.points}:{of_video[0].line}",
+            f"{matches[name].problem}{times}",
+            "correct the name or delete its points",
+        )
+    scan.rows = rows
 
-    def exists(video_id: str) -> bool:
-        path = videos / video_id
-        if path.is_file() or any(
-            each.stem == path.name for each in path.parent.glob(f"{glob.escape(path.name)}.*")
-        ):
-            return True
-        try:
-            return features.any_subset(video_id) is not None
-        except DataError:  # several feature files: reported where they are looked for
-            return True
 
-    outside = dict.fromkeys(row.video_id for row in scan.rows if row.video_id not in known)
-    joining = tuple(sorted(filter(exists, outside)))
-    if joining and (scan.layout.split_train or scan.layout.split_test):
+def _leave_out_points(scan: DatasetScan, excluded: set[str | None], problems: Problems) -> None:
+    """Say how many points are in videos that no split lists: people train on subsets."""
+    listed = {*scan.train, *scan.test, *excluded}
+    outside = [row.video_id for row in scan.rows if row.video_id not in listed]
+    if outside:
+        videos = set(outside)
         problems.warning(
             scan.layout.points or "",
-            f"{len(joining)} of {len({row.video_id for row in scan.rows})} videos with points are "
-            f"in neither split ({_some(joining)})",
-            "they are trained on",
+            f"{len(outside)} points are in {len(videos)} videos of neither split ({some(videos)})",
+            "left out; list the videos in split_train.txt to train on them",
         )
-    return joining
 
 
 def _find_classes(
@@ -249,7 +328,7 @@ def _find_classes(
         what = "point" if needs == "points" else "training video"
         problems.warning(
             scan.layout.points or scan.layout.folder,
-            f"{len(unseen)} of {len(scan.classes)} classes have no {what} ({_some(unseen, 20)})",
+            f"{len(unseen)} of {len(scan.classes)} classes have no {what} ({some(unseen, 20)})",
             "they cannot be learned",
         )
 
@@ -262,6 +341,7 @@ def _find_features(
     needs: Supervision,
 ) -> None:
     folder = FeatureFolder(scan.layout.features)
+    owners: dict[Path, str] = {}
     for subset, videos in (("train", scan.train), ("test", scan.test)):
         if subset not in subsets:
             continue
@@ -283,6 +363,12 @@ def _find_features(
                 path = folder.find(video_id, subset)
                 if path is None:
                     missing.append(video_id)
+                elif (other := owners.setdefault(path, video_id)) != video_id:
+                    problems.error(
+                        path,
+                        f"could be the features of {other!r} and of {video_id!r}",
+                        "name feature files as the videos are named, with their folders",
+                    )
                 else:
                     scan.files[video_id] = inspect_features(path)
             except DataError as error:
@@ -294,7 +380,7 @@ def _find_features(
             problems.missing(
                 folder.folder,
                 f"features of {len(missing)} of {len(videos)} {subset} videos are missing "
-                f"({_some(missing)})",
+                f"({some(missing)})",
                 remedy,
             )
     check_alike(list(scan.files.values()), problems, allow_mixed)
@@ -341,7 +427,7 @@ def _place_points(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
         problems.error(
             scan.layout.points or "",
             f"the points count frames, but the frame rate of {len(unknown_fps)} videos is not "
-            f"known ({_some(unknown_fps)})",
+            f"known ({some(unknown_fps)})",
             "give 'fps' in the ground truth or in dataset.yaml, or a column 'time' in seconds",
         )
     if moved:
@@ -360,11 +446,11 @@ def video_fps(truth: VideoAnnotation | None, rows: Sequence[PointLabel]) -> floa
     """
     if truth is None or truth.fps is not None:
         return truth.fps if truth else None
-    frames = sum(row.stop_frame or 0 for row in rows)
+    stops = [row.stop_frame for row in rows if row.stop_frame is not None]
     seconds = sum(action.end_s for action in truth.actions)
-    if len(rows) != len(truth.actions) or not frames or not seconds:
+    if not len(stops) == len(rows) == len(truth.actions) or not sum(stops) or not seconds:
         return None
-    return frames / seconds
+    return sum(stops) / seconds
 
 
 def _clamp(snippet: int, num_snippets: int) -> int:
@@ -397,6 +483,7 @@ def _plural(what: str) -> str:
     return what if what.endswith("s") else f"{what}s"
 
 
-def _some(names: Iterable[str], limit: int = 3) -> str:
+def some(names: Iterable[str], limit: int = 3) -> str:
+    """The first few of some names, in order."""
     ordered = sorted(names)
     return ", ".join(ordered[:limit]) + (", ..." if len(ordered) > limit else "")

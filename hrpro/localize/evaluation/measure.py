@@ -25,11 +25,14 @@ def measure(
         dataset: with ground truth, see `Dataset.can_evaluate`.
         video_ids: names of the videos that the detections count.
         classes: names of the classes that they count.
-        detections: after NMS.
+        detections: after NMS; measured as result files have them.
     """
-    clocks = {video.video_id: video.grid.clock for video in dataset.test}
-    detections = detections.in_file_clocks([clocks[video_id] for video_id in video_ids])
-    table = detections.to_frame(video_ids, classes)
+    videos = {video.video_id: video for video in dataset.test}
+    clocks = [videos[video_id].grid.clock for video_id in video_ids]
+    reported = detections.in_file_clocks(clocks).reported(
+        [videos[video_id].duration_s for video_id in video_ids], [clock.start_s for clock in clocks]
+    )
+    table = reported.to_frame(video_ids, classes)
     if dataset.ambiguous is not None:
         table = drop_ambiguous(table, dataset.ambiguous)
     return mean_average_precision(table, dataset.ground_truth_table("test"), dataset.config.tiou)

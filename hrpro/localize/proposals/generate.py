@@ -92,6 +92,32 @@ class Proposals:
                 end_s[rows] = clock.to_file(end_s[rows])
         return self.replace(start_s=start_s, end_s=end_s)
 
+    def reported(
+        self, durations_s: Sequence[float], begins_s: Sequence[float] | None = None
+    ) -> Proposals:
+        """Return the rows as result files have them, so that a number measured on either is one.
+
+        Times lie within their video and are rounded to the millisecond, scores to six decimals;
+        the best row of a video comes first. Refined boundaries may lie a little outside of the
+        video, or in the wrong order if the network makes no sense of a candidate: those are
+        dropped.
+
+        Args:
+            durations_s: seconds of each video in the batch.
+            begins_s: when its picture begins; 0 by default.
+        """
+        length_s = np.asarray(durations_s, dtype=np.float64)[self.video]
+        begin_s = np.zeros(len(self))
+        if begins_s is not None:
+            begin_s = np.asarray(begins_s, dtype=np.float64)[self.video]
+        rounded = self.replace(
+            start_s=self.start_s.clip(begin_s, length_s).round(3),
+            end_s=self.end_s.clip(begin_s, length_s).round(3),
+            score=self.score.round(6),
+        )
+        kept = rounded[rounded.start_s < rounded.end_s]
+        return kept[np.lexsort((-kept.score, kept.video))]
+
     def to_frame(self, videos: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:
         """Return the table as a data frame with names: video, label, start_s, end_s, score."""
         import pandas as pd

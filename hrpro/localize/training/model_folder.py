@@ -29,6 +29,7 @@ from hrpro.localize.data.config import GridConfig
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.methods import get_method
 from hrpro.localize.methods.base import Localizer
+from hrpro.texts import read_text
 
 Weights = Literal["last", "best-on-test"]
 """``last``: of the last update, the default. ``best-on-test``: chosen by the test set, only to
@@ -161,7 +162,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Traine
     path = folder / WEIGHTS_FILE
     num_stages = _read_header(path)
     config = load_config(folder / CONFIG_FILE)
-    classes = tuple((folder / CLASSES_FILE).read_text(encoding="utf-8").splitlines())
+    classes = tuple(read_text(folder / CLASSES_FILE).splitlines())
     try:
         features = FeaturesNeeded.model_validate(read_json(folder / FEATURES_FILE))
     except ValidationError as error:

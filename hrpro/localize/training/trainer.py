@@ -25,6 +25,7 @@ from hrpro.localize.training.checkpoint import (
     save_checkpoint,
 )
 from hrpro.localize.training.ema import WeightAverage
+from hrpro.localize.training.interruption import Interruption, held_back
 from hrpro.localize.training.optimization import (
     build_optimizer,
     learning_rate,
@@ -89,19 +90,30 @@ class Trainer:
     def run(self, evaluate: Evaluate, watch: Watch) -> None:
         """Train to the end; then the model has the weights that count.
 
+        On Ctrl-C and SIGTERM, the update that is being made is finished, and all of them are saved.
+
         Args:
             evaluate: measures the model; see `Evaluate`.
             watch: shows progress; see `Watch`.
 
         Raises:
             HrproError: a loss is not a number, or the checkpoint cannot be written.
+            KeyboardInterrupt: it was stopped, if that is what Ctrl-C or SIGTERM raise.
         """
+        with held_back() as asked_to_stop:
+            self._run(evaluate, watch, asked_to_stop)
+            if asked_to_stop:
+                return  # the signal takes effect at the end of this block
+        if self.average:
+            self.average.swap()
+
+    def _run(self, evaluate: Evaluate, watch: Watch, asked_to_stop: Interruption) -> None:
         if self.num_done == 0:
             self._seed(0)
             self.stage.prepare()
         total, every = self.stage.schedule.updates, self.stage.schedule.eval_every
         saved = watched = time.monotonic()
-        while self.num_done < total:
+        while self.num_done < total and not asked_to_stop:
             self._update()
             if self.num_done % every == 0 or self.num_done == total:
                 self._read_losses(watch)
@@ -114,8 +126,9 @@ class Trainer:
                 self._read_losses(watch)
                 self._save()
                 saved = time.monotonic()
-        if self.average:
-            self.average.swap()
+        if asked_to_stop and self.num_done:
+            self._read_losses(watch)
+            self._save()
 
     def _seed(self, number: int) -> None:
         torch.manual_seed(derive_seed(self.config.seed, number))
@@ -150,7 +163,7 @@ class Trainer:
             return
         names = list(self._unread[0][1])
         table = torch.stack([losses[name] for _, losses in self._unread for name in names])
-        rows = table.double().view(len(self._unread), len(names)).tolist()
+        rows = table.cpu().double().view(len(self._unread), len(names)).tolist()
         read = [
             (update, dict(zip(names, row, strict=True)))
             for (update, _), row in zip(self._unread, rows, strict=True)

@@ -101,7 +101,7 @@ class Reporter:
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False):
         self.quiet, self.verbose = quiet, verbose
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._started = time.monotonic()
@@ -116,9 +116,9 @@ class Reporter:
             yield
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[counts]}"),
+            TextColumn("{task.fields[counts]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
@@ -143,6 +143,10 @@ class Reporter:
         """Print a line that belongs to the normal output of a run."""
         if not self.quiet:
             self.console.print(text, markup=False)
+
+    def note(self, text: str) -> None:
+        """Print a line of somebody else; a warning is seen even with ``-q``."""
+        (self.problem if text.startswith("warning: ") else self.line)(text)
 
     def detail(self, text: str) -> None:
         """Print a line only with ``-v``."""

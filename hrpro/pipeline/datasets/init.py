@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from hrpro.annotations import read_ground_truth
-from hrpro.errors import UsageError
+from hrpro.errors import DataError, UsageError
 from hrpro.extract.sources import find_videos, video_ids
 from hrpro.files import check_writable, write_text
 from hrpro.localize.data.config import read_dataset_config
@@ -24,7 +24,9 @@ from hrpro.pipeline.datasets.check import check_dataset
 from hrpro.pipeline.datasets.settings import add_classes, new_classes, set_videos
 from hrpro.pipeline.datasets.splits import Split, deal
 from hrpro.problems import Problems
-from hrpro.videos_folder import DATASET_YAML, videos_folder
+from hrpro.texts import read_text
+from hrpro.video_ids import KnownVideos
+from hrpro.videos_folder import DATASET_YAML, LeftOut, videos_folder
 
 TEST_SHARE = 0.25
 """Share of the videos that is kept for testing, if the person does not say."""
@@ -97,10 +99,13 @@ def init(
     folder = Path(folder)
     footage = _find_footage(folder, videos)
     new_classes(folder, classes)  # refuses wrong names before anything is written
-    names = list(video_ids(find_videos([footage])).values())
+    left_out = LeftOut()
+    names = list(video_ids(find_videos([footage], left_out)).values())
     check_writable(folder / DATASET_YAML)
     config = read_dataset_config(folder)
     outcome = InitOutcome(folder, footage, len(names))
+    if left_out:
+        outcome.notes.append(left_out.line())
     unusable = [name for name in names if name != name.strip() or len(name.splitlines()) > 1]
     if unusable:
         outcome.notes.append(
@@ -114,8 +119,10 @@ def init(
     if layout.points is None:
         write_text(folder / "points.csv", points_csv([]))
         layout = find_layout(folder, config)
-    usable = set(names) - set(unusable) - set(config.excluded_videos)
-    outcome.split = _update_splits(layout, usable, test_share, seed, resplit, outcome.notes)
+    videos = KnownVideos(names)
+    excluded = {match.video_id for match in videos.match_all(config.excluded_videos).values()}
+    usable = set(names) - set(unusable) - excluded
+    outcome.split = _update_splits(layout, usable, videos, test_share, seed, resplit, outcome.notes)
     outcome.classes = read_dataset_config(folder).classes or ()
     outcome.next_command = check_dataset(folder, check_values=False).next_command
     return outcome
@@ -206,14 +213,15 @@ def _attach(folder: Path, footage: Path) -> None:
 def _update_splits(
     layout: Layout,
     names: Collection[str],
+    videos: KnownVideos,
     test_share: float | None,
     seed: int,
     resplit: bool,
     notes: list[str],
 ) -> Split:
     """Add new videos to the split files, or deal all of them anew."""
-    before = _read_splits(layout)
-    labels = _labels(layout)
+    before = _read_splits(layout, videos)
+    labels = _labels(layout, videos)
     if test_share is None:
         both = before.train and before.test
         test_share = before.test_share if both and not resplit else TEST_SHARE
@@ -249,26 +257,37 @@ def _update_splits(
     return split
 
 
-def _read_splits(layout: Layout) -> Split:
+def _read_splits(layout: Layout, videos: KnownVideos) -> Split:
+    """The splits by video id, whatever the files call a video."""
     problems = Problems()
-    train, test = (
-        tuple(read_split(path, problems)) if path else ()
-        for path in (layout.split_train, layout.split_test)
-    )
+    names = {
+        subset: list(read_split(path, problems)) if path else []
+        for subset, path in layout.splits.items()
+    }
     problems.raise_first()
-    return Split(train, test)
+    matches = videos.adopt([*names["train"], *names["test"]])
+    for match in matches.values():
+        if match.video_id is None:
+            raise DataError(f"{layout.folder}: in the splits: {match.problem}")
+    return Split(
+        *(tuple(dict.fromkeys(matches[name].video_id or name for name in names[subset]))
+          for subset in ("train", "test"))
+    )  # fmt: skip
 
 
-def _labels(layout: Layout) -> dict[str, set[str]]:
+def _labels(layout: Layout, videos: KnownVideos) -> dict[str, set[str]]:
     """Classes of each video, by its points and its start and end marks."""
-    labels: defaultdict[str, set[str]] = defaultdict(set)
-    if layout.points is not None:
-        for row in read_points(layout.points):
-            labels[row.video_id].add(row.label)
+    rows = (
+        [(row.video_id, row.label) for row in read_points(layout.points)] if layout.points else []
+    )
     if layout.ground_truth is not None:
-        for video_id, annotation in read_ground_truth(layout.ground_truth).items():
-            labels[video_id].update(annotation.labels)
-    return {video_id: found for video_id, found in labels.items() if found}
+        truth = read_ground_truth(layout.ground_truth)
+        rows += [(name, label) for name in truth for label in truth[name].labels]
+    matches = videos.match_all(name for name, _ in rows)
+    labels: defaultdict[str, set[str]] = defaultdict(set)
+    for name, label in rows:
+        labels[matches[name].video_id or name].add(label)
+    return labels
 
 
 def _write_split(path: Path, names: Sequence[str]) -> None:
@@ -278,7 +297,7 @@ def _write_split(path: Path, names: Sequence[str]) -> None:
 def _append_split(path: Path, names: Sequence[str]) -> None:
     if path.exists() and not names:
         return
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = read_text(path) if path.exists() else ""
     if text and not text.endswith("\n"):
         text += "\n"
     write_text(path, text + "".join(f"{name}\n" for name in names))

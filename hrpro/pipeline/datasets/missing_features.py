@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path, PurePosixPath
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 from hrpro.errors import DataError, UsageError
 from hrpro.extract.config import ExtractConfig
@@ -14,6 +14,9 @@ from hrpro.localize.data.features import FeatureFolder
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import extract_features
 from hrpro.pipeline.recipe import make_recipe
+from hrpro.pipeline.workers.launch import WorkerOptions
+from hrpro.pipeline.workers.work import WorkerSettings
+from hrpro.video_ids import KnownVideos
 
 
 def extract_missing(
@@ -21,9 +24,8 @@ def extract_missing(
     names: Collection[str] | None = None,
     *,
     config: ExtractConfig | None = None,
-    recipe: dict[str, Any] | None = None,
-    device: str | None = None,
-    workers: int | None = 0,
+    settings: WorkerSettings | None = None,
+    workers: WorkerOptions | None = None,
     reporter: Reporter,
 ) -> list[str]:
     """Extract the features of those videos of a dataset that have none.
@@ -32,8 +34,8 @@ def extract_missing(
         folder: dataset folder with videos.
         names: look at these videos only; at all by default.
         config: how; by default like the features that are there.
-        recipe: options of `make_recipe` that go before `config`.
-        device: see `extract_features`; so is `workers`.
+        settings: what to compute on, ...; options of its recipe go before `config`.
+        workers: where and how many; see `extract_features`.
         reporter: where progress goes.
 
     Returns:
@@ -43,17 +45,19 @@ def extract_missing(
         HrproError: no videos, options that do not fit the features that are there, or the
             features cannot be written.
     """
+    settings = settings or WorkerSettings()
+    recipe = settings.recipe
     target = folder / "features"
     features = FeatureFolder(target)
     found = video_ids(find_videos([folder])).values()
     if names is not None:
-        # A split may name a video in a subfolder without the folder.
-        found = [name for name in found if {name, PurePosixPath(name).name} & set(names)]
-    missing = [name for name in found if features.any_subset(name) is None]
+        matches = KnownVideos(found).match_all(names).values()
+        found = sorted({match.video_id for match in matches if match.video_id is not None})
+    missing = features.without(found)
     fingerprint = _fingerprint(features) if config is None and (missing or recipe) else None
     if fingerprint is not None:
         config = ExtractConfig.from_fingerprint(fingerprint)
-        if other := _differences(config, make_recipe(recipe or {}, config)):
+        if other := _differences(config, make_recipe(recipe, config)):
             raise UsageError(
                 f"{target}: holds features that were made with other settings ({other}); leave "
                 "these options out, or replace the features: hrpro extract --overwrite"
@@ -68,15 +72,14 @@ def extract_missing(
         [str(folder)],
         out=target,
         only=missing,
-        recipe={**(config.model_dump() if config else {}), **(recipe or {})},
-        device=device,
+        settings=replace(settings, recipe={**(config.model_dump() if config else {}), **recipe}),
         workers=workers,
         reporter=reporter,
     )
     for line in summary.lines():
         reporter.line(line)
     features = FeatureFolder(target)
-    return [name for name in missing if features.any_subset(name) is None]
+    return features.without(missing)
 
 
 def _differences(before: ExtractConfig, now: ExtractConfig) -> str:

@@ -19,6 +19,7 @@ from hrpro.localize.data.config import LabelConfig, read_dataset_config
 from hrpro.localize.data.layout import find_layout
 from hrpro.localize.data.points import read_points
 from hrpro.problems import Problems
+from hrpro.texts import read_text
 from hrpro.videos_folder import DATASET_YAML
 
 
@@ -123,7 +124,7 @@ def _changed(folder: str | Path) -> Iterator[CommentedMap]:
     """Yield the settings of a folder; write them if they were changed."""
     path = Path(folder) / DATASET_YAML
     read_dataset_config(folder)  # refuses what is wrong, with its line
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    text = read_text(path) if path.is_file() else ""
     yaml = YAML()  # keeps comments, and makes plain values only
     yaml.preserve_quotes = True
     yaml.width = 4096

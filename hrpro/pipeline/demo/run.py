@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hrpro.compute import ComputeOptions
 from hrpro.errors import HrproError, UsageError
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.demo.videos import make_demo_dataset, make_unseen_video
 from hrpro.pipeline.detect import detect_videos
+from hrpro.pipeline.detectors.base import DetectOptions
 from hrpro.pipeline.extract import extract_features
 from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.results.model import Results
-from hrpro.pipeline.train import TrainOutcome, train
+from hrpro.pipeline.train import RunOptions, TrainOutcome, train
+from hrpro.pipeline.workers.work import WorkerSettings
 
 RECIPE = {"streams": "rgb", "short_side": 112, "crop": 112}
 """Small pictures are enough for drawn figures, and four times as fast."""
@@ -57,8 +60,7 @@ def run_demo(
     num_test: int = 8,
     seed: int = 0,
     overrides: tuple[str, ...] = (),
-    device: str | None = None,
-    precision: str | None = None,
+    compute: ComputeOptions | None = None,
     reporter: Reporter | None = None,
 ) -> DemoOutcome:
     """Run the whole loop. A second run in the same folder begins anew.
@@ -69,7 +71,7 @@ def run_demo(
         num_test: held-out videos.
         seed: of the videos and of the training.
         overrides: ``a.b=c`` texts for the training.
-        device: see `Extractor`; so is `precision`.
+        compute: device, precision, ... of the networks.
         reporter: where progress goes; silent by default.
 
     Raises:
@@ -97,17 +99,16 @@ def run_demo(
     made = make_demo_dataset(dataset, num_train, num_test, seed)
     unseen = make_unseen_video(folder, seed)
     step("videos", f"2/5 extracting features of {len(made.train) + len(made.test)} videos")
-    summary = extract_features(
-        [str(dataset)], recipe=RECIPE, device=device, precision=precision, reporter=reporter
-    )
+    settings = WorkerSettings(recipe=RECIPE, compute=compute or ComputeOptions())
+    summary = extract_features([str(dataset)], settings=settings, reporter=reporter)
     if summary.failed:
         raise HrproError(f"{dataset}: extraction failed: {summary.failed[0].reason}")
     step("extract", "3/5 training both stages from one point per action, and evaluating")
     training = train(
         dataset,
-        run_dir=run_dir,
+        RunOptions(run_dir),
         overrides=(*overrides, f"localize.seed={seed}"),
-        device=device,
+        settings=replace(settings, recipe={}),
         reporter=reporter,
     )
     step("train", "4/5 detecting in the new video")
@@ -128,10 +129,8 @@ def run_demo(
     results, failures = detect_videos(
         [str(unseen.path)],
         plan,
-        model=run_dir,
-        min_score=MIN_SCORE,
-        device=device,
-        precision=precision,
+        DetectOptions(str(run_dir), min_score=MIN_SCORE),
+        settings=replace(settings, recipe={}),
         reporter=reporter,
     )
     if failures.failed:

@@ -1,17 +1,41 @@
-"""What a detector is to the rest of the pipeline."""
+"""What a detector is to the rest of the pipeline, and what it may be asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from hrpro.clock import VideoClock
 from hrpro.extract.config import ExtractConfig
-from hrpro.extract.extractor import VideoFeatures
 from hrpro.features import Fingerprint
 from hrpro.pipeline.results.model import Curves, Detection
+
+if TYPE_CHECKING:
+    from hrpro.extract.video_progress import VideoFeatures
+
+MIN_SCORE = 0.05
+"""Soft-NMS drops nothing, so a localizer leaves hundreds of detections that score next to 0."""
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """What to look for with which model, and what of it to report."""
+
+    model: str | None = None
+    """A model folder; None for the built-in kinetics400."""
+    classes: tuple[str, ...] | None = None
+    """Names to look for; all by default."""
+    min_score: float = MIN_SCORE
+    """Report nothing that scores lower; 0 reports everything, as mAP wants it."""
+    top_k: int | None = None
+    """Report at most this many per video."""
+    curves: bool = False
+    """Report the class activation sequences, too."""
+    allow_mixed: bool = False
+    """Use a model with other features than it was trained on."""
 
 
 class Detector(Protocol):
@@ -23,9 +47,14 @@ class Detector(Protocol):
     """The features it needs."""
     any_streams: bool
     """Whether it works with other streams, too."""
+    needs_logits: bool
+    """Whether it reads the logits of the network that made the features."""
 
     def describe(self) -> dict[str, Any]:
         """What made the detections, for the result file."""
+
+    def version(self) -> str:
+        """Differs between two models that look the same by `describe`."""
 
     def check(self, fingerprint: Fingerprint, dim: int, allow_mixed: bool) -> str:
         """Look at the features it is going to get, ``[T, dim]``.

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hrpro.errors import UsageError
 from hrpro.extract.config import ExtractConfig
-from hrpro.extract.extractor import VideoFeatures
+from hrpro.extract.video_progress import VideoFeatures
 from hrpro.features import Fingerprint
 from hrpro.localize.proposals.generate import ProposalConfig, Proposals, generate_proposals, smooth
 from hrpro.localize.proposals.nms import soft_nms
@@ -69,6 +69,7 @@ class KineticsDetector:
     """Finds Kinetics-400 actions by I3D's own classifier; see `Detector`."""
 
     any_streams = True
+    needs_logits = True
 
     def __init__(self, config: KineticsConfig | None = None):
         self.config = config or KineticsConfig()
@@ -78,6 +79,10 @@ class KineticsDetector:
     def describe(self) -> dict[str, Any]:
         """What made the detections, for the result file."""
         return {"name": "kinetics400", **self.config.model_dump(mode="json")}
+
+    def version(self) -> str:
+        """See `Detector`."""
+        return ""  # all its settings are described
 
     def check(self, fingerprint: Fingerprint, dim: int, allow_mixed: bool) -> str:
         """Accept all features: it uses the logits that come with them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,12 +13,17 @@ import torch
 
 from hrpro.errors import UsageError
 from hrpro.extract.config import ExtractConfig
-from hrpro.extract.extractor import VideoFeatures
+from hrpro.extract.video_progress import VideoFeatures
 from hrpro.features import Fingerprint
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.proposals.generate import Proposals
-from hrpro.localize.training.model_folder import FeaturesNeeded, TrainedModel, load_model
+from hrpro.localize.training.model_folder import (
+    WEIGHTS_FILE,
+    FeaturesNeeded,
+    TrainedModel,
+    load_model,
+)
 from hrpro.pipeline.detectors.base import curves_in_file_clock
 from hrpro.pipeline.detectors.kinetics import class_index
 from hrpro.pipeline.results.model import Curves, Detection
@@ -39,6 +45,7 @@ class TrainedDetector:
     """
 
     any_streams = False
+    needs_logits = False
 
     def __init__(self, folder: str | Path, device: str | torch.device = "cpu"):
         self.model: TrainedModel = load_model(folder, device)
@@ -53,6 +60,10 @@ class TrainedDetector:
             "folder": str(self.model.folder),
             **{kind: self.model.metrics.get(kind) for kind in kinds},
         }
+
+    def version(self) -> str:
+        """See `Detector`."""
+        return hashlib.sha256((self.model.folder / WEIGHTS_FILE).read_bytes()).hexdigest()
 
     def check(self, fingerprint: Fingerprint, dim: int, allow_mixed: bool) -> str:
         """Refuse features it was not trained for; see `FeaturesNeeded.check`."""
@@ -107,25 +118,22 @@ def to_sequence(video: VideoFeatures) -> FeatureSequence:
 def to_detections(
     found: Proposals, classes: Sequence[str], duration_s: float, begin_s: float = 0.0
 ) -> list[Detection]:
-    """Turn the proposals of one video into detections within its length, to the millisecond.
+    """Turn the proposals of one video into detections; see `Proposals.reported`.
 
     All times, those of the proposals too, are in the clock of the video file: its picture lasts
     from `begin_s` to `duration_s`.
-
-    Refined boundaries may lie a little outside of the video, or in the wrong order if the
-    network makes no sense of a candidate: those are dropped.
     """
-    start_s, end_s = (each.clip(begin_s, duration_s) for each in (found.start_s, found.end_s))
+    found = found.replace(video=np.zeros_like(found.video))
+    reported = found.reported([duration_s], [begin_s])
     return [
-        Detection(classes[label], round(score, 6), round(start, 3), round(end, 3))
-        for label, score, start, end in zip(
-            found.label.tolist(),
-            found.score.tolist(),
-            start_s.tolist(),
-            end_s.tolist(),
+        Detection(classes[label], score, start_s, end_s)
+        for label, score, start_s, end_s in zip(
+            reported.label.tolist(),
+            reported.score.tolist(),
+            reported.start_s.tolist(),
+            reported.end_s.tolist(),
             strict=True,
         )
-        if start < end
     ]
 
 

@@ -11,6 +11,7 @@ from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.layout import POINT_FILES, Layout, find_layout, read_split
 from hrpro.pipeline.datasets import settings as dataset_yaml
 from hrpro.problems import Problems
+from hrpro.video_ids import KnownVideos
 
 PUBLISHED_POINTS, POINTS, OLD_POINTS = POINT_FILES
 
@@ -25,6 +26,7 @@ class LabelDataset:
     Attributes:
         name: of the dataset.
         videos: the files by video id, in the order of the folder.
+        known: finds the video that another spelling means.
         subsets: ``train`` or ``test`` by video id, as far as there are splits.
 
     Raises:
@@ -40,10 +42,13 @@ class LabelDataset:
         _refuse_published_points(layout)
         self.name = self.config.name or self.folder.resolve().name
         self.videos = _find_videos(layout, self.config)
-        self.subsets = _subsets(layout)
+        self.known = KnownVideos(self.videos)
+        self.subsets = _subsets(layout, self.known)
         self._truth: dict[str, VideoAnnotation] = {}
         if layout.ground_truth is not None:
-            self._truth = read_ground_truth(layout.ground_truth)
+            truth = read_ground_truth(layout.ground_truth)
+            matches = self.known.match_all(truth)
+            self._truth = {matches[name].video_id or name: truth[name] for name in truth}
         self._reaction_s = reaction_s
 
     @property
@@ -102,13 +107,17 @@ def _find_videos(layout: Layout, config: DatasetConfig) -> dict[str, Path]:
     sources = find_videos([layout.videos])
     ids = video_ids(sources)
     found = {ids[source.key]: source.path for source in sources}
-    return {name: path for name, path in found.items() if name not in config.excluded_videos}
+    matches = KnownVideos(found).match_all(config.excluded_videos).values()
+    excluded = {match.video_id for match in matches}
+    return {video_id: path for video_id, path in found.items() if video_id not in excluded}
 
 
-def _subsets(layout: Layout) -> dict[str, str]:
-    return {
-        video_id: subset
-        for subset, path in (("train", layout.split_train), ("test", layout.split_test))
+def _subsets(layout: Layout, known: KnownVideos) -> dict[str, str]:
+    subsets = {
+        name: subset
+        for subset, path in layout.splits.items()
         if path is not None
-        for video_id in read_split(path, Problems())
+        for name in read_split(path, Problems())
     }
+    matches = known.match_all(subsets)
+    return {matches[name].video_id or name: subset for name, subset in subsets.items()}

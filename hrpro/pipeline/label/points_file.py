@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hrpro.errors import DataError
 from hrpro.files import atomic_path
 from hrpro.localize.data.points import DECIMALS, PointLabel, points_csv, read_points
 from hrpro.pipeline.label.state import POINT, Labels, Point, Values
+from hrpro.video_ids import KnownVideos
 
 FrameRate = Callable[[str], float | None]
 """Video id -> frames per second, or None."""
@@ -35,7 +37,9 @@ def write_durably(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def difference(path: Path, labels: Labels, number: int, frame_rate: FrameRate) -> dict[str, Values]:
+def difference(
+    path: Path, labels: Labels, number: int, frame_rate: FrameRate, videos: KnownVideos
+) -> dict[str, Values]:
     """Return what turns the points of `labels` into those of a file, by video.
 
     Points that are in both stay the same points. A place that is there twice counts once.
@@ -45,11 +49,14 @@ def difference(path: Path, labels: Labels, number: int, frame_rate: FrameRate) -
         labels: the points so far.
         number: of the journal entry that this becomes; new points are named after it.
         frame_rate: for a file in frames.
+        videos: those of the dataset; points keep the name of a video that is none of them.
 
     Raises:
-        DataError: the file is wrong, or counts frames of a video without a frame rate.
+        DataError: the file is wrong, counts frames of a video without a frame rate, or names a
+            video in a way that several are named.
     """
-    wanted = dict.fromkeys(_place(path, row, frame_rate) for row in read_points(path))
+    rows = _by_video(path, read_points(path), videos)
+    wanted = dict.fromkeys(_place(path, row, frame_rate) for row in rows)
     changes: dict[str, Values] = {}
     known = set()
     for video_id, point_id, point in labels.points():
@@ -61,6 +68,16 @@ def difference(path: Path, labels: Labels, number: int, frame_rate: FrameRate) -
         point = Point(label=label, time_s=time_s, source="file")
         changes.setdefault(video_id, {})[f"{POINT}p{number}-{index}"] = point
     return changes
+
+
+def _by_video(path: Path, rows: Sequence[PointLabel], videos: KnownVideos) -> list[PointLabel]:
+    """Put the ids of the videos into the rows, however a person spelt them."""
+    matches = videos.match_all(row.video_id for row in rows)
+    for row in rows:
+        match = matches[row.video_id]
+        if match.problem and match.near is None:
+            raise DataError(f"{path}:{row.line}: {match.problem}")
+    return [replace(row, video_id=matches[row.video_id].video_id or row.video_id) for row in rows]
 
 
 def _place(path: Path, row: PointLabel, frame_rate: FrameRate) -> tuple[str, str, float]:

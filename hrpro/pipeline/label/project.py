@@ -57,7 +57,10 @@ class Project:
             self.load_suggestions()
             self.media = MediaLibrary(self.dataset.videos, self._own, self._note_media)
             self._store = LabelStore(
-                self.dataset.folder, self._frame_rate, self._folder_lock.was_killed
+                self.dataset.folder,
+                self._frame_rate,
+                self._folder_lock.was_killed,
+                self.dataset.known,
             )
             on_failure.pop_all()
 

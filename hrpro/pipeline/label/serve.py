@@ -54,8 +54,9 @@ def label(
         if model is not None:
             # Only here: a page without a model needs not wait for the networks to be imported.
             from hrpro.pipeline.label.suggest import suggest
+            from hrpro.pipeline.workers.launch import WorkerOptions
 
-            suggest(folder, model, workers=None, reporter=reporter)
+            suggest(folder, model, workers=WorkerOptions(workers=None), reporter=reporter)
             project.load_suggestions()
         token = secrets.token_urlsafe(24)
         port = listener.getsockname()[1]

@@ -19,6 +19,7 @@ from hrpro.pipeline.label.playable import stamp
 from hrpro.pipeline.label.points_file import FrameRate, difference, points_text, write_durably
 from hrpro.pipeline.label.state import DETECTION, Entry, Labels, Review, Values
 from hrpro.pipeline.results.model import Detection, Results, VideoResult, write_results_json
+from hrpro.video_ids import KnownVideos
 
 FOLDER = "label"
 
@@ -97,14 +98,22 @@ class LabelStore:
         folder: the dataset.
         frame_rate: for a ``points.csv`` that counts frames.
         was_killed: whether the last process may have stopped between the two files.
+        videos: those of the dataset, which ``points.csv`` may spell otherwise.
 
     Raises:
         DataError: the journal or ``points.csv`` is damaged.
         HrproError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, frame_rate: FrameRate, was_killed: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        frame_rate: FrameRate,
+        was_killed: bool = False,
+        videos: KnownVideos | None = None,
+    ) -> None:
         self.labels = Labels()
+        self._videos = videos or KnownVideos([])
         self._own = folder / FOLDER
         self._points = folder / POINTS
         self._frame_rate = frame_rate
@@ -199,7 +208,7 @@ class LabelStore:
         return set(changes)
 
     def _difference(self, source: Path, labels: Labels) -> dict[str, Values]:
-        return difference(source, labels, labels.number + 1, self._frame_rate)
+        return difference(source, labels, labels.number + 1, self._frame_rate, self._videos)
 
     def _write_points(self) -> None:
         write_durably(self._points, points_text(self.labels))

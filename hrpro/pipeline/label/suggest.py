@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hrpro.compute import ComputeOptions
 from hrpro.devices import choose_device
 from hrpro.errors import DataError
 from hrpro.extract.sources import find_videos, video_ids
@@ -28,6 +29,9 @@ from hrpro.localize.training.model_folder import TrainedModel, load_model
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.datasets.missing_features import extract_missing
 from hrpro.pipeline.detectors.trained import extract_config, to_detections
+from hrpro.pipeline.workers.launch import WorkerOptions
+from hrpro.pipeline.workers.work import WorkerSettings
+from hrpro.video_ids import KnownVideos
 
 SUGGESTIONS = Path("label", "suggestions.json")
 """Where they are in the dataset folder."""
@@ -49,8 +53,8 @@ def suggest(
     model: str | Path,
     *,
     min_score: float = MIN_SCORE,
-    device: str | None = None,
-    workers: int | None = 0,
+    compute: ComputeOptions | None = None,
+    workers: WorkerOptions | None = None,
     allow_mixed: bool = False,
     reporter: Reporter | None = None,
 ) -> Path:
@@ -62,8 +66,8 @@ def suggest(
         folder: dataset folder.
         model: model folder.
         min_score: leave out detections that score lower.
-        device: ``cpu``, ``cuda``, ...; a GPU by default, if there is one.
-        workers: worker processes of an extraction; see `extract_features`.
+        compute: device of the model and the networks, ...; a GPU by default, if there is one.
+        workers: of an extraction; see `extract_features`.
         allow_mixed: use features that the model was not trained on.
         reporter: where progress goes; silent by default.
 
@@ -77,23 +81,29 @@ def suggest(
     folder = Path(folder)
     reporter = reporter or Reporter(quiet=True)
     config = read_dataset_config(folder)
-    trained = load_model(model, choose_device(device))
+    compute = compute or ComputeOptions()
+    trained = load_model(model, choose_device(compute.device))
     if trained.features.fingerprint is not None:
         extract_missing(
             folder,
             config=extract_config(trained.features, model),
-            device=device,
+            settings=WorkerSettings(compute=compute),
             workers=workers,
             reporter=reporter,
         )
     features = FeatureFolder(find_layout(folder, config).features)
-    names = set(video_ids(find_videos([folder])).values()) - set(config.excluded_videos)
+    names = list(video_ids(find_videos([folder])).values())
+    excluded = KnownVideos(names).match_all(config.excluded_videos).values()
+    names = sorted(set(names) - {match.video_id for match in excluded})
+    without = set(features.without(names))
     entries = {}
-    for name in sorted(names):
-        if (path := features.any_subset(name)) is not None:
+    for name in names:
+        if name not in without and (path := features.any_subset(name)) is not None:
             entries[name] = _entry(inspect_features(path), trained, min_score, allow_mixed)
-    if without := len(names) - len(entries):
-        reporter.problem(f"warning: no suggestions for {without} videos, which have no features")
+    if without:
+        reporter.problem(
+            f"warning: no suggestions for {len(without)} videos, which have no features"
+        )
     target = folder / SUGGESTIONS
     write_json(target, {"model": str(model), "videos": entries})
     count = sum(len(entry["detections"]) for entry in entries.values())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hrpro.errors import UsageError
@@ -28,29 +26,14 @@ from hrpro.pipeline.results.model import VideoResult
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 MAX_ROWS = 40
 TRUTH_COLOUR = "#d55e00"
-CURVE_COLOUR = "#222222"
-HALO = [withStroke(linewidth=2.2, foreground="white")]  # the line must show on dark bars too
 # The pale third of the map would vanish on white paper.
 SCORES: Colormap = ListedColormap(colormaps["GnBu"](np.linspace(0.3, 1.0, 256)))
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Class activations over time.
-
-    `times_s` `[T]` are seconds; `values` `[T, C]` has a column for each of the `labels` `[C]`.
-    """
-
-    times_s: np.ndarray
-    labels: Sequence[str]
-    values: np.ndarray
 
 
 def plot_timeline(
     result: VideoResult,
     out_path: str | Path,
     ground_truth: Iterable[Span] | None = None,
-    curves: Curves | None = None,
 ) -> None:
     """Draw the detections of one video over time, darker for a higher score.
 
@@ -60,7 +43,6 @@ def plot_timeline(
         result: what was found in the video.
         out_path: the picture; .png, .pdf or .svg.
         ground_truth: the true actions, drawn beneath the detections of their class.
-        curves: class activations, drawn as a line across the row of their class.
 
     Raises:
         UsageError: `out_path` has another suffix.
@@ -80,8 +62,6 @@ def plot_timeline(
     top_score = max([1.0, *(found.score for found in result.detections)])
     shades = ScalarMappable(Normalize(0, top_score), SCORES)
     _draw_spans(axes, classes, result, truth, shades)
-    if curves is not None:
-        _draw_curves(axes, classes, curves)
     _label_axes(axes, classes, hidden, result, truth)
     if classes:
         figure.colorbar(shades, ax=axes, label="score", pad=0.01, fraction=0.02)
@@ -125,15 +105,6 @@ def _draw_spans(
 def _bars(axes: Axes, spans: Sequence[Span], top: float, bottom: float, **style: object) -> None:
     ranges = [(span.start_s, span.end_s - span.start_s) for span in spans]
     axes.broken_barh(ranges, (top, bottom - top), linewidth=0.8, **style)
-
-
-def _draw_curves(axes: Axes, classes: Sequence[str], curves: Curves) -> None:
-    """Draw each curve from the bottom (0) to the top (the largest value of all) of its row."""
-    largest = max(float(np.max(curves.values, initial=0.0)), 1e-6)
-    for label, values in zip(curves.labels, np.asarray(curves.values).T, strict=True):
-        if label in classes:
-            heights = classes.index(label) + 0.4 - 0.8 * np.clip(values / largest, 0, 1)
-            axes.plot(curves.times_s, heights, color=CURVE_COLOUR, linewidth=0.9, path_effects=HALO)
 
 
 def _label_axes(

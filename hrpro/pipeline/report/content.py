@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
-
 from hrpro.annotations import Action
 from hrpro.errors import DataError
 from hrpro.localize.evaluation.average_precision import drop_ambiguous, mean_average_precision
 from hrpro.pipeline.console.tables import averages
-from hrpro.pipeline.evaluate import Evaluation, Truth, evaluate_table
+from hrpro.pipeline.evaluate import Evaluation, Truth, evaluate_table, results_table
 from hrpro.pipeline.results.model import Curves, Results, VideoResult
+from hrpro.video_ids import KnownVideos
+from hrpro.videos_folder import video_key, videos_below
 
 MOST_DETECTIONS = 300
 """Detections of one video in a report; the result file has them all."""
@@ -53,20 +53,23 @@ def run_content(
         videos: folder in which the videos are looked for first.
         embed_bytes: put videos into the page up to this size together.
     """
+    true_ids = _true_ids(results, truth) if truth is not None else {}
     shown = {
-        video.video_id: truth.videos[video.video_id].actions
-        for video in results.videos
-        if truth is not None and video.video_id in truth.videos
+        name: truth.videos[true_id].actions
+        for name, true_id in true_ids.items()
+        if truth is not None
     }
     classes = _classes(results, shown)
     evaluation = _evaluate(name, results, truth)
-    quality = _quality(evaluation, results, truth) if evaluation and truth else {}
+    quality = _quality(evaluation, results, truth, true_ids) if evaluation and truth else {}
     media: dict[str, Path] = {}
+    files = _files(videos)
+    known = KnownVideos(files)
     rows = []
     for video in results.videos:
         row = _video(video, shown.get(video.video_id), classes)
-        row["quality"] = quality.get(video.video_id)
-        source = _find(video, videos)
+        row["quality"] = quality.get(true_ids.get(video.video_id, ""))
+        source = _find(video, files, known)
         if source is not None:
             size = source.stat().st_size
             kind = _MEDIA_TYPES.get(source.suffix.lower())
@@ -128,13 +131,14 @@ def _curves(curves: Curves, classes: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _table(videos: Sequence[VideoResult]) -> pd.DataFrame:
-    rows = [
-        (video.video_id, each.label, each.start_s, each.end_s, each.score)
-        for video in videos
-        for each in video.detections
-    ]
-    return pd.DataFrame(rows, columns=["video", "label", "start_s", "end_s", "score"])
+def _true_ids(results: Results, truth: Truth) -> dict[str, str]:
+    """What the ground truth calls those videos of the results that it has."""
+    matches = truth.matches(video.video_id for video in results.videos)
+    return {
+        name: match.video_id
+        for name, match in matches.items()
+        if match.video_id is not None and match.video_id in truth.videos
+    }
 
 
 def _evaluate(name: str, results: Results, truth: Truth | None) -> Evaluation | None:
@@ -142,14 +146,17 @@ def _evaluate(name: str, results: Results, truth: Truth | None) -> Evaluation | 
     if truth is None or not any(video.actions for video in truth.videos.values()):
         return None
     try:
-        return evaluate_table(name, _table(results.videos), truth)
+        return evaluate_table(name, results_table(results.videos), truth)
     except DataError:
         return None  # results of other videos than the ground truth's
 
 
-def _quality(evaluation: Evaluation, results: Results, truth: Truth) -> dict[str, float]:
+def _quality(
+    evaluation: Evaluation, results: Results, truth: Truth, true_ids: Mapping[str, str]
+) -> dict[str, float]:
     """Average mAP within each video that has ground truth, as if it were the whole data set."""
-    found, true = _table(results.videos), truth.table()
+    found, true = results_table(results.videos), truth.table()
+    found = found.assign(video=[true_ids.get(name) for name in found["video"]])
     if truth.ambiguous is not None:
         found = drop_ambiguous(found, truth.ambiguous)
     by_video = dict(iter(found.groupby("video", sort=False)))
@@ -174,6 +181,7 @@ def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
         ],
         "mistakes": {"tiou": mistakes.tiou, "counts": mistakes.counts},
         "num_videos": evaluation.num_videos,
+        "warnings": list(evaluation.warnings),
     }
 
 
@@ -186,15 +194,20 @@ def _first_threshold(results: Results, num_actions: int) -> float:
     return scores[min(wanted, len(scores)) - 1] if scores else 0.0
 
 
-def _find(video: VideoResult, folder: Path | None) -> Path | None:
-    """The file of a video, if it is where the results or the person say."""
+def _files(folder: Path | None) -> dict[str, Path]:
+    """The videos below a folder, by their paths in it."""
+    if folder is None or not folder.is_dir():
+        return {}
+    return {video_key(path, folder): path for path in videos_below(folder)}
+
+
+def _find(video: VideoResult, files: Mapping[str, Path], known: KnownVideos) -> Path | None:
+    """The file of a video, if it is where the person or the results say."""
+    for name in filter(None, (video.path, video.video_id)):
+        if (key := known.match(name).video_id) is not None:
+            return files[key]
     path = Path(video.path) if video.path else None
-    candidates = [path] if path else []
-    if folder is not None:
-        name = path.name if path else video.video_id
-        candidates = [folder / name, folder / Path(video.video_id).name, *candidates]
-        candidates += [folder / f"{Path(video.video_id).name}{suffix}" for suffix in _MEDIA_TYPES]
-    return next((each for each in candidates if each.is_file()), None)
+    return path if path is not None and path.is_file() else None
 
 
 def _link(video: Path, page: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from hrpro.pipeline.report.content import EMBEDDED_BYTES, Content, run_content
 from hrpro.pipeline.report.page import write_page
 from hrpro.pipeline.results.formats import per_video_paths, read_results
 from hrpro.pipeline.results.model import Results
+from hrpro.videos_folder import videos_folder
 
 
 def check_report_path(path: Path) -> None:
@@ -37,6 +38,7 @@ def report(
     subset: str | None = None,
     videos: Path | None = None,
     embed_bytes: int = EMBEDDED_BYTES,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Write the report of one or several result files.
 
@@ -52,6 +54,7 @@ def report(
         subset: of the ground truth; see `truth_of_file`.
         videos: folder in which the videos are looked for first.
         embed_bytes: put videos into a page up to this size together.
+        tell: takes lines on what was left out of the files.
 
     Returns:
         The files, the one to open first.
@@ -63,11 +66,12 @@ def report(
     check_report_path(out)
     if len({path.resolve() for path in result_files}) < len(result_files):
         raise UsageError("a result file is given twice")
-    truth = _truth(dataset, data_root, ground_truth, subset)
+    runs = {path: read_results(path, tell=tell) for path in result_files}
+    detected = [video.video_id for results in runs.values() for video in results.videos]
+    truth = _truth(dataset, data_root, ground_truth, subset, detected)
     if dataset is not None and videos is None:
         folder, _ = resolve_dataset(dataset, data_root=data_root)
-        videos = folder / "videos"
-    runs = {path: read_results(path) for path in result_files}
+        videos = videos_folder(folder)
     if len(runs) == 1:
         ((path, results),) = runs.items()
         write_run(path.name, results, out, truth, videos, embed_bytes)
@@ -110,12 +114,16 @@ def write_run(
 
 
 def _truth(
-    dataset: str | None, data_root: Path, ground_truth: Path | None, subset: str | None
+    dataset: str | None,
+    data_root: Path,
+    ground_truth: Path | None,
+    subset: str | None,
+    detected: Sequence[str],
 ) -> Truth | None:
     if dataset is not None and ground_truth is not None:
         raise UsageError("--dataset and --ground-truth both say what to measure on; give one")
     if ground_truth is not None:
-        return truth_of_file(ground_truth, subset)
+        return truth_of_file(ground_truth, subset, detected=detected)
     if subset is not None:
         raise UsageError("--subset goes with --ground-truth")
     if dataset is not None:

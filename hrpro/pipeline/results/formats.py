@@ -25,12 +25,16 @@ from typing import Any
 
 from hrpro.errors import DataError, HrproError, UsageError
 from hrpro.files import atomic_path, check_writable
+from hrpro.pipeline.results.interchange.notes import reading_lines
 from hrpro.pipeline.results.interchange.rates import Rates
 from hrpro.pipeline.results.model import Results
 
 Writer = Callable[[Results, Path], None]
 Reader = Callable[..., Results]
-"""Takes the path and, if the format `counts_frames`, the :class:`Rates` that the user gave."""
+"""Takes the path and, if the format `counts_frames`, the :class:`Rates` that the user gave.
+
+What it leaves out it puts into the notes of the results.
+"""
 
 ENTRY_POINT_GROUP = "hrpro.formats"
 
@@ -44,7 +48,8 @@ class Format:
     one_video: bool = False
     """A file holds one video: results of several become files ``NAME.VIDEO.suffix``."""
     counts_frames: bool = False
-    """Times may be frame numbers: the reader takes the frame rates as its second argument."""
+    """The reader takes what the user said of the videos (:class:`Rates`) as its second argument,
+    say because times are frame numbers."""
     for_detections: bool = True
     """False for labels that only people make; no command but ``hrpro convert`` writes them."""
     module: str | None = None
@@ -132,14 +137,20 @@ def _entry_points() -> dict[str, EntryPoint]:
 # ------------------------------------------------------------------------- reading and writing
 
 
-def write_results(results: Results, path: str | Path, name: str | None = None) -> list[Path]:
+def write_results(
+    results: Results,
+    path: str | Path,
+    name: str | None = None,
+    video_ids: Sequence[str] | None = None,
+) -> list[Path]:
     """Write `results` in the format of the suffix of `path`; return the files that were written.
 
     With `name`, in the format of that name, see :func:`format_of`.
 
     The list is ``[path]``, except when several videos meet a format that holds one video
     (subtitles): each then gets a file of its own, ``NAME.VIDEO.suffix``. Every file is complete
-    or not there at all.
+    or not there at all. Where more videos are to come later, `video_ids` has those of all, so that
+    each file has its name from the beginning.
 
     Raises:
         UsageError: no format has this suffix.
@@ -150,13 +161,12 @@ def write_results(results: Results, path: str | Path, name: str | None = None) -
     if not chosen.one_video:
         parts = {path: results}
     else:
-        names = [video.video_id for video in results.videos]
-        targets = per_video_paths(path, names) or [path]
-        videos = [(video,) for video in results.videos] or [()]
+        targets = paths_by_video(path, video_ids or [video.video_id for video in results.videos])
         parts = {
-            target: replace(results, videos=video)
-            for target, video in zip(targets, videos, strict=True)
+            targets[video.video_id]: replace(results, videos=(video,)) for video in results.videos
         }
+        if not targets:
+            parts = {path: results}
     for target, part in parts.items():
         with atomic_path(target) as temporary:
             try:
@@ -166,13 +176,20 @@ def write_results(results: Results, path: str | Path, name: str | None = None) -
     return list(parts)
 
 
-def read_results(path: str | Path, rates: Rates | None = None, name: str | None = None) -> Results:
+def read_results(
+    path: str | Path,
+    rates: Rates | None = None,
+    name: str | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Results:
     """Read a result file back, or a file of another tool.
 
     Args:
         path: the file.
         rates: frame rates, for formats that count in frames and do not say how many a second.
         name: the format, see :func:`format_of`.
+        tell: takes a line for each thing to know if marks were left out or lie outside of their
+            video; the notes of the results say it, too.
 
     Raises:
         UsageError: the format is unknown or can only be written, or a frame rate is missing.
@@ -182,7 +199,11 @@ def read_results(path: str | Path, rates: Rates | None = None, name: str | None 
     chosen = format_of(path, name)
     if chosen.read is None:
         raise UsageError(f"{path}: {path.suffix} can only be written, not read back")
-    return chosen.read(path, rates or Rates()) if chosen.counts_frames else chosen.read(path)
+    results = chosen.read(path, rates or Rates()) if chosen.counts_frames else chosen.read(path)
+    if tell is not None:
+        for line in reading_lines(path, results, only_problems=True):
+            tell(line)
+    return results
 
 
 def check_outputs(
@@ -226,6 +247,11 @@ def per_video_paths(path: str | Path, video_ids: Sequence[str]) -> list[Path]:
     if len(video_ids) == 1:
         return [path]
     return [path.with_name(f"{path.stem}.{name}{path.suffix}") for name in _file_names(video_ids)]
+
+
+def paths_by_video(path: str | Path, video_ids: Sequence[str]) -> dict[str, Path]:
+    """The files of `per_video_paths` by their videos."""
+    return dict(zip(video_ids, per_video_paths(path, video_ids), strict=True))
 
 
 def _file_names(video_ids: Iterable[str]) -> Iterator[str]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hrpro.errors import DataError
-from hrpro.files import read_json
 
 #: The version string of ActivityNet's own detection files; it names the format, not this program.
 FORMAT_VERSION = "VERSION 1.3"
@@ -108,14 +107,30 @@ class VideoResult:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What a person should know of how a file was read."""
+
+    where: str
+    """Place in the file: a line number, or words such as ``observation 'first'``; may be empty."""
+    what: str
+    marks: int = 0
+    """How many marks were left out because of it."""
+
+
+@dataclass(frozen=True)
 class Results:
-    """The detections of a run: its videos, and the `model` that made them (a JSON object)."""
+    """The detections of a run: its videos, and the `model` that made them (a JSON object).
+
+    `notes` say what the reader of a file left out and took for granted; they are not compared.
+    """
 
     videos: tuple[VideoResult, ...] = ()
     model: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[Note, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "videos", tuple(self.videos))
+        object.__setattr__(self, "notes", tuple(self.notes))
         seen: set[str] = set()
         for video in self.videos:
             if video.video_id in seen:
@@ -188,8 +203,12 @@ def _curves_json(results: Results) -> dict[str, Any]:
     return {"curves": curves} if curves else {}
 
 
-def from_json(value: Any) -> Results:
+def from_json(value: Any, left_out: Callable[[str, DataError], None] | None = None) -> Results:
     """Read the JSON object of a result file; plain ActivityNet detection files are welcome.
+
+    Args:
+        value: the object.
+        left_out: is told where a detection cannot be read, and why, and the others are returned.
 
     Raises:
         DataError: something is missing or malformed; says what and in which video.
@@ -206,7 +225,7 @@ def from_json(value: Any) -> Results:
     videos = []
     for video_id in video_ids:
         try:
-            video = _video(video_id, found.get(video_id, []), about.get(video_id, {}))
+            video = _video(video_id, found.get(video_id, []), about.get(video_id, {}), left_out)
             videos.append(replace(video, curves=_curves(curves.get(video_id))))
         except DataError as error:
             raise DataError(f"video {video_id!r}: {error}") from error
@@ -228,24 +247,16 @@ def write_results_json(results: Results, path: Path) -> None:
     path.write_text("{\n" + ",\n".join(members) + "\n}\n", encoding="utf-8")
 
 
-def read_results_json(path: Path) -> Results:
-    """Read a result JSON.
-
-    Raises:
-        DataError: the file is missing, not JSON, or malformed; one line that names the file.
-    """
-    value = read_json(path)
-    try:
-        return from_json(value)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-
-
 def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _video(video_id: str, rows: Any, about: Any) -> VideoResult:
+def _video(
+    video_id: str,
+    rows: Any,
+    about: Any,
+    left_out: Callable[[str, DataError], None] | None,
+) -> VideoResult:
     if not isinstance(rows, list) or not isinstance(about, Mapping):
         raise DataError("the detections must be a list, what is known of the video an object")
     path, *numbers = (about.get(key) for key in ("path", "duration", "fps", "start_s"))
@@ -256,7 +267,9 @@ def _video(video_id: str, rows: Any, about: Any) -> VideoResult:
         try:
             detections.append(_detection(row))
         except DataError as error:
-            raise DataError(f"detection {number}: {error}") from error
+            if left_out is None:
+                raise DataError(f"detection {number}: {error}") from error
+            left_out(f"video {video_id!r}: detection {number}", error)
     duration_s, fps, start_s = (
         None if number is None else _finite(number, name)
         for number, name in zip(numbers, ("duration", "fps", "start_s"), strict=True)

@@ -15,28 +15,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import connection, resource_tracker
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from hrpro.extract.jobs import Job
+from hrpro.pipeline.workers.messages import Done, Event, Failed, JobFeed, Listener, Ready
 from hrpro.pipeline.workers.work import (
     Build,
-    Crashing,
-    Done,
-    Event,
-    Failed,
-    Listener,
-    Ready,
-    Task,
-    TaskFeed,
     WorkerSettings,
-    build_extractor,
     introduce,
     process_name,
     serve,
     work,
 )
-
-if TYPE_CHECKING:
-    from hrpro.extract.extractor import Extractor
 
 ENDED_ON_REQUEST = "it was told to end (SIGTERM)"
 MACHINE_GONE = "its machine is gone"
@@ -50,16 +40,16 @@ _ORPHAN_S = 5.0  # a worker whose parent is gone may take so long to clean up
 class WorkerHandle(Protocol):
     """One worker, as its supervisor sees it.
 
-    A worker builds one extractor, says `Ready` or `Broken`, and then runs
-    `hrpro.pipeline.workers.work.work` on the tasks it is given until it is stopped. It writes the
-    feature files itself; only tasks and events, which are small, pass between it and the
-    supervisor. Calls come from one thread. No call raises because the worker has ended.
+    A worker builds its networks once, says `Ready` or `Broken`, and then runs
+    `hrpro.pipeline.workers.work.work` on the jobs it is given until it is stopped. It writes the
+    files itself; only jobs and events, which are small, pass between it and the supervisor. Calls
+    come from one thread. No call raises because the worker has ended.
     """
 
     name: str
     """``host:pid``, as the ledger shows it; an actor that is not placed yet may have another."""
 
-    def submit(self, task: Task) -> None:
+    def submit(self, job: Job) -> None:
         """Give it a video, in addition to those it has; does not wait."""
 
     def poll(self, listener: Listener) -> None:
@@ -107,25 +97,24 @@ class LocalEngine:
 
     Args:
         settings: of the run.
+        build: makes the workshop in a process; found there by its module and name.
         num_workers: processes; by default one per GPU that can be seen, or one.
-        build: makes the extractor in a process; found there by its module and name.
     """
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        num_workers: int | None = None,
-        build: Build = build_extractor,
-    ):
+    def __init__(self, settings: WorkerSettings, build: Build, num_workers: int | None = None):
         self._settings = settings
         self._num_workers = num_workers
         self._build = build
 
     def start(self, device: str | None, num_workers: int) -> LocalWorker:
         """See `Engine`."""
-        threads = max(1, _num_cores() // num_workers) if num_workers > 1 else None
+        # The first worker starts before it is known how many there will be.
+        sharing = max(num_workers, self._num_workers or 1)
+        threads = max(1, _num_cores() // sharing) if sharing > 1 else None
         settings = replace(self._settings, num_threads=threads)
-        return LocalWorker(replace(settings, device=device or settings.device), self._build)
+        if device is not None:
+            settings = replace(settings, compute=replace(settings.compute, device=device))
+        return LocalWorker(settings, self._build)
 
     def wait(self, workers: Sequence[LocalWorker], timeout_s: float) -> None:
         """See `Engine`."""
@@ -149,21 +138,17 @@ class LocalWorker:
         with _deaf_to_ctrl_c():
             self._process.start()
         theirs.close()  # or the end of the process would not end the pipe
-        self._said: str | None = None
         self.name = f"{platform.node()}:{self._process.pid}"
 
-    def submit(self, task: Task) -> None:
+    def submit(self, job: Job) -> None:
         """See `WorkerHandle`."""
         with suppress(OSError):
-            self._pipe.send(task)
+            self._pipe.send(job)
 
     def poll(self, listener: Listener) -> None:
         """See `WorkerHandle`."""
         while event := self._receive():
-            if isinstance(event, Crashing):
-                self._said = event.reason
-            else:
-                listener(event)
+            listener(event)
 
     def _receive(self) -> Event | None:
         try:
@@ -178,7 +163,7 @@ class LocalWorker:
             return None
         if code in (-signal.SIGTERM, _EXIT_ON_REQUEST):
             return ENDED_ON_REQUEST
-        return self._said or _exit_in_words(code)
+        return _exit_in_words(code)
 
     def stop(self) -> None:
         """See `WorkerHandle`."""
@@ -203,16 +188,16 @@ class InlineEngine:
 
     Args:
         settings: of the run.
-        extractor: made from the settings if there is none yet.
+        build: makes the workshop.
     """
 
-    def __init__(self, settings: WorkerSettings, extractor: Extractor | None = None):
+    def __init__(self, settings: WorkerSettings, build: Build):
         self._settings = settings
-        self._extractor = extractor
+        self._build = build
 
     def start(self, device: str | None, num_workers: int) -> InlineWorker:
         """See `Engine`."""
-        return InlineWorker(self._settings, self._extractor)
+        return InlineWorker(self._settings, self._build)
 
     def wait(self, workers: Sequence[WorkerHandle], timeout_s: float) -> None:
         """See `Engine`."""
@@ -225,20 +210,20 @@ class InlineEngine:
 class InlineWorker:
     """This process as a worker; `poll` does the work, up to the end of the next video."""
 
-    def __init__(self, settings: WorkerSettings, extractor: Extractor | None):
+    def __init__(self, settings: WorkerSettings, build: Build):
         self.name = process_name()
         self._settings = settings
-        self._extractor = extractor
-        self._feed = TaskFeed()
+        self._build = build
+        self._feed = JobFeed()
         self._results: Iterator[Done | Failed] | None = None
         self._num_open = 0
         self._said: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._listener: Listener | None = None
         self._poller = 0
 
-    def submit(self, task: Task) -> None:
+    def submit(self, job: Job) -> None:
         """See `WorkerHandle`."""
-        self._feed.put(task)
+        self._feed.put(job)
         self._num_open += 1
 
     def poll(self, listener: Listener) -> None:
@@ -252,11 +237,9 @@ class InlineWorker:
 
     def _begin(self) -> None:
         settings, notes = self._settings, []
-        extractor = self._extractor or build_extractor(settings, notes.append)
-        self._results = work(
-            extractor, self._feed, self._say, strict=settings.strict, dtype=settings.dtype
-        )
-        self._say(introduce(extractor, notes))
+        workshop = self._build(settings, notes.append)
+        self._results = work(workshop, self._feed, self._say, strict=settings.strict)
+        self._say(introduce(workshop, notes))
 
     def _say(self, event: Event) -> None:
         """Pass an event on; what decoding threads say waits until the thread of `poll` comes by."""
@@ -279,15 +262,15 @@ class InlineWorker:
 
 
 def worker_main(pipe: connection.Connection, settings: WorkerSettings, build: Build) -> None:
-    """What a worker process does: tasks come in through the pipe, events go out."""
+    """What a worker process does: jobs come in through the pipe, events go out."""
     signal.signal(signal.SIGTERM, _exit_on_request)
-    feed, sending = TaskFeed(), threading.Lock()
+    feed, sending = JobFeed(), threading.Lock()
 
     def say(event: Event) -> None:
         with sending:
             pipe.send(event)
 
-    threading.Thread(target=_receive_tasks, args=(pipe, feed), daemon=True).start()
+    threading.Thread(target=_receive_jobs, args=(pipe, feed), daemon=True).start()
     try:
         serve(settings, build, feed, say)
         os._exit(1)
@@ -295,7 +278,7 @@ def worker_main(pipe: connection.Connection, settings: WorkerSettings, build: Bu
         os._exit(_EXIT_ON_REQUEST)
 
 
-def _receive_tasks(pipe: connection.Connection, feed: TaskFeed) -> None:
+def _receive_jobs(pipe: connection.Connection, feed: JobFeed) -> None:
     try:
         while True:
             feed.put(pipe.recv())

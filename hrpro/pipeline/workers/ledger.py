@@ -1,12 +1,12 @@
 """The ledger of an output folder: what became of every video, told to all who work on it.
 
-Beside the features lies a folder ``.ledger`` with two small files per video, by its name::
+Beside the files that a run makes lies a folder ``.ledger`` with two small files per video::
 
     .ledger/sub/a.mp4.json     the record: state, attempts, error, worker, times
     .ledger/sub/a.mp4.lease    only while a process works on it: which one
 
-What is done is decided by the feature file and its sidecar alone; the ledger tells the story, and
-remembers which videos crashed their worker. It may be deleted at any time when nothing runs.
+What is done is decided by the files themselves; the ledger tells the story, and remembers which
+videos crashed their worker. It may be deleted at any time when nothing runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from hrpro.errors import DataError, HrproError
 from hrpro.files import inside, read_json, write_json
@@ -38,12 +38,14 @@ class Record(BaseModel):
     """Path of the video below the folder that was searched."""
     state: State
     """`failed` is tried again by the next run, `poisoned` only if asked for."""
-    features: str = ""
-    """Feature file, relative to the output folder."""
+    file: str = Field("", validation_alias=AliasChoices("file", "features"))
+    """What is made of it, relative to the output folder."""
     attempts: int = Field(0, ge=0)
     """How often it was begun."""
     crashes: int = Field(0, ge=0)
-    """How often the worker died over it."""
+    """How often the worker died while it had it."""
+    crashes_alone: int = Field(0, ge=0)
+    """How often it was the only one that the worker had begun then."""
     error: str = ""
     worker: str = ""
     """``host:pid`` of the process that last worked on it."""

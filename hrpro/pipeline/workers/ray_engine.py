@@ -1,10 +1,10 @@
-"""Workers on a Ray cluster: ``hrpro extract --engine ray [--address auto]``.
+"""Workers on a Ray cluster: ``hrpro extract|detect --engine ray [--address auto]``.
 
 The ledger and the rules are those of every run; Ray only finds machines, starts actors there and
 notices their end. All machines must see the videos and the output folder under the same paths, and
 have hrpro installed. Actors are never restarted and their calls never repeated by Ray: the
-supervisor replaces them and hands their videos out again, at most twice, which is safe because
-extracting a video again gives the same file.
+supervisor replaces them and hands their videos out again, which is safe because working on a video
+again gives the same file.
 """
 
 from __future__ import annotations
@@ -22,20 +22,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hrpro.errors import UsageError
+from hrpro.extract.jobs import Job
 from hrpro.pipeline.workers.engines import MACHINE_GONE
-from hrpro.pipeline.workers.work import (
-    Build,
-    Crashing,
-    Event,
-    Listener,
-    Ready,
-    Started,
-    Task,
-    TaskFeed,
-    WorkerSettings,
-    build_extractor,
-    serve,
-)
+from hrpro.pipeline.workers.messages import Event, JobFeed, Listener, Ready, Started
+from hrpro.pipeline.workers.work import Build, WorkerSettings, serve
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -55,7 +45,7 @@ class RayActor:
     """
 
     def __init__(self, settings: WorkerSettings, build: Build):
-        self._feed = TaskFeed()
+        self._feed = JobFeed()
         self._said: deque[Event] = deque()
         self._first = 0
         """Number of the oldest event that is kept."""
@@ -70,9 +60,9 @@ class RayActor:
 
         return ray.get_runtime_context().get_node_id()
 
-    def submit(self, task: Task) -> None:
+    def submit(self, job: Job) -> None:
         """Give it a video."""
-        self._feed.put(task)
+        self._feed.put(job)
 
     def events(self, first: int, timeout_s: float) -> list[Event]:
         """The events from number `first` on; those before it have arrived and are forgotten."""
@@ -107,11 +97,11 @@ class RayWorker:
     def _ask(self) -> ObjectRef:
         return self._actor.events.remote(self._heard, _LISTEN_S)
 
-    def submit(self, task: Task) -> None:
+    def submit(self, job: Job) -> None:
         """See `WorkerHandle`; the actor's working directory is another one."""
-        paths = {name: getattr(task, name).absolute() for name in ("path", "root", "target")}
-        self._actor.submit.remote(task._replace(**paths))
-        self._silent[task.key] = None
+        paths = {name: getattr(job, name).absolute() for name in ("path", "root", "target")}
+        self._actor.submit.remote(job._replace(**paths))
+        self._silent[job.key] = None
 
     def poll(self, listener: Listener) -> None:
         """See `WorkerHandle`."""
@@ -120,10 +110,7 @@ class RayWorker:
                 self.name = event.worker
             elif isinstance(event, Started):
                 self._silent.pop(event.key, None)
-            if isinstance(event, Crashing):
-                self._end = event.reason
-            else:
-                listener(event)
+            listener(event)
         if self._end == _KILLED:
             # What an actor said last dies with it: any of these videos may have been begun.
             while self._silent:
@@ -196,16 +183,11 @@ class RayEngine:
 
     Args:
         settings: of the run.
+        build: makes the workshop in an actor.
         num_workers: actors; by default one per GPU of the cluster, or one per machine.
-        build: makes the extractor in an actor.
     """
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        num_workers: int | None = None,
-        build: Build = build_extractor,
-    ):
+    def __init__(self, settings: WorkerSettings, build: Build, num_workers: int | None = None):
         import ray
 
         self._settings, self._num_workers, self._build = settings, num_workers, build
@@ -252,7 +234,7 @@ class RayEngine:
     def _on_gpus(self) -> bool:
         import ray
 
-        return self._settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
+        return self._settings.compute.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
 
     def _cores(self) -> int:
         """Cores of one worker: a machine each, or a fair share of the cluster."""

@@ -12,10 +12,9 @@ from hrpro.errors import DataError, UsageError
 from hrpro.extract.sources import VideoSource, find_videos
 from hrpro.features import sidecar_path
 from hrpro.files import inside
-from hrpro.pipeline.batch import feature_state, feature_targets
 from hrpro.pipeline.console.progress import Reporter
-from hrpro.pipeline.extract import default_target
 from hrpro.pipeline.workers.ledger import Ledger, Record
+from hrpro.pipeline.workers.targets import FeatureTargets, default_target
 
 STATES = ("done", "running", "pending", "interrupted", "failed", "poisoned")
 _MOST = 50  # videos that are listed for people; --json has all
@@ -103,8 +102,8 @@ def extraction_status(
     ledger = Ledger(out, reporter.problem)
     if inputs:
         sources = find_videos(inputs)
-        targets = feature_targets(sources, out)
-        videos = [_of_source(source, targets[source.key], ledger) for source in sources]
+        targets = FeatureTargets(sources, out)
+        videos = [_of_source(source, targets, ledger) for source in sources]
     elif not ledger.folder.is_dir():
         raise UsageError(
             f"{out}: no record of an extraction here; name the right folder by -o, or the videos"
@@ -114,11 +113,11 @@ def extraction_status(
     return ExtractionStatus(out, tuple(videos), knows_pending=bool(inputs))
 
 
-def _of_source(source: VideoSource, target: Path, ledger: Ledger) -> VideoStatus:
+def _of_source(source: VideoSource, targets: FeatureTargets, ledger: Ledger) -> VideoStatus:
     record = ledger.read(source.key)
     if record is not None and record.state == "running" and ledger.holder(source.key):
         return VideoStatus(source.key, "running", record)
-    if feature_state(target, source) == "done":
+    if targets.state(source) == "done":
         return VideoStatus(source.key, "done", record)
     if record is None or record.state == "done" or not record.is_about(source.path):
         return VideoStatus(source.key, "pending")
@@ -135,7 +134,7 @@ def _of_record(record: Record, out: Path, ledger: Ledger) -> VideoStatus:
 
 def _is_there(record: Record, out: Path) -> bool:
     try:
-        target = inside(out, record.features)
+        target = inside(out, record.file)
     except DataError:
         return False
     return target.is_file() and sidecar_path(target).is_file()

@@ -1,7 +1,7 @@
-"""What a worker does: build the extractor once, then turn the videos it is given into files.
+"""What a worker does: build the networks once, then turn the videos it is given into files.
 
 A worker is a process of its own (`hrpro.pipeline.workers.engines`), an actor on another machine,
-or the process that asks. It takes `Task`s and answers with events. This module imports no network
+or the process that asks. It takes `Job`s and answers with events. This module imports no network
 before a worker is built, so that whoever only talks to workers starts at once.
 """
 
@@ -12,19 +12,33 @@ import os
 import platform
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from hrpro.compute import ComputeOptions
 from hrpro.errors import HrproError, VideoError
-from hrpro.features import Fingerprint, write_features
+from hrpro.extract.jobs import Job
+from hrpro.features import write_features
+from hrpro.pipeline.workers.messages import (
+    Broken,
+    Done,
+    Event,
+    Failed,
+    JobFeed,
+    Listener,
+    Progressed,
+    Ready,
+    Started,
+    WorkerError,
+)
 
 if TYPE_CHECKING:
+    from hrpro.extract.config import ExtractConfig
     from hrpro.extract.extractor import Extractor
     from hrpro.extract.video_progress import VideoFeatures
 
@@ -35,136 +49,74 @@ _AT_HAND_ELSEWHERE = 2
 _ERRORS_OF_ONE_NAME = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EILSEQ}
 
 
-class Task(NamedTuple):
-    """A video to extract: a job of `Extractor.extract_many`, and where its features go."""
-
-    key: str
-    """Name of the video in the run."""
-    path: Path
-    root: Path
-    """Folder that the path in the sidecar is relative to."""
-    target: Path
-    """Feature file to write."""
-    strict: bool = False
-    """Fail on a truncated video; set by the worker, which knows the settings."""
-
-
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What a worker needs to know about a run; plain values that go through any pipe."""
+    """How a worker makes features; plain values that go through any pipe."""
 
-    recipe: dict[str, Any]
+    recipe: dict[str, Any] = field(default_factory=dict)
     """Options of `make_recipe`. The worker settles the streams where they are left open."""
-    device: str | None = None
-    precision: str | None = None
-    batch_size: int | None = None
-    compile: bool = False
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
     num_threads: int | None = None
     """Threads of the networks on a CPU; all cores without."""
     strict: bool = False
+    """A truncated video fails instead of giving features up to the damage."""
     dtype: str = "float32"
-    """Of the numbers in the feature files."""
+    """Of the numbers in feature files: ``float32`` or ``float16``."""
     show_download: bool = False
 
 
-@dataclass(frozen=True)
-class Ready:
-    """The extractor is built."""
+class Output(Protocol):
+    """What a worker makes of the features of a video: a file."""
 
-    worker: str
-    """``host:pid``."""
-    fingerprint: Fingerprint
-    devices: tuple[str, ...]
-    """Devices that workers with the same settings can be spread over."""
-    at_hand: int
-    """Videos that the worker should be given at a time."""
-    notes: tuple[str, ...] = ()
-    """Lines for the person in front of the run."""
+    needs_logits: bool
+    about: Mapping[str, Any]
+    """What the file depends on besides the fingerprint of the features, as JSON holds it."""
 
+    def write(self, job: Job, video: VideoFeatures) -> None:
+        """Write the file of a video, complete or not at all.
 
-@dataclass(frozen=True)
-class Started:
-    """Work on a video begins; said before its file is opened."""
-
-    key: str
+        Raises:
+            HrproError: it cannot be written, or nothing can be made of this video.
+        """
 
 
-@dataclass(frozen=True)
-class Progressed:
-    """So much of a video is done; the duration is 0 where its header has none."""
+class Workshop(NamedTuple):
+    """What a worker works with."""
 
-    key: str
-    done_s: float
-    duration_s: float
+    extractor: Extractor
+    output: Output
 
 
-@dataclass(frozen=True)
-class Done:
-    """The features of a video are written."""
-
-    key: str
-    num_snippets: int
-    duration_s: float
-    seconds: float
-    """What the work took."""
-    warnings: tuple[str, ...] = ()
-    lost_s: float = 0.0
-    """Seconds of picture that cannot be shown."""
+Build = Callable[[WorkerSettings, Callable[[str], None]], Workshop]
+"""Builds the workshop of a worker; takes lines for the person in front of the run."""
 
 
-@dataclass(frozen=True)
-class Failed:
-    """A video cannot be used; the worker goes on with the next."""
-
-    key: str
-    reason: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Broken:
-    """The worker cannot go on, and another one could not either: wrong settings, disk full."""
-
-    error: Exception
-    trace: str
-    """The stack trace, for ``--debug``."""
-
-
-@dataclass(frozen=True)
-class Crashing:
-    """The worker ends by an error that a fresh one may not meet, say of a GPU."""
-
-    reason: str
-
-
-Event = Ready | Started | Progressed | Done | Failed | Broken | Crashing
-Listener = Callable[[Event], None]
-Build = Callable[[WorkerSettings, Callable[[str], None]], "Extractor"]
-
-
-class TaskFeed(Iterator["Task | None"]):
-    """The tasks of a worker in their order; None where none is at hand right now."""
-
-    def __init__(self) -> None:
-        self._tasks: deque[Task] = deque()
-
-    def put(self, task: Task) -> None:
-        """Append a task; any thread may do so."""
-        self._tasks.append(task)
-
-    def __next__(self) -> Task | None:
-        try:
-            return self._tasks.popleft()
-        except IndexError:
-            return None
-
-
-def build_extractor(settings: WorkerSettings, note: Callable[[str], None]) -> Extractor:
-    """Make the extractor of a worker.
+class FeatureFiles:
+    """The features themselves, each video's in a file; see `Output`.
 
     Args:
-        settings: of the run.
-        note: takes lines for the person in front of the run.
+        dtype: ``float32`` or ``float16``, as written.
+    """
+
+    needs_logits = False
+
+    def __init__(self, dtype: str = "float32"):
+        self.about: Mapping[str, Any] = {}
+        self._dtype = dtype
+
+    def write(self, job: Job, video: VideoFeatures) -> None:
+        """Write features and sidecar."""
+        assert job.target is not None
+        sidecar = video.sidecar.model_copy(update={"dtype": self._dtype})
+        write_features(job.target, video.features.astype(self._dtype, copy=False), sidecar)
+
+
+def make_extractor(config: ExtractConfig, settings: WorkerSettings) -> Extractor:
+    """Make the networks of a worker.
+
+    Args:
+        config: the recipe.
+        settings: device, threads, ...
 
     Raises:
         UsageError: settings that do not fit.
@@ -173,56 +125,55 @@ def build_extractor(settings: WorkerSettings, note: Callable[[str], None]) -> Ex
     import torch
 
     from hrpro.extract.extractor import Extractor
-    from hrpro.pipeline.recipe import choose_streams, make_recipe
 
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
-    return Extractor(
-        make_recipe(choose_streams(settings.recipe, note)),
-        device=settings.device,
-        precision=settings.precision,
-        batch_size=settings.batch_size,
-        compile=settings.compile,
-        progress=settings.show_download,
-    )
+    return Extractor(config, settings.compute, progress=settings.show_download)
 
 
 def serve(
-    settings: WorkerSettings, build: Build, feed: TaskFeed, say: Callable[[Event], None]
+    settings: WorkerSettings, build: Build, feed: JobFeed, say: Callable[[Event], None]
 ) -> None:
-    """Be a worker: say `Ready`, then what becomes of the tasks. It returns only after an error.
+    """Be a worker: say `Ready`, then what becomes of the jobs. It returns only after an error.
 
     Args:
         settings: of the run.
-        build: makes the extractor.
-        feed: the tasks.
-        say: takes the events, from several threads. The last one is `Broken` or `Crashing`.
+        build: makes the workshop.
+        feed: the jobs.
+        say: takes the events, from several threads. The last one is `Broken`.
     """
     notes: list[str] = []
-    ready = False
     try:
-        extractor = build(settings, notes.append)
-        say(introduce(extractor, notes))
-        ready = True
-        for event in work(extractor, feed, say, strict=settings.strict, dtype=settings.dtype):
+        workshop = build(settings, notes.append)
+        say(introduce(workshop, notes))
+        for event in work(workshop, feed, say, strict=settings.strict):
             say(event)
     except Exception as error:
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
         with suppress(OSError):  # nobody listens any more
-            if ready and not isinstance(error, HrproError):
-                say(Crashing(text))
-            else:  # other errors may not go through a pipe
-                told = error if isinstance(error, HrproError) else RuntimeError(text)
-                say(Broken(told, traceback.format_exc()))
+            say(Broken(_innocently(error), traceback.format_exc()))
 
 
-def introduce(extractor: Extractor, notes: Sequence[str] = ()) -> Ready:
+def _innocently(error: Exception) -> HrproError:
+    """An error that is not that of a video, in words, and as a type that goes through a pipe."""
+    from hrpro.devices import is_device_fault
+
+    if isinstance(error, HrproError):
+        return error
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    what, remedy = "the program", "--debug shows where"
+    if is_device_fault(error):
+        what, remedy = "the device", "try again, without --compile, or with another --device"
+    return WorkerError(f"an error of {what}, which no video is blamed for: {text} ({remedy})")
+
+
+def introduce(workshop: Workshop, notes: Sequence[str] = ()) -> Ready:
     """What a worker says first.
 
     Args:
-        extractor: its own.
+        workshop: its own.
         notes: lines for the person in front of the run.
     """
+    extractor = workshop.extractor
     devices = [str(extractor.device)]
     if extractor.device.type == "cuda" and extractor.device.index is None:
         import torch
@@ -234,6 +185,7 @@ def introduce(extractor: Extractor, notes: Sequence[str] = ()) -> Ready:
         devices=tuple(devices),
         at_hand=_AT_HAND.get(extractor.device.type, _AT_HAND_ELSEWHERE),
         notes=tuple(notes),
+        about=workshop.output.about,
     )
 
 
@@ -243,75 +195,82 @@ def process_name() -> str:
 
 
 def work(
-    extractor: Extractor,
-    feed: TaskFeed,
-    listener: Listener,
-    *,
-    strict: bool = False,
-    dtype: str = "float32",
+    workshop: Workshop, feed: JobFeed, listener: Listener, *, strict: bool = False
 ) -> Iterator[Done | Failed]:
-    """Extract the videos of a feed, which may grow meanwhile. It does not end: close it.
+    """Make the files of the videos of a feed, which may grow meanwhile. It does not end: close it.
 
     Args:
-        extractor: networks and recipe.
+        workshop: networks, and what is made of the features.
         feed: the videos.
         listener: takes `Started` (in the thread that decodes) and `Progressed` events.
         strict: a truncated video fails instead of giving features up to the damage.
-        dtype: ``float32`` or ``float16``, as written.
 
     Yields:
         What became of each video.
 
     Raises:
-        HrproError: features cannot be written (disk full), or the device has no memory for even
-            the smallest batch.
+        Exception: what is not the fault of a video: files cannot be written (disk full), the
+            device has no memory for even the smallest batch or has failed, the program is wrong.
     """
+    extractor, output = workshop
     began: dict[str, float] = {}
     reported: dict[str, float] = {}
 
-    def started(task: Task) -> None:
-        began[task.key] = reported[task.key] = time.monotonic()
-        listener(Started(task.key))
+    def started(job: Job) -> None:
+        began[job.key] = reported[job.key] = time.monotonic()
+        listener(Started(job.key))
 
-    def progress(task: Task, done_s: float, duration_s: float) -> None:
-        if (now := time.monotonic()) - reported[task.key] > _PROGRESS_S:
-            reported[task.key] = now
-            listener(Progressed(task.key, done_s, duration_s))
+    def progress(job: Job, done_s: float, duration_s: float) -> None:
+        if (now := time.monotonic()) - reported[job.key] > _PROGRESS_S:
+            reported[job.key] = now
+            listener(Progressed(job.key, done_s, duration_s))
 
-    tasks = (task and task._replace(strict=strict) for task in feed)
-    with closing(extractor.extract_many(tasks, progress=progress, started=started)) as results:
-        for task, result in results:
-            outcome = _write(task, result, dtype)
-            seconds = time.monotonic() - began.pop(task.key)
-            if isinstance(outcome, Exception):
-                yield Failed(task.key, _reason(outcome, task.path), seconds)
-            else:
-                facts, warnings = outcome.sidecar.video, tuple(outcome.report.warnings)
+    jobs = (job and job._replace(strict=strict) for job in feed)
+    results = extractor.extract_many(
+        jobs, keep_logits=output.needs_logits, progress=progress, started=started
+    )
+    with closing(results):
+        for job, result in results:
+            error = _write(output, job, result)
+            seconds = time.monotonic() - began.pop(job.key)
+            if error is None:
+                assert not isinstance(result, Exception)
+                facts, warnings = result.sidecar.video, tuple(result.report.warnings)
                 yield Done(
-                    task.key,
-                    facts.num_snippets,
-                    facts.duration_s,
-                    seconds,
-                    warnings,
-                    facts.lost_s,
+                    job.key, facts.num_snippets, facts.duration_s, seconds, warnings, facts.lost_s
                 )
-            del reported[task.key]
+            else:
+                yield Failed(job.key, _reason(error, job.path), seconds)
+            del reported[job.key]
 
 
-def _write(task: Task, result: VideoFeatures | Exception, dtype: str) -> VideoFeatures | Exception:
-    """Write the features of a video; return them, or what is wrong with this one video."""
-    if isinstance(result, Exception):
-        return result
-    if not np.isfinite(result.features).all():
-        return VideoError(f"{task.path}: the network gave NaN; try --precision float32")
-    sidecar = result.sidecar.model_copy(update={"dtype": dtype})
-    try:
-        write_features(task.target, result.features.astype(dtype, copy=False), sidecar)
-    except HrproError as error:
-        if getattr(error.__cause__, "errno", None) not in _ERRORS_OF_ONE_NAME:
-            raise
-        return error
-    return result
+def _write(output: Output, job: Job, result: VideoFeatures | Exception) -> Exception | None:
+    """Write the file of a video; return what is wrong with this one video, if anything is."""
+    from hrpro.devices import is_device_fault
+
+    error = result if isinstance(result, Exception) else None
+    if not isinstance(result, Exception):
+        try:
+            if not np.isfinite(result.features).all():
+                raise VideoError(f"{job.path}: the network gave NaN; try --precision float32")
+            output.write(job, result)
+        except Exception as raised:
+            if _is_of_the_disk(raised):
+                raise
+            error = raised
+    if error is not None and is_device_fault(error):
+        raise error
+    return error
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """Whether the next file could not be written either."""
+    cause = error.__cause__
+    return (
+        isinstance(error, HrproError)
+        and isinstance(cause, OSError)
+        and cause.errno not in _ERRORS_OF_ONE_NAME
+    )
 
 
 def _reason(error: Exception, path: Path) -> str:

@@ -6,6 +6,7 @@ import csv
 import json
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -296,6 +297,8 @@ def test_frame_rate_follows_from_last_frames(shared: Path) -> None:
         without = VideoAnnotation(video_id, actions=truth[video_id].actions)
         assert video_fps(without, points) == pytest.approx(15, rel=1e-9)
         assert video_fps(without, points[1:]) is None
+        some = [replace(points[0], stop_frame=None), *points[1:]]
+        assert video_fps(without, some) is None
 
 
 def test_ground_truth_names_get_their_prefix(folder: Path) -> None:
@@ -320,14 +323,13 @@ def test_ground_truth_names_get_their_prefix(folder: Path) -> None:
         ("video_id,point\na,1\n", ":1: no column class (found: video_id, point); the first line"),
         ("video_id,class\na,x\n", ":1: no column point or time (found: video_id, class)"),
         ("", ":1: no column video_id, class, point or time (found: none)"),
-        ("video_id;class;point\na;x;1\n", "(found: video_id;class;point)"),
+        ("video_id|class|point\na|x|1\n", "(found: video_id|class|point)"),
         ("video_id,class,point\na,run,60\na,run\n", ":3: 3 values are expected, as in line 1"),
         ("video_id,class,point\na,run,x\n", ":2: column 'point': 'x' is not a number from 0 up"),
         ("video_id,class,point\na,run,-1\n", ":2: column 'point': '-1' is not a number"),
         ("video_id,class,time\na,run,nan\n", ":2: column 'point': '' is not a number"),
         ("video_id,class,point\n,run,1\n", ":2: video_id or class is empty"),
         ('video_id,class,point\n"a,run,1\n', "not valid CSV"),
-        ("video_id,class,point\na,run,60\nz,run,1\n", ":3: unknown video 'z'; add it to split_tr"),
         ("video_id,class,point\na,run,60\nb,jump,500\n", ":3: the point at 16.67 s lies after the"),
         ("video_id,class,time\na,run,2\nb,jump,99\n", ":3: the point at 99.00 s lies after the"),
     ],
@@ -404,7 +406,7 @@ def test_two_files_for_one_video_are_refused(folder: Path) -> None:
     (folder / "features/train/a.npy").unlink()
     save(folder / "features/rgb/a.npy", features())
     save(folder / "features/flow/a.npy", features())
-    assert "2 feature files are named 'a'" in refusal(folder)
+    assert "'a' can be 'flow/a' or 'rgb/a'" in refusal(folder)
 
 
 def damage_width(path: Path) -> None:
@@ -493,7 +495,7 @@ def test_check_finds_everything_at_once(folder: Path) -> None:
     text = "\n".join(report.lines())
     for expected in (
         r"csv:3: column 'point': 'x'",
-        r"csv:4: unknown video 'q'",
+        r"csv: 1 points are in 1 videos of neither split \(q\); left out",
         r"csv:5: the point at 33.30 s",
         r"split_test.txt:3: 'a' is also in",
         r"features of 1 of 3 test videos are missing",
@@ -537,26 +539,33 @@ def test_points_of_test_videos_alone_train_nothing(folder: Path) -> None:
     assert "no training videos with points" in refusal(folder)
 
 
-def test_videos_with_points_outside_the_splits_are_trained_on(folder: Path) -> None:
-    """If they exist, and if the ground truth does not list them: published splits are meant."""
-    rows = "a,run,1\nb,jump,2\nd,run,3\nnew,run,4\nfilmed,run,5\nleft-out,run,6\n"
+def test_videos_with_points_outside_the_splits_are_left_out_with_a_count(folder: Path) -> None:
+    """People train on subsets: neither features nor a video of that name make it one of them."""
+    rows = "a,run,1\nb,jump,2\nd,run,3\nnew,run,4\nfilmed,run,5\nfilmed,run,6\nleft-out,run,6\n"
     truth = json.loads((folder / "gt_full.json").read_text())
     truth["database"]["left-out"] = truth["database"]["a"]
     (folder / "gt_full.json").write_text(json.dumps(truth))
     (folder / "point_labels/point_gaussian.csv").write_text(f"video_id,class,time\n{rows}")
-    for name in ("new", "left-out"):
-        save(folder / f"features/{name}.npy", features())
-    assert "unknown video 'filmed'" in refusal(folder)
+    save(folder / "features/new.npy", features())
     (folder / "videos").mkdir()
     (folder / "videos/filmed.mp4").touch()
-    assert "features of 1 of 4 train videos are missing (filmed)" in refusal(folder)
-    save(folder / "features/filmed.npy", features())
     data = load_dataset(folder)
-    assert [v.video_id for v in data.train] == ["a", "b", "filmed", "new"]
+    assert [v.video_id for v in data.train] == ["a", "b"]
     assert [v.video_id for v in data.test] == ["c", "d"]
     assert [w.what for w in data.warnings] == [
-        "2 of 6 videos with points are in neither split (filmed, new)"
+        "4 points are in 3 videos of neither split (filmed, left-out, new)"
     ]
+
+
+def test_a_near_miss_of_a_known_video_is_an_error(folder: Path) -> None:
+    (folder / "split_train.txt").write_text("a\nb\ncooking_7\n")
+    path = write_points(folder, "video_id,class,time\na,run,1\ncoking_7,run,1\ncoking_7,run,2\n")
+    line = refusal(folder)
+    assert line.startswith(f"{path}:3: there is no video 'coking_7'; did you mean 'cooking_7'?")
+    assert "(2 points)" in line
+    save(folder / "features/coking_7.npy", features())  # then it is one
+    warnings = load_dataset(folder).warnings
+    assert any("videos of neither split (coking_7)" in each.what for each in warnings)
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -143,7 +143,8 @@ def extracted(monkeypatch):
     """Stand-in for the networks: writes noise, and refuses videos named ``bad``; notes calls."""
     calls = []
 
-    def extract(inputs, *, out, only, recipe, reporter, **options):
+    def extract(inputs, *, out, only, settings, reporter, **options):
+        recipe = settings.recipe
         calls.append((sorted(only), recipe))
         summary = Summary()
         for name in sorted(only):
@@ -181,13 +182,15 @@ def test_missing_features_are_extracted_first(tmp_path, own, extracted):
     arguments = ("train", "--dataset", own, "--crop", "64", *QUICK)
     run = hrpro(*arguments, "--run-dir", tmp_path / "run")
     assert run.exit_code == 0, run.output
-    assert extracted == [(["a", "bad", "c", "day 1/d"], {"crop": 64})]
+    assert extracted == [(["a", "bad", "c"], {"crop": 64})]
     text = run.stderr
-    assert f"features of 4 of 4 videos are missing: extracting them into {own}/features" in text
-    assert "3 done, 0 skipped, 1 failed" in text
+    assert f"features of 3 of 3 videos are missing: extracting them into {own}/features" in text
+    assert "2 done, 0 skipped, 1 failed" in text
     assert "cannot be extracted, and so left out of training and evaluation: bad\n" in text
-    assert "1 of 4 videos with points are in neither split (day 1/d); they are trained on" in text
-    assert "own: 2 training videos, 2 points, 2 classes, 1 test videos, 16 channels; " in text
+    assert (
+        "1 points are in 1 videos of neither split (day 1/d); left out; list the videos in" in text
+    )
+    assert "own: 1 training videos, 1 points, 2 classes, 1 test videos, 16 channels; " in text
     assert f"      hrpro label {own} --model {tmp_path}/run (accept what it found)" in run.stdout
 
     again = hrpro(*arguments, "--run-dir", tmp_path / "again")
@@ -205,7 +208,7 @@ def test_new_features_are_made_like_those_that_are_there(tmp_path, own, extracte
     run = hrpro("train", "--dataset", own, "--run-dir", tmp_path / "run", *QUICK)
     assert run.exit_code == 0, run.output
     ((names, recipe),) = extracted
-    assert names == ["bad", "c", "day 1/d"]
+    assert names == ["bad", "c"]
     assert (recipe["crop"], recipe["stride"]) == (96, 8)
 
 
@@ -234,7 +237,7 @@ def test_features_from_elsewhere_are_not_mixed_with_new_ones(tmp_path, own, extr
     (own / "features").mkdir()
     np.save(own / "features/a.npy", np.ones((40, 16), np.float32))
     run = hrpro("train", "--dataset", own, "--run-dir", tmp_path / "run")
-    assert "features of 2 of 3 train videos are missing" in error_line(run)
+    assert "features of 1 of 2 train videos are missing" in error_line(run)
     assert extracted == []
 
 

@@ -12,7 +12,7 @@ import torch
 from tiny_datasets import CLASSES, DIM, PRESET, SNIPPET_S, SNIPPETS, make_dataset
 
 from hrpro.errors import DataError, UsageError
-from hrpro.extract.extractor import VideoFeatures
+from hrpro.extract.video_progress import VideoFeatures
 from hrpro.features import Fingerprint, Sidecar, VideoFacts, WeightsId
 from hrpro.localize.config import resolve_dataset
 from hrpro.localize.data.dataset import load_dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,8 +16,10 @@ from hrpro.errors import DataError, HrproError
 from hrpro.localize.methods.base import Schedule, Stage
 from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
+from hrpro.localize.training import interruption
 from hrpro.localize.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from hrpro.localize.training.ema import WeightAverage
+from hrpro.localize.training.interruption import held_back
 from hrpro.localize.training.trainer import Trainer, TrainerConfig
 
 
@@ -51,7 +54,7 @@ class Killed(Exception):
 def train(tmp_path, stage, stop_at=None, **options):
     """Train, killed after the first checkpoint from `stop_at` on; return the trainer."""
     notes = {"evaluations": []}
-    config = TrainerConfig(seed=1, save_every_s=0, **options)
+    config = TrainerConfig(seed=1, **{"save_every_s": 0, **options})
     trainer = Trainer(stage, config, tmp_path / "checkpoint.safetensors", notes)
     if trainer.checkpoint.exists():
         trainer.load()
@@ -104,6 +107,47 @@ def test_resumed_training_equals_an_uninterrupted_one(tmp_path, stop_at, ema):
     assert actual.notes == expected.notes
     for one, other in zip(whole.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop_at", [1, 7, 10, 20])
+def test_a_signal_loses_no_update(tmp_path, stop_at, number):
+    """Whenever it comes, here in the middle of an update: what is done is saved, then it acts."""
+
+    class Stopped(Line):
+        def losses(self, videos):
+            self.calls = getattr(self, "calls", 0) + 1
+            if self.calls == stop_at:
+                signal.raise_signal(number)
+            return super().losses(videos)
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, stop)
+    try:
+        whole = train(tmp_path / "whole", Line())
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "parts", Stopped(), save_every_s=1000)
+        assert signal.getsignal(number) is stop
+    finally:
+        signal.signal(number, before)
+    checkpoint = load_checkpoint(tmp_path / "parts" / "checkpoint.safetensors")
+    assert checkpoint.state["num_done"] == stop_at
+    parts = train(tmp_path / "parts", Line())
+    assert parts.notes == whole.notes
+    for name, weight in whole.stage.model.state_dict().items():
+        assert torch.equal(weight, parts.stage.model.state_dict()[name])
+
+
+def test_a_signal_said_twice_is_one_and_a_later_one_acts_at_once(monkeypatch):
+    with pytest.raises(KeyboardInterrupt), held_back() as asked:
+        signal.raise_signal(signal.SIGINT)
+        assert asked
+        signal.raise_signal(signal.SIGINT)
+        monkeypatch.setattr(interruption, "PATIENCE_S", -1)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("went on")
 
 
 def test_evaluating_more_often_changes_nothing(tmp_path):

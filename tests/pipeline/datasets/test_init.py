@@ -145,7 +145,7 @@ def test_videos_of_a_dataset_are_found_wherever_they_are(tmp_path):
     write(folder, "videos: ../footage\n")
     sources = find_videos([folder])
     assert [source.key for source in sources] == ["b.mp4", "day 1/a.avi", "day 1/a.mp4"]
-    from hrpro.pipeline.extract import default_target
+    from hrpro.pipeline.workers.targets import default_target
 
     assert default_target([str(folder)]) == folder / "features"
 

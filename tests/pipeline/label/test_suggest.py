@@ -113,7 +113,8 @@ def test_missing_features_are_extracted_as_the_model_needs_them(
 ):
     calls = []
 
-    def extract(inputs, *, out, only, recipe, **options):
+    def extract(inputs, *, out, only, settings, **options):
+        recipe = settings.recipe
         calls.append((sorted(only), recipe["crop"], recipe["stride"]))
         sidecar = Sidecar(fingerprint=Fingerprint(), dim=DIM)
         write_features(out / "new.npy", np.ones((9, DIM), np.float32), sidecar)

@@ -12,7 +12,7 @@ from hrpro.annotations import Action
 from hrpro.errors import UsageError
 from hrpro.pipeline.render import plot
 from hrpro.pipeline.render.fonts import font_for
-from hrpro.pipeline.render.plot import TRUTH_COLOUR, Curves, plot_timeline
+from hrpro.pipeline.render.plot import TRUTH_COLOUR, plot_timeline
 from hrpro.pipeline.results.model import Detection, VideoResult
 
 FOUND = [Detection("jump", 0.9, 2, 4), Detection("run", 0.3, 5, 9)]
@@ -87,16 +87,6 @@ def test_long_lists_and_labels_stay_readable(axes_of):
     assert "10:00" in ticks and "1:00:00" in ticks and len(ticks) < 16
     heights = [text.get_window_extent() for text in axes.get_yticklabels()]
     assert all(above.y0 >= below.y1 for above, below in pairwise(heights))
-
-
-def test_curves_run_over_their_row(axes_of):
-    curves = Curves(
-        np.array([0.0, 1.0, 2.0]), ["run", "other"], np.array([[0, 9], [1, 9], [2, 4.5]])
-    )
-    axes = axes_of(VideoResult("v", duration_s=10.0, detections=FOUND), curves=curves)
-    (line,) = axes.lines
-    np.testing.assert_array_equal(line.get_xdata(), [0, 1, 2])
-    np.testing.assert_allclose(line.get_ydata(), 1.4 - 0.8 * np.array([0, 1, 2]) / 9)
 
 
 @pytest.mark.parametrize("truth", [None, [], [Action("jump", 0, 1)]])

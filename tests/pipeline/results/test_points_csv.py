@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,5 +34,15 @@ def test_points_come_back(tmp_path_factory, written):
 
 @given(rows)
 def test_no_cell_is_a_formula(written):
-    for cells in csv.reader(io.StringIO(points_csv(written))):
-        assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+    for video_id, label, _ in list(csv.reader(io.StringIO(points_csv(written))))[1:]:
+        assert not re.match(r"[=@\t]|[+-](?!\d+([.,]\d+)?$)", label)
+        assert not video_id.startswith("=")
+
+
+def test_video_ids_and_numbers_stay_as_they_are():
+    ids = ["-_a8SjJXw4M", "-clip (1)", "@user-12", "+1", "--x"]
+    text = points_csv((video_id, "-1", 0.5) for video_id in ids)
+    assert text.splitlines()[1:] == [f"{video_id},-1,0.5" for video_id in ids]
+    hostile = ["=1+1", "-1+cmd|' /C calc'!A0", '@SUM("x")']
+    rows = csv.reader(io.StringIO(points_csv((video_id, "a", 0.5) for video_id in hostile)))
+    assert [row[0] for row in rows][1:] == [f"'{video_id}" for video_id in hostile]

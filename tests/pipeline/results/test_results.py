@@ -10,12 +10,12 @@ from hypothesis import given
 from result_strategies import results
 
 from hrpro.errors import DataError
+from hrpro.pipeline.results.formats import read_results
 from hrpro.pipeline.results.model import (
     Detection,
     Results,
     VideoResult,
     from_json,
-    read_results_json,
     to_json,
     write_results_json,
 )
@@ -25,7 +25,7 @@ from hrpro.pipeline.results.model import (
 def test_json_round_trip_is_exact(tmp_path_factory, written):
     path = tmp_path_factory.mktemp("json") / "r.json"
     write_results_json(written, path)
-    assert read_results_json(path) == written
+    assert read_results(path) == written
     assert from_json(to_json(written)) == written
 
 
@@ -56,7 +56,7 @@ def test_plain_activitynet_files_load():
 @pytest.mark.shared
 def test_real_detections_load(shared):
     path = shared / "data" / "thumos14" / "real_detections.json"
-    read = read_results_json(path)
+    read = read_results(path)
     rows = json.loads(path.read_text())["results"]
     assert sum(len(video.detections) for video in read.videos) == sum(map(len, rows.values()))
 
@@ -106,7 +106,7 @@ def test_malformed_detections_are_named(tmp_path, row, message):
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"results": {"clip": [good, row]}}), encoding="utf-8")
     with pytest.raises(DataError, match=message) as caught:
-        read_results_json(path)
+        read_results(path)
     assert str(caught.value).startswith(f"{path}: video 'clip': detection 2: ")
     assert "\n" not in str(caught.value)
 
@@ -140,5 +140,5 @@ def test_damaged_files_are_one_line_errors(tmp_path, content):
     path = tmp_path / "r.json"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"r\.json") as caught:
-        read_results_json(path)
+        read_results(path)
     assert "\n" not in str(caught.value)

@@ -19,9 +19,10 @@ from hrpro.features import read_features
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import extract_features, supervise
 from hrpro.pipeline.workers.engines import MACHINE_GONE
+from hrpro.pipeline.workers.launch import WorkerOptions
 from hrpro.pipeline.workers.ledger import Ledger
 from hrpro.pipeline.workers.ray_engine import RayEngine, ray_cluster
-from hrpro.pipeline.workers.work import WorkerSettings
+from hrpro.pipeline.workers.work import FeatureFiles, WorkerSettings, Workshop
 
 pytestmark = pytest.mark.usefixtures("ray")
 
@@ -33,8 +34,8 @@ def ray():
         missing("needs Ray: pip install hrpro[ray]")
 
 
-def fake_extractor(settings, note):
-    return FakeExtractor()
+def fake_extraction(settings, note):
+    return Workshop(FakeExtractor(), FeatureFiles())
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def run(cluster, orders: dict[str, str], folder: Path, **options):
     """Extract text files with orders (see fake_worker) on the cluster."""
     videos = write_orders(folder / "videos", orders)
     with ray_cluster(cluster.address):
-        engine = RayEngine(WorkerSettings(recipe={}), build=fake_extractor)
+        engine = RayEngine(WorkerSettings(), build=fake_extraction)
         return supervise(
             engine,
             find_videos([str(videos)]),
@@ -119,23 +120,26 @@ def test_real_features_on_a_cluster_of_this_machine_alone(rgb_weights, tmp_path,
 
     monkeypatch.chdir(tmp_path)
     make_video(Path("videos", "a.mp4"), 40)  # a relative path: actors have another folder
-    recipe = {"streams": "rgb", "short_side": 64, "crop": 64}
-    summary = extract_features(
-        ["videos"], out=Path("features"), recipe=recipe, workers=1, engine="ray"
-    )
+    settings = WorkerSettings({"streams": "rgb", "short_side": 64, "crop": 64})
+    workers = WorkerOptions(workers=1, engine="ray")
+    summary = extract_features(["videos"], out=Path("features"), settings=settings, workers=workers)
     assert summary.done == ["a.mp4"]
     assert read_features(tmp_path / "features" / "a.npy").shape == (2, 1024)
 
 
 def test_no_cluster_and_no_ray_are_one_line(tmp_path, monkeypatch):
     (tmp_path / "a.mp4").touch()
+
+    def extract(workers):
+        extract_features([str(tmp_path)], out=tmp_path / "f", workers=workers)
+
     with pytest.raises(UsageError, match="no Ray cluster there"):
-        extract_features([str(tmp_path)], out=tmp_path / "f", engine="ray", address="127.0.0.1:1")
+        extract(WorkerOptions(engine="ray", address="127.0.0.1:1"))
     with pytest.raises(UsageError, match="goes with --engine ray"):
-        extract_features([str(tmp_path)], out=tmp_path / "f", address="auto")
+        extract(WorkerOptions(address="auto"))
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"hrpro\[ray\]"):
-        extract_features([str(tmp_path)], out=tmp_path / "f", engine="ray")
+        extract(WorkerOptions(engine="ray"))
 
 
 def test_a_lost_machine_is_not_the_fault_of_a_video():

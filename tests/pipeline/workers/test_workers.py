@@ -22,14 +22,15 @@ from hrpro.extract.sources import find_videos
 from hrpro.features import read_sidecar
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import supervise
+from hrpro.pipeline.workers import engines
 from hrpro.pipeline.workers.engines import InlineEngine, LocalEngine
 from hrpro.pipeline.workers.ledger import Ledger
+from hrpro.pipeline.workers.messages import WorkerError
 from hrpro.pipeline.workers.status import extraction_status
-from hrpro.pipeline.workers.supervisor import WorkerError
 from hrpro.pipeline.workers.work import WorkerSettings
 
 QUIET = Reporter(quiet=True)
-SETTINGS = WorkerSettings(recipe={})
+SETTINGS = WorkerSettings()
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def out(tmp_path):
 
 
 def extract(videos, out, *, workers=1, build=fake_worker.build, **options):
-    engine = LocalEngine(SETTINGS, workers, build)
+    engine = LocalEngine(SETTINGS, build, workers)
     return supervise(engine, find_videos([videos]), out, reporter=QUIET, **options)
 
 
@@ -77,7 +78,6 @@ def test_one_bad_video_costs_that_video_and_a_rerun_tries_it_again(videos, out):
         ("signal 11", "signal 11, SIGSEGV"),
         ("signal 9", "signal 9, SIGKILL; out of memory?"),
         ("exit 3", "exit code 3"),
-        ("raise", "TypeError: not what was expected"),
     ],
 )
 def test_a_video_that_kills_its_worker_twice_is_set_aside(videos, out, order, reason):
@@ -97,6 +97,40 @@ def test_a_video_that_kills_its_worker_twice_is_set_aside(videos, out, order, re
         assert record(out, "b.mp4").attempts == 4
         write_orders(videos, {"b": "ok now"})  # another file: what is known does not hold for it
         assert extract(videos, out).done == ["b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ("raise", "of the program, .*: TypeError: not what was expected .--debug shows where"),
+        ("device", "of the device, .*: RuntimeError: CUDA error: an illegal memory access.*--dev"),
+        ("break", "of the device, .*: RuntimeError: CUDA error: unspecified launch failure"),
+    ],
+)
+def test_an_error_of_program_or_device_ends_the_run_and_blames_nobody(videos, out, order, message):
+    write_orders(videos, {"a": "ok", "b": order, "c": "ok", "d": "ok"})
+    for _ in range(3):
+        with pytest.raises(WorkerError, match=message):
+            extract(videos, out)
+    assert (out / "a.npy").exists()
+    records = [record(out, f"{name}.mp4") for name in "abcd"]
+    assert {each.state for each in records if each} <= {"done", "interrupted"}
+    assert {each.crashes for each in records if each} == {0}
+    assert no_traces(out)
+    write_orders(videos, {"b": "ok"})
+    again = extract(videos, out)
+    assert (set(again.done) >= {"b.mp4"}, again.failed, again.poisoned) == (True, [], [])
+
+
+def test_an_error_of_the_program_is_one_line_and_a_trace_on_request(videos, out):
+    write_orders(videos, {"a": "raise"})
+    for options, traced in (((), False), (("--debug",), True)):
+        with running("extract", videos, "-o", out, *options) as run:
+            errors = run.communicate(timeout=60)[1]
+        assert run.returncode != 0
+        assert "TypeError: not what was expected" in errors
+        assert ("in obey" in errors) == traced
+        assert traced or len(errors.splitlines()) == 1
 
 
 def test_a_worker_killed_from_outside_costs_no_video(videos, out):
@@ -151,7 +185,7 @@ def test_workers_that_cannot_begin_are_one_error(videos, out, build, error, mess
 
 def test_inline_worker_does_the_same_in_this_process(videos, out):
     write_orders(videos, {"a": "ok", "b": "fail why", "c": "ok"})
-    engine = InlineEngine(SETTINGS, fake_worker.FakeExtractor())
+    engine = InlineEngine(SETTINGS, fake_worker.build)
     summary = supervise(engine, find_videos([videos]), out, reporter=QUIET)
     assert summary.done == ["a.mp4", "c.mp4"]
     assert record(out, "a.mp4").worker.endswith(f":{os.getpid()}")
@@ -232,6 +266,16 @@ def test_signals_stop_in_order_and_soon(videos, out, number, to_group, code):
     story = record(out, "b.mp4")
     assert (story.state, story.crashes) == ("interrupted", 0)
     assert no_traces(out)
+
+
+def test_the_first_of_several_workers_takes_its_share_of_the_cores(monkeypatch):
+    monkeypatch.setattr(engines, "_num_cores", lambda: 8)
+    monkeypatch.setattr(engines, "LocalWorker", lambda settings, build: settings.num_threads)
+    settings = WorkerSettings(recipe={})
+    assert engines.LocalEngine(settings, 4).start(None, 1) == 2
+    assert engines.LocalEngine(settings, 4).start(None, 3) == 2
+    assert engines.LocalEngine(settings).start(None, 1) is None
+    assert engines.LocalEngine(settings).start(None, 2) == 4
 
 
 def test_full_disk_is_one_error_and_stops_the_run(videos, out):

@@ -93,7 +93,7 @@ class HrproLocalizer(nn.Module):
         rows = np.column_stack([candidates.video, snippet_boxes(videos, candidates)])
         rows, which = np.unique(rows, axis=0, return_inverse=True)
         bounds = np.searchsorted(rows[:, 0], np.arange(len(videos) + 1))
-        boxes = torch.from_numpy(rows[:, 1:])
+        boxes = torch.from_numpy(rows[:, 1:]).float()  # Apple's GPUs have no float64
         completeness, refined, refined_completeness = [], [], []
         for first, batch in in_batches(videos):
             features = [self._here(video.features) for video in batch]
@@ -152,4 +152,4 @@ def _grid_columns(videos: Sequence[FeatureSequence], proposals: Proposals) -> tu
 
 
 def _joined(tensors: list[Tensor]) -> Array:
-    return torch.cat(tensors).double().cpu().numpy()
+    return torch.cat(tensors).cpu().double().numpy()

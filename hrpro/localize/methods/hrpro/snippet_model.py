@@ -265,15 +265,16 @@ class SnippetModel(nn.Module):
         training = self.training
         self.eval()
         prototypes = self.memory.prototypes.zero_()
-        total = torch.zeros_like(prototypes, dtype=torch.float64)
-        count = total.new_zeros(len(prototypes))
+        # On the CPU: Apple's GPUs have no float64.
+        total = torch.zeros(prototypes.shape, dtype=torch.float64)
+        count = torch.zeros(len(prototypes), dtype=torch.float64)
         for batch in batches:
             batch = batch.to(prototypes.device)
             points = batch.points & batch.labels[batch.packing.video]
             embedded = self(batch.features, batch.packing).embedded
             rows = points.any(dim=1)
-            total += points[rows].double().T @ embedded[rows].double()
-            count += points.sum(dim=0)
+            total += points[rows].cpu().double().T @ embedded[rows].cpu().double()
+            count += points.sum(dim=0).cpu()
         prototypes.copy_(total / count.clamp(min=1).unsqueeze(1))
         self.train(training)
         if missing := (count == 0).nonzero().flatten().tolist():

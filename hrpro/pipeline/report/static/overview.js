@@ -32,6 +32,7 @@ function evaluationOf(evaluation) {
       make("strong", {}, `${percent(average)} %`),
       ` mean average precision over temporal IoU ${range}, ${plural(evaluation.num_videos, "video")}`,
     ),
+    ...evaluation.warnings.map((warning) => make("p", { class: "quiet" }, warning)),
     table(["tIoU", ...mapHeads(evaluation)], [["mAP", ...mapCells(evaluation)]]),
     make(
       "div",

@@ -44,7 +44,7 @@ function makeTimeline(video, classes, seek) {
     const playhead = make("span", { class: "playhead" });
     playheads.push(playhead);
     track.append(playhead);
-    track.style.setProperty("--lanes", Math.max(1, ...[...lanes.values()].map((lane) => lane + 1)));
+    track.style.setProperty("--lanes", [...lanes.values()].reduce((most, lane) => Math.max(most, lane + 1), 1));
     track.classList.toggle("with-truth", Boolean(video.truth));
     const name = make("span", { class: "row-label", title: classes[label] }, make("i", { style: { background: colourOf(label) } }), classes[label]);
     return make("div", { class: "timeline-row" }, name, track);
@@ -93,7 +93,7 @@ function lanesOf(detections) {
 
 function curveOf(video, values, label) {
   const { start, step } = video.curves;
-  const top = Math.max(1, ...values);
+  const top = values.reduce((most, value) => Math.max(most, value), 1); // too many for arguments
   const points = values.map((value, index) => `${(start + index * step).toFixed(2)},${(100 - (100 * Math.max(0, value)) / top).toFixed(1)}`);
   const end = start + (values.length - 1) * step;
   return makeSvg(

@@ -79,7 +79,8 @@ function keyed(kind, text) {
 function opacityByRank(detections) {
   // Scores of different models differ in scale; ranks do not.
   const scores = detections.map(([, score]) => score);
-  const [low, high] = [Math.min(...scores), Math.max(...scores)];
+  const low = scores.reduce((least, score) => Math.min(least, score), Infinity);
+  const high = scores.reduce((most, score) => Math.max(most, score), -Infinity);
   return scores.map((score) => (high > low ? 0.35 + (0.65 * (score - low)) / (high - low) : 1));
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hrpro.annotations import Action, VideoAnnotation, read_ground_truth, write_ground_truth
@@ -9,6 +10,7 @@ from hrpro.errors import DataError
 from hrpro.files import read_json
 from hrpro.pipeline.results.formats import Format
 from hrpro.pipeline.results.interchange.labelstudio import from_tasks, is_tasks
+from hrpro.pipeline.results.interchange.notes import Notes
 from hrpro.pipeline.results.interchange.rates import Rates
 from hrpro.pipeline.results.model import (
     Detection,
@@ -17,6 +19,7 @@ from hrpro.pipeline.results.model import (
     from_json,
     write_results_json,
 )
+from hrpro.problems import Problems
 
 
 def read_any_json(path: Path, rates: Rates) -> Results:
@@ -29,10 +32,14 @@ def read_any_json(path: Path, rates: Rates) -> Results:
     value = read_json(path)
     if isinstance(value, dict) and "database" in value:
         return read_annotations(path)
+    if is_tasks(value):
+        return from_tasks(path, value, rates)
+    notes = Notes()
     try:
-        return from_tasks(value, rates) if is_tasks(value) else from_json(value)
+        results = from_json(value, notes.left_out)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    return replace(notes.results(path, results.videos), model=results.model)
 
 
 def write_annotations(results: Results, path: Path) -> None:
@@ -60,8 +67,14 @@ def read_annotations(path: Path) -> Results:
     Raises:
         DataError: unreadable or malformed; names file and video.
     """
-    return Results(
-        tuple(
+    problems, notes = Problems(), Notes()
+    truth = read_ground_truth(path, problems)
+    if not any(video.actions for video in truth.values()):
+        problems.raise_first()
+    notes.take(problems, path)
+    return notes.results(
+        path,
+        [
             VideoResult(
                 video.video_id,
                 duration_s=video.duration_s,
@@ -71,8 +84,8 @@ def read_annotations(path: Path) -> Results:
                     for action in video.actions
                 ),
             )
-            for video in read_ground_truth(path).values()
-        )
+            for video in truth.values()
+        ],
     )
 
 

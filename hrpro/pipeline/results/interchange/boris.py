@@ -8,6 +8,7 @@ score stands in the comment.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -18,17 +19,26 @@ from typing import Any
 from hrpro.errors import DataError
 from hrpro.files import read_json
 from hrpro.pipeline.results.formats import Format
-from hrpro.pipeline.results.interchange.media import joined, path_of, relative_link, video_id_of
+from hrpro.pipeline.results.interchange.media import (
+    Linked,
+    joined,
+    path_of,
+    relative_link,
+)
+from hrpro.pipeline.results.interchange.notes import Notes
 from hrpro.pipeline.results.interchange.rates import exact_rate, to_frame
 from hrpro.pipeline.results.interchange.texts import plain
 from hrpro.pipeline.results.interchange.tiers import Mark, in_tiers
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
+from hrpro.video_ids import names_video
 
 FORMAT_VERSION = "7.0"
 POINT, STATE = "Point event", "State event"
 
 _KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
 _SCORE = re.compile(r"score (-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
+_VIDEO = "hrpro video: "  # before the video id, which may differ from the name of the file
+_PICTURES = "IMAGES"  # the type of an observation of which the events have no times
 _PLAYERS = [str(number) for number in range(1, 9)]
 
 
@@ -83,12 +93,12 @@ def write_boris(results: Results, path: Path) -> None:
 def read_boris(path: Path) -> Results:
     """Read the events of every observation; observations of one video are put together.
 
-    Times are those of the video: offsets of the observation are taken off, and of several videos
-    that follow each other in a player each gets its own events. An observation without a video
-    (live) has its name.
+    Times are those of the video: offsets of the observation and of its player are taken off, and of
+    several videos that follow each other in a player each gets its own events. An observation
+    without a video (live) has its name. One that cannot be read costs that observation.
 
     Raises:
-        DataError: unreadable, malformed, or a state without its end; names the observation.
+        DataError: unreadable, malformed, or nothing could be read; names the observation.
     """
     project = read_json(path)
     observations = project.get("observations") if isinstance(project, Mapping) else None
@@ -96,19 +106,25 @@ def read_boris(path: Path) -> Results:
     if not isinstance(observations, Mapping) or not isinstance(behaviours, Mapping):
         raise DataError(f"{path}: not a BORIS project: it has no observations and behaviors_conf")
     states = {
-        each.get("code")
+        str(each.get("code"))
         for each in behaviours.values()
-        if isinstance(each, Mapping)
-        and str(each.get("type")).startswith(STATE)
-        and isinstance(each.get("code"), str)
+        if isinstance(each, Mapping) and str(each.get("type")).startswith(STATE)
     }
-    videos: list[VideoResult] = []
+    notes = Notes()
+    found: list[Linked] = []
     for name, observation in observations.items():
+        where = f"observation {name!r}"
         try:
-            videos += _videos(name, observation, states, path.parent)
+            found += list(_videos(name, observation, states, path.parent, notes))
         except DataError as error:
-            raise DataError(f"{path}: observation {name!r}: {error}") from error
-    return joined(videos)
+            events = observation.get("events") if isinstance(observation, Mapping) else None
+            lost = len(events) if isinstance(events, list) else 1
+            notes.left_out(where, error, lost)
+    try:
+        videos = joined(found)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return notes.results(path, videos)
 
 
 # ---------------------------------------------------------------------------------- writing
@@ -127,7 +143,7 @@ def _observation(video: VideoResult, states: set[str], folder: Path, date: str) 
         "file": {player: [file] if player == "1" else [] for player in _PLAYERS},
         "type": "MEDIA",
         "date": date,
-        "description": "",
+        "description": _VIDEO + plain(video.video_id),
         "time offset": 0.0,
         "events": sorted(_events(video, states), key=lambda event: event[0]),
         "observation time interval": [0, 0],
@@ -164,30 +180,42 @@ def _time(time_s: float) -> float:
 # ---------------------------------------------------------------------------------- reading
 
 
-def _videos(name: str, observation: Any, states: set[str], folder: Path) -> Iterator[VideoResult]:
+def _videos(
+    name: str, observation: Any, states: set[str], folder: Path, notes: Notes
+) -> Iterator[Linked]:
     if not isinstance(observation, Mapping):
         raise DataError("an object is expected")
-    files = observation.get("file") or {}
-    files = files.get("1") if isinstance(files, Mapping) else None
-    files = files or []
-    if not isinstance(files, list) or not all(isinstance(file, str) and file for file in files):
-        raise DataError("the files of player 1 must be a list of names")
+    if observation.get("type") == _PICTURES:
+        raise DataError("of pictures, not of a video")
+    where = f"observation {name!r}"
+    about_video = str(observation.get("description") or "")
+    stated = about_video.removeprefix(_VIDEO) if about_video.startswith(_VIDEO) else None
+    player, files = _played(observation, where, notes)
     about = observation.get("media_info")
     about = about if isinstance(about, Mapping) else {}
     offset_s = _number(observation.get("time offset") or 0.0, "time offset")
     if observation.get("media_creation_date_as_offset"):
         offset_s += _of(about, "media_creation_time", files[0] if files else "") or 0.0
-    actions = list(_actions(observation.get("events"), states))
+    if delay_s := _of(about, "offset", player):
+        offset_s += delay_s
+        notes.say(f"its video starts {delay_s:g} s late (media offset); taken off", where)
+    actions = list(_actions(observation.get("events"), states, where, notes))
+    if not files and actions:
+        notes.say("of no video; its name stands for one", where)
     for index, file in enumerate(files or [None]):
         length_s = _of(about, "length", file)
-        if index < len(files) - 1 and length_s is None:
+        is_last = index >= len(files) - 1
+        if not is_last and length_s is None:
             raise DataError(f"the length of {file} is unknown, and other videos follow it")
         # An action belongs to the video in which it starts; the last has whatever remains.
-        ours = [each for each in actions if index == len(files) - 1 or file is None
-                or each.start_s < offset_s + length_s]  # fmt: skip
+        ours = [
+            each
+            for each in actions
+            if is_last or length_s is None or each.start_s < offset_s + length_s
+        ]
         actions = actions[len(ours) :]
-        yield VideoResult(
-            name if file is None else video_id_of(file),
+        video = VideoResult(
+            stated or name,
             None if file is None else path_of(file, folder),
             length_s,
             _of(about, "fps", file),
@@ -196,14 +224,39 @@ def _videos(name: str, observation: Any, states: set[str], folder: Path) -> Iter
                 for each in ours
             ),
         )
+        yield Linked(video, None if stated else file)
         offset_s += length_s or 0.0
 
 
-def _actions(events: Any, states: set[str]) -> list[Detection]:
+def _played(observation: Mapping[str, Any], where: str, notes: Notes) -> tuple[str, list[str]]:
+    """Return the first player that shows videos, and the files that follow each other in it."""
+    players = observation.get("file") or {}
+    if not isinstance(players, Mapping):
+        return "1", []
+    for player in players:
+        files = players[player] or []
+        if not isinstance(files, list) or not all(isinstance(file, str) and file for file in files):
+            raise DataError(f"the files of player {player} must be a list of names")
+    used = [player for player in players if players[player]]
+    shown = [player for player in used if any(map(names_video, players[player]))]
+    first = next(iter(shown or used), "1")
+    if len(shown) > 1:
+        notes.say(f"plays {len(shown)} videos side by side; read for player {first}", where)
+    return first, players.get(first) or []
+
+
+def _actions(events: Any, states: set[str], where: str, notes: Notes) -> list[Detection]:
     """Pair the events of states; return actions in order of their start."""
     if not isinstance(events, list):
         raise DataError("'events' must be a list")
-    rows = [_event(number, event) for number, event in enumerate(events, start=1)]
+    rows = []
+    for number, event in enumerate(events, start=1):
+        try:
+            rows.append(_event(number, event))
+        except DataError as error:
+            if not isinstance(event, list) or len(event) < 3 or str(event[2]) in states:
+                raise  # the states after it cannot be paired
+            notes.left_out(where, error)
     actions = [
         Detection(code, score, time_s, time_s)
         for (_, code, _), time_s, score in rows
@@ -247,11 +300,12 @@ def _of(about: Mapping[str, Any], key: str, file: str | None) -> float | None:
 def _number(value: Any, name: str) -> float:
     """Return a number; BORIS writes some as text."""
     try:
-        if isinstance(value, bool):
-            raise ValueError
-        return float(value)
+        number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
-        raise DataError(f"the {name} is {value!r}, not a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"the {name} is {value!r}, not a number")
+    return number
 
 
 BORIS = Format(write_boris, read_boris)

@@ -3,23 +3,43 @@
 The value of an annotation is the label with the score, so that it reads well in ELAN and a
 corrected file reads back. In files from elsewhere the value is the label too; where it is empty,
 the name of the tier is.
+
+A linked file may have a media offset (``TIME_ORIGIN``): the annotations count from that time of it.
+Of several linked files the first video counts, or the one that the user names.
 """
 
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 from xml.parsers import expat
 
 from hrpro.errors import DataError
 from hrpro.pipeline.results.formats import Format
-from hrpro.pipeline.results.interchange.media import path_of, relative_link, video_id_of
+from hrpro.pipeline.results.interchange.media import (
+    id_of,
+    path_of,
+    relative_link,
+)
+from hrpro.pipeline.results.interchange.notes import Notes
+from hrpro.pipeline.results.interchange.rates import Rates
 from hrpro.pipeline.results.interchange.texts import caption, from_caption, plain
 from hrpro.pipeline.results.interchange.tiers import from_milliseconds, in_tiers, millisecond_marks
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
+from hrpro.texts import read_xml
+from hrpro.video_ids import names_video
 
 _VIDEO_PROPERTY = "hrpro-video"  # the video id, which may differ from the name of the file
+_UNITS_MS = {  # of the time slots; ELAN itself writes milliseconds only
+    "milliseconds": Fraction(1),
+    "PAL-frames": Fraction(1000, 25),
+    "NTSC-frames": Fraction(1001, 30),
+}
 
 
 def write_eaf(results: Results, path: Path) -> None:
@@ -41,40 +61,99 @@ def write_eaf(results: Results, path: Path) -> None:
     path.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n', encoding="utf-8")
 
 
-def read_eaf(path: Path) -> Results:
-    """Read the annotations that have times of their own.
+def read_eaf(path: Path, rates: Rates) -> Results:
+    """Read the annotations that have times of their own, in the time of the video.
 
     Those of dependent tiers, which say more about another annotation, are left out.
 
     Raises:
         DataError: unreadable, not an ELAN file, or XML with a document type declaration.
     """
-    from pympi import Elan
-
-    _check_xml(path)
+    notes = Notes()
+    document = _parsed(path, read_xml(path, notes.say))
     try:
-        document = Elan.Eaf(str(path), suppress_version_warning=True)
-        rows = [
-            (tier, *row)
-            for tier, (_, references, *_) in document.tiers.items()
-            if not references
-            for row in document.get_annotation_data_for_tier(tier)
-        ]
-        media = document.get_linked_files()
-        links = [each.get("RELATIVE_MEDIA_URL") or each.get("MEDIA_URL") for each in media]
-        names = [text for name, text in document.get_properties() if name == _VIDEO_PROPERTY]
-    except Exception as error:  # pympi checks nothing: a missing attribute is a KeyError
-        reason = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path}: not a usable ELAN file ({reason})") from error
-    detections = tuple(
-        _detection(f"{path}: tier {tier!r}", tier, start, end, value)
-        for tier, start, end, value in rows
-        if start is not None and end is not None  # time slots that were never aligned
+        video = _video(document, path, rates, notes)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return notes.results(path, [video])
+
+
+def _video(document: ElementTree.Element, path: Path, rates: Rates, notes: Notes) -> VideoResult:
+    header = document.find("HEADER")
+    if header is None:
+        header = ElementTree.Element("HEADER")
+    media = _linked(header, rates, notes)
+    stated = header.find(f"PROPERTY[@NAME='{_VIDEO_PROPERTY}']")
+    video_id = (stated.text if stated is not None else None) or (media and id_of(media.link))
+    unit_ms = _UNITS_MS.get(units := header.get("TIME_UNITS", "milliseconds"))
+    if unit_ms is None:
+        raise DataError(f"its time unit {units!r} is unknown")
+    return VideoResult(
+        video_id or path.stem,
+        path_of(media.link, path.parent) if media else None,
+        detections=tuple(_detections(document, unit_ms, media.origin_ms if media else 0, notes)),
     )
-    link = next(filter(None, links), None)
-    video_id = next(filter(None, names), None) or (video_id_of(link) if link else path.stem)
-    found = path_of(link, path.parent) if link else None
-    return Results((VideoResult(video_id, found, detections=detections),))
+
+
+@dataclass(frozen=True)
+class _Media:
+    """A linked file, and the time in it from which the annotations count."""
+
+    link: str
+    origin_ms: int
+    is_video: bool
+
+
+def _linked(header: ElementTree.Element, rates: Rates, notes: Notes) -> _Media | None:
+    """Choose the linked file that the annotations are about."""
+    media = []
+    for each in header.iter("MEDIA_DESCRIPTOR"):
+        link = each.get("RELATIVE_MEDIA_URL") or each.get("MEDIA_URL")
+        if link:
+            kind = each.get("MIME_TYPE", "")
+            is_video = kind.startswith("video/") or (
+                not kind.startswith("audio/") and names_video(link)
+            )
+            media.append(_Media(link, _whole(each.get("TIME_ORIGIN") or "0"), is_video))
+    if not media and (link := header.get("MEDIA_FILE")):  # how ELAN of old linked it
+        media = [_Media(link, 0, True)]
+    videos = [each for each in media if each.is_video] or media
+    named = [each for each in videos if rates.knows(id_of(each.link))]
+    chosen = next(iter(named or videos), None)
+    if chosen is not None and len(videos) > 1:
+        names = ", ".join(id_of(each.link) for each in videos)
+        notes.say(f"links {len(videos)} videos ({names}); read for {id_of(chosen.link)}")
+    return chosen
+
+
+def _detections(
+    document: ElementTree.Element, unit_ms: Fraction, origin_ms: int, notes: Notes
+) -> Iterator[Detection]:
+    slots = {
+        slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in document.iter("TIME_SLOT")
+    }
+    for tier in document.iter("TIER"):
+        name = tier.get("TIER_ID", "")
+        where = f"tier {name!r}"
+        if dependent := sum(1 for _ in tier.iter("REF_ANNOTATION")):
+            notes.left_out(where, "depends on other annotations", dependent)
+        for annotation in tier.iter("ALIGNABLE_ANNOTATION"):
+            ends = (slots.get(annotation.get(f"TIME_SLOT_REF{end}")) for end in (1, 2))
+            value = annotation.findtext("ANNOTATION_VALUE") or name
+            try:
+                start, end = (round(_whole(each) * unit_ms) + origin_ms for each in ends)
+                yield Detection(*from_caption(value), *from_milliseconds(start, end))
+            except (DataError, OverflowError) as error:
+                notes.left_out(where, error)
+
+
+def _whole(text: str | None) -> int:
+    if text is None:
+        raise DataError("has no time of its own")
+    try:
+        return int(text)
+    except ValueError as error:
+        raise DataError(f"the time is {text!r}, not a whole number") from error
 
 
 def _link_video(document: Any, video: str, folder: Path) -> None:
@@ -86,31 +165,25 @@ def _link_video(document: Any, video: str, folder: Path) -> None:
     )
 
 
-def _detection(where: str, tier: str, start: int, end: int, value: str | None) -> Detection:
-    label, score = from_caption(value or tier)
-    try:
-        return Detection(label, score, *from_milliseconds(start, end))
-    except (DataError, OverflowError) as error:
-        raise DataError(f"{where}: {error}") from error
-
-
-def _check_xml(path: Path) -> None:
-    """Refuse what is not XML, and the declarations by which XML reads files or fills the memory."""
+def _parsed(path: Path, text: str) -> ElementTree.Element:
+    """Refuse what is not ELAN, and declarations by which XML reads files or fills the memory."""
 
     def refuse(*declaration: object) -> None:
         raise DataError(
-            f"{path}:{parser.CurrentLineNumber}: has a document type declaration, which ELAN files "
-            "have not; save it again in ELAN"
+            f"{path}:{checker.CurrentLineNumber}: has a document type declaration, which ELAN "
+            "files have not; save it again in ELAN"
         )
 
-    parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = refuse
+    checker = expat.ParserCreate()
+    checker.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(path.read_bytes(), True)
-    except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
-    except (expat.ExpatError, LookupError, ValueError) as error:
+        checker.Parse(text, True)
+        document = ElementTree.fromstring(text)
+    except (expat.ExpatError, ElementTree.ParseError, ValueError) as error:
         raise DataError(f"{path}: not valid XML: {error}") from error
+    if document.tag != "ANNOTATION_DOCUMENT":
+        raise DataError(f"{path}: not an ELAN file: its root is {document.tag}")
+    return document
 
 
-EAF = Format(write_eaf, read_eaf, one_video=True, module="pympi")
+EAF = Format(write_eaf, read_eaf, one_video=True, counts_frames=True, module="pympi")

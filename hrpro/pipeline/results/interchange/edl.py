@@ -1,15 +1,19 @@
 """CMX 3600 edit decision lists (``.edl``): a cut list of all actions, one file per video.
 
 Every action is an event on the one video track: source in and out are its first frame and the one
-after its last, the record times put one action after the other, and a locator (``* LOC:``) has
-the label with the score. So actions that overlap fit, too, and an editor opens the list as a reel
-of what was found.
+after its last, the record times put one action after the other, and a locator (``* LOC:``) at its
+start, in record time as editors have it, has the label with the score. So actions that overlap
+fit, too, and an editor opens the list as a reel of what was found. Source timecode counts from the
+first frame of the video as 00:00:00:00 and is non-drop. CMX 3600 knows no rate above 60; faster
+videos are written the same way, with which not every editor agrees.
 
-Timecode counts frames from the first frame of the video as 00:00:00:00. It is always non-drop:
-at 29.97 and 59.94 frames per second it counts 30 and 60 to the second and falls behind the clock
-(3.6 s per hour), but every frame has its own number and none is skipped. Drop-frame lists are
-read as well. CMX 3600 knows no rate above 60; faster videos are written the same way, with which
-not every editor agrees.
+Read are locators, and the markers that DaVinci Resolve writes as events of their own::
+
+    001  001      V     C        01:00:05:00 01:00:05:01 01:00:05:00 01:00:05:01
+     |C:ResolveColorBlue |M:jump |D:50
+
+Those count from the start of the timeline, which the file does not tell: it is taken to be the
+full hour before the first marker (01:00:00:00 by default in Resolve).
 
 The files are written and read here, not by the adapter of OpenTimelineIO, since that writes labels
 in capitals and knows only some frame rates.
@@ -19,36 +23,38 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 from hrpro.errors import DataError
 from hrpro.pipeline.results.formats import Format
-from hrpro.pipeline.results.interchange.media import joined, video_id_of
-from hrpro.pipeline.results.interchange.rates import (
-    Rates,
-    from_frames,
-    rate_of,
-    to_frames,
-    to_seconds,
-)
-from hrpro.pipeline.results.interchange.texts import caption, from_caption, plain, read_text
+from hrpro.pipeline.results.interchange.media import Linked, ids_of, joined
+from hrpro.pipeline.results.interchange.notes import Notes
+from hrpro.pipeline.results.interchange.rates import Rates, from_frames, rate_of, to_frames
+from hrpro.pipeline.results.interchange.texts import caption, from_caption, plain
+from hrpro.pipeline.results.interchange.timecode import TIMECODE, from_timecode, to_timecode
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
+from hrpro.texts import read_text
+from hrpro.video_ids import names_video
 
 MARKER_COLORS = ("RED", "GREEN", "BLUE", "CYAN", "MAGENTA", "YELLOW", "ORANGE", "PURPLE", "PINK")
 """One per class, over and over; locators and OpenTimelineIO know these names."""
 
 _RECORD_START_S = 3600  # the usual start of a programme, 01:00:00:00
-_TIMECODE = r"(\d\d):(\d\d):(\d\d)([:;.,])(\d\d\d?)"
 _EVENT = re.compile(  # number, reel, channel, kind of edit, four timecodes; reels may hold spaces
-    r"\d+\s+.*?(?P<channel>\S+)\s+(?:C|D|W\d+|K[BO]?)\s+(?:\d+\s+)?"
-    rf"(?P<start>{_TIMECODE})\s+(?P<end>{_TIMECODE})\s+\S+\s+\S+"
+    r"\d+\s+(?P<reel>.*?)\s*(?P<channel>\S+)\s+(?P<kind>C|D|W\d+|K[BO]?)\s+(?:\d+\s+)?"
+    rf"(?P<source_in>{TIMECODE})\s+(?P<source_out>{TIMECODE})\s+"
+    rf"(?P<record_in>{TIMECODE})\s+(?P<record_out>{TIMECODE})"
 )
 _LONGEST_EVENT = 500  # characters
-_LOCATOR = re.compile(rf"\*\s*LOC:\s*(?P<time>{_TIMECODE})\s+(?P<color>\S+)(?:\s+(?P<text>.*))?")
-_CLIP_NAME = re.compile(r"\*\s*FROM CLIP NAME:\s*(?P<name>.*)")
+_LOCATOR = re.compile(rf"\*\s*LOC:\s*(?P<time>{TIMECODE})\s+(?P<color>\S+)(?:\s+(?P<text>.*))?")
+_NAME = re.compile(r"\*\s*(?P<kind>(?:FROM|TO) CLIP NAME|SOURCE FILE|FROM FILE):\s*(?P<name>.+)")
+_MARKER = re.compile(
+    r"(?P<note>[^|]*)\|\s*C:(?P<color>[^|]*)\|\s*M:(?P<text>.*)\|\s*D:\s*(?P<frames>\d{1,9})"
+)
+_NO_REELS = {"AX", "BL", ""}  # "auxiliary" and "black"
 
 
 def write_edl(results: Results, path: Path) -> None:
@@ -65,65 +71,158 @@ def write_edl(results: Results, path: Path) -> None:
 
 
 def read_edl(path: Path, rates: Rates) -> Results:
-    """Read the events that have a locator; the label is its text.
+    """Read the events that have a locator, and markers; the label is their text.
 
-    An event with one locator is an action from its source in to its source out. In one with more,
-    say a whole video with markers, each locator is a point.
+    An event with one locator, at its start, is an action from its source in to its source out. Any
+    other locator is a point: it counts in record time and is moved to the source (one outside of
+    the record times of its event is taken for source time).
 
     Raises:
-        DataError: unreadable, or a line is wrong; names the line.
+        DataError: unreadable, or nothing in it could be read; names the first line.
         UsageError: the frame rate is unknown.
     """
-    events: list[_Event] = []
-    is_drop = False
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        line, where = line.strip(), f"{path}:{number}"
-        if line.upper().startswith("FCM:"):
-            is_drop = "NON" not in line.upper()
-        elif line[:1].isdigit():
-            match = _EVENT.fullmatch(line) if len(line) <= _LONGEST_EVENT else None
-            if match is None:
-                raise DataError(f"{where}: not an event such as 001 AX V C and four timecodes")
-            events.append(_Event(where, match, is_drop))
-        elif events and (match := _CLIP_NAME.fullmatch(line)):
-            events[-1].clip_name = match["name"]
-        elif events and (match := _LOCATOR.fullmatch(line)):
-            events[-1].locators.append((where, match))
-    videos = []
+    notes = Notes()
+    every = list(_parsed(path, notes))
+    events = [event for event in every if event.marks]
+    if every and not events:
+        notes.left_out(every[0].line, "no locator (* LOC:) and no marker names it", len(every))
+    shown = [event for event in events if event.shows_video]
     for event in events:
-        video_id = video_id_of(event.clip_name) if event.clip_name else path.stem
+        if not event.shows_video:
+            notes.left_out(event.line, "is on a sound track", len(event.marks))
+    links = {event.line: event.link(shown) for event in shown}
+    ids = ids_of(link for link in links.values() if link is not None)
+    found = []
+    for event in shown:
+        link = links[event.line]
+        video_id = path.stem if link is None else ids[link]
         rate = rates.of(video_id)
-        detections = tuple(event.detections(rate)) if event.shows_video else ()
-        videos.append(VideoResult(video_id, fps=float(rate), detections=detections))
-    return joined(videos or [VideoResult(path.stem)])
+        if event.markers:
+            start = _timeline_start(shown, rate, rates, notes)
+            detections = tuple(event.marked(rate, start, notes))
+        else:
+            detections = tuple(event.located(rate, shown, notes))
+        found.append(Linked(VideoResult(video_id, fps=float(rate), detections=detections), link))
+    return notes.results(path, joined(found) or [VideoResult(path.stem)])
 
 
 @dataclass
 class _Event:
     """An edit with its comments; times are put off until the frame rate is known."""
 
-    where: str
+    line: int
     match: re.Match[str]
     is_drop: bool
-    clip_name: str = ""
-    locators: list[tuple[str, re.Match[str]]] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    locators: list[tuple[int, re.Match[str]]] = field(default_factory=list)
+    markers: list[tuple[int, re.Match[str]]] = field(default_factory=list)
+
+    @property
+    def marks(self) -> list[tuple[int, re.Match[str]]]:
+        return [*self.locators, *self.markers]
 
     @property
     def shows_video(self) -> bool:
         return self.match["channel"] == "B" or "V" in self.match["channel"]
 
-    def detections(self, rate: Fraction) -> Iterator[Detection]:
-        spans = {"start": self.match["start"], "end": self.match["end"]}
-        start, end = (_to_frame(self.where, text, rate, self.is_drop) for text in spans.values())
-        if end <= start:
-            raise DataError(f"{self.where}: the source ends before it starts")
-        for where, match in self.locators:
+    def link(self, events: Iterable[_Event]) -> str | None:
+        """Return the file or clip that is shown; the reel, if nothing else tells reels apart."""
+        files = (self.names.get(kind, "") for kind in ("FROM FILE", "SOURCE FILE"))
+        if file := next(filter(names_video, files), None):
+            return file
+        is_cut = self.match["kind"] == "C"  # others show two clips, and start with the one before
+        kinds = ("FROM CLIP NAME",) if is_cut else ("TO CLIP NAME", "FROM CLIP NAME")
+        if name := next((self.names[kind] for kind in kinds if kind in self.names), None):
+            return name
+        reels = {event.match["reel"] for event in events if not event.markers} - _NO_REELS
+        return self.match["reel"] if len(reels) > 1 else None
+
+    def frames(self, kind: str, rate: Fraction) -> tuple[int, int]:
+        """Return first frame and the one after the last, of the "source" or the "record"."""
+        start, end = (
+            from_timecode(self.match[f"{kind}_{side}"], rate, self.is_drop)
+            for side in ("in", "out")
+        )
+        if end < start:
+            raise DataError(f"the {kind} ends before it starts")
+        return start, end
+
+    def located(
+        self, rate: Fraction, events: Sequence[_Event], notes: Notes
+    ) -> Iterator[Detection]:
+        """Yield what the locators mark."""
+        for line, match in self.locators:
             label, score = from_caption(match["text"] or match["color"])
-            if len(self.locators) == 1:
-                yield Detection(label, score, *from_frames(start, end, rate))
-            else:
-                time_s = to_seconds(_to_frame(where, match["time"], rate, self.is_drop), rate)
-                yield Detection(label, score, time_s, time_s)
+            try:
+                time = from_timecode(match["time"], rate, self.is_drop)
+                source, record = self.frames("source", rate), self.frames("record", rate)
+                if len(self.locators) == 1 and time in (record[0], source[0]):
+                    yield Detection(label, score, *from_frames(*source, rate))
+                    continue
+                frame = _source_frame(time, source, record)
+                yield Detection(label, score, *[float(frame / rate)] * 2)
+            except DataError as error:
+                notes.left_out(line, error)
+
+    def marked(self, rate: Fraction, timeline_start: int, notes: Notes) -> Iterator[Detection]:
+        """Yield what the markers of a timeline mark; its start is a frame number, as theirs."""
+        for line, match in self.markers:
+            label = plain(match["text"].strip() or match["note"].strip() or match["color"])
+            try:
+                start = self.frames("record", rate)[0] - timeline_start
+                length = max(1, int(match["frames"]))
+                yield Detection(label, 1.0, *from_frames(start, start + length, rate))
+            except DataError as error:
+                notes.left_out(line, error)
+
+
+def _parsed(path: Path, notes: Notes) -> Iterator[_Event]:
+    event: _Event | None = None
+    is_drop = False
+    for number, line in enumerate(read_text(path, notes.say).split("\n"), start=1):
+        line = line.strip()
+        if line.upper().startswith("FCM:"):
+            is_drop = "NON" not in line.upper()
+        elif event is not None and (match := _MARKER.fullmatch(line)):
+            event.markers.append((number, match))
+        elif line[:1].isdigit():
+            if event is not None:
+                yield event
+            match = _EVENT.fullmatch(line) if len(line) <= _LONGEST_EVENT else None
+            event = None if match is None else _Event(number, match, is_drop)
+            if match is None:
+                notes.left_out(number, "not an event such as 001 AX V C and four timecodes")
+        elif event is not None and (match := _NAME.fullmatch(line)):
+            event.names[match["kind"]] = match["name"].strip()
+        elif event is not None and (match := _LOCATOR.fullmatch(line)):
+            event.locators.append((number, match))
+    if event is not None:
+        yield event
+
+
+def _source_frame(time: int, source: tuple[int, int], record: tuple[int, int]) -> Fraction:
+    """Return the frame of the source that a locator marks, given in record or source time."""
+    if record[0] <= time <= record[1]:
+        length = record[1] - record[0]
+        speed = Fraction(source[1] - source[0], length) if length else Fraction(1)
+        return source[0] + (time - record[0]) * speed
+    if source[0] <= time <= source[1]:
+        return Fraction(time)
+    raise DataError("the locator lies outside of its event")
+
+
+def _timeline_start(events: Iterable[_Event], rate: Fraction, rates: Rates, notes: Notes) -> int:
+    """Return the frame number at which the timeline of Resolve's markers starts."""
+    if rates.timecode is not None:
+        return 0  # the user knows better; `hrpro convert` takes it off
+    marked = [event for event in events if event.markers]
+    first = min(marked, key=lambda event: event.match["record_in"])
+    start = f"{first.match['record_in'][:2]}:00:00:00"
+    notes.say(
+        f"markers count from the start of the timeline, taken to be {start}; --timecode says "
+        "otherwise"
+    )
+    return from_timecode(start, rate, first.is_drop)
 
 
 def _events(video: VideoResult, rate: Fraction) -> Iterator[str]:
@@ -134,35 +233,11 @@ def _events(video: VideoResult, rate: Fraction) -> Iterator[str]:
     spans = [(*to_frames(each.start_s, each.end_s, rate), each) for each in video.detections]
     for number, (start, end, found) in enumerate(sorted(spans, key=lambda s: s[:2]), start=1):
         frames = (start, end, record, record + end - start)
-        times = " ".join(_timecode(frame, rate) for frame in frames)
+        times = " ".join(to_timecode(frame, rate) for frame in frames)
         yield f"{number:03d}  AX       V     C        {times}"
         yield f"* FROM CLIP NAME:  {name}"
-        yield f"* LOC: {_timecode(start, rate)} {colors[found.label]:7} {caption(found)}"
+        yield f"* LOC: {to_timecode(record, rate)} {colors[found.label]:7} {caption(found)}"
         record += end - start
-
-
-def _timecode(frame: int, rate: Fraction) -> str:
-    """Write a frame number as non-drop timecode."""
-    seconds, frame = divmod(frame, math.ceil(rate))
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02d}:{minutes:02d}:{seconds:02d}:{frame:02d}"
-
-
-def _to_frame(where: str, timecode: str, rate: Fraction, is_drop: bool) -> int:
-    """Return the frame number of a timecode; drop-frame timecode skips numbers, not frames."""
-    hours, minutes, seconds, mark, frames = re.fullmatch(_TIMECODE, timecode).groups()
-    per_second = math.ceil(rate)
-    if int(frames) >= per_second:
-        raise DataError(
-            f"{where}: {timecode} has more than {per_second} frames in a second; is the frame "
-            "rate right?"
-        )
-    total_minutes = int(hours) * 60 + int(minutes)
-    frame = (total_minutes * 60 + int(seconds)) * per_second + int(frames)
-    if (is_drop or mark != ":") and per_second % 30 == 0 and rate.denominator == 1001:
-        frame -= per_second // 15 * (total_minutes - total_minutes // 10)
-    return frame
 
 
 EDL = Format(write_edl, read_edl, one_video=True, counts_frames=True)

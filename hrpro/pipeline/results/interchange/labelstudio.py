@@ -12,23 +12,32 @@ configuration of the project needs these names, and the frame rate from the task
 
 Label Studio numbers frames from 1 and counts the last one in; one frame alone is a point here.
 What a model found becomes predictions, what people marked becomes annotations.
+
+Read are also the ``Labels`` of its template "Video Timeline Segmentation", which lie on the sound
+and count in seconds. A region with several labels is an action of each. What other regions say
+(choices, texts, boxes) is left out and counted.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from hrpro.errors import DataError
 from hrpro.files import read_json
 from hrpro.pipeline.results.formats import Format
-from hrpro.pipeline.results.interchange.media import joined, names_video, video_id_of
+from hrpro.pipeline.results.interchange.media import Linked, id_of, ids_of, joined
+from hrpro.pipeline.results.interchange.notes import Notes
 from hrpro.pipeline.results.interchange.rates import Rates, from_frames, rate_of, to_frames
 from hrpro.pipeline.results.interchange.texts import plain
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
+from hrpro.video_ids import names_video
+
+_FRAMES, _SECONDS = "timelinelabels", "labels"  # the keys of labels, which tell how times count
 
 
 def write_labelstudio(results: Results, path: Path) -> None:
@@ -62,11 +71,7 @@ def read_labelstudio(path: Path, rates: Rates) -> Results:
         DataError: unreadable, or not tasks of Label Studio; names file and task.
         UsageError: the frame rate of a video is unknown.
     """
-    value = read_json(path)
-    try:
-        return from_tasks(value, rates)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    return from_tasks(path, read_json(path), rates)
 
 
 def is_tasks(value: Any) -> bool:
@@ -74,21 +79,32 @@ def is_tasks(value: Any) -> bool:
     return isinstance(value, list) or (isinstance(value, dict) and "data" in value)
 
 
-def from_tasks(value: Any, rates: Rates) -> Results:
+def from_tasks(path: Path, value: Any, rates: Rates) -> Results:
     """Read the JSON value of an export; tasks of one video are put together.
 
+    A region that cannot be read costs that region, a task that
+    is no task costs that task.
+
     Raises:
-        DataError: something is malformed; says in which task.
+        DataError: nothing could be read; says in which task something is malformed.
         UsageError: the frame rate of a video is unknown.
     """
-    tasks = value if isinstance(value, list) else [value]
-    videos = []
-    for number, task in enumerate(tasks, start=1):
+    notes = Notes()
+    tasks = []
+    for number, value_of_task in enumerate(value if isinstance(value, list) else [value], start=1):
         try:
-            videos.append(_video(task, rates))
+            tasks.append(_task(f"task {number}", value_of_task, notes))
         except DataError as error:
-            raise DataError(f"task {number}: {error}") from error
-    return joined(videos)
+            notes.left_out(f"task {number}", error)
+    try:
+        ids = ids_of(task.link for task in tasks if task.link is not None)
+        found = [
+            Linked(task.video(ids.get(task.link or "", task.video_id), rates, notes), task.link)
+            for task in tasks
+        ]
+        return notes.results(path, joined(found))
+    except DataError as error:
+        raise error if str(error).startswith(f"{path}") else DataError(f"{path}: {error}") from None
 
 
 def _region(video: VideoResult, index: int) -> dict[str, Any]:
@@ -107,7 +123,38 @@ def _region(video: VideoResult, index: int) -> dict[str, Any]:
     }
 
 
-def _video(task: Any, rates: Rates) -> VideoResult:
+@dataclass(frozen=True)
+class _Task:
+    """A video and the regions of the annotation that counts."""
+
+    where: str
+    video_id: str
+    path: str
+    link: str | None
+    fps: float | None
+    regions: list[tuple[Mapping[str, Any], float]]
+    """Value and score of each."""
+
+    def video(self, video_id: str, rates: Rates, notes: Notes) -> VideoResult:
+        in_frames = any(_FRAMES in value for value, _ in self.regions)
+        rate = rates.of(video_id, self.fps) if in_frames else None
+        detections: list[Detection] = []
+        for value, score in self.regions:
+            try:
+                detections += _detections(value, score, rate)
+            except DataError as error:
+                notes.left_out(self.where, error)
+        lengths = [value.get("original_length") for value, _ in self.regions]
+        return VideoResult(
+            video_id,
+            self.path,
+            max((float(each) for each in lengths if _is_number(each) and each > 0), default=None),
+            float(rate) if rate else self.fps,
+            tuple(detections),
+        )
+
+
+def _task(where: str, task: Any, notes: Notes) -> _Task:
     if not isinstance(task, Mapping):
         raise DataError("an object is expected: is this an export of Label Studio?")
     data = task.get("data", task)  # JSON-MIN has the keys of the data in the task itself
@@ -119,34 +166,52 @@ def _video(task: Any, rates: Rates) -> VideoResult:
         link = next((text for text in texts if names_video(text)), None)
     if link is None:
         raise DataError("'data' names no video")
-    video_id = data.get("video_id")
-    if not isinstance(video_id, str) or not video_id:
-        video_id = video_id_of(link)
-    regions = list(_regions(task))
-    stated = data.get("fps")
-    stated = float(stated) if type(stated) in (int, float) and 0 < stated <= 1000 else None
-    rate = rates.of(video_id, stated) if regions else None
-    detections = tuple(each for region in regions for each in _detections(*region, rate))
-    return VideoResult(video_id, link, fps=float(rate) if rate else stated, detections=detections)
+    stated = data.get("video_id")
+    stated = stated if isinstance(stated, str) and stated else None
+    return _Task(
+        where,
+        stated or id_of(link),
+        link,
+        None if stated else link,
+        _fps(data.get("fps")),
+        list(_regions(where, task, notes)),
+    )
 
 
-def _regions(task: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], float]]:
-    """Yield value and score of every timeline region."""
+def _fps(value: Any) -> float | None:
+    try:  # imported from a table it is a text
+        fps = float(value) if isinstance(value, str) or _is_number(value) else 0.0
+    except ValueError:
+        return None
+    return fps if 0 < fps <= 1000 else None
+
+
+def _regions(
+    where: str, task: Mapping[str, Any], notes: Notes
+) -> Iterator[tuple[Mapping[str, Any], float]]:
+    """Yield value and score of every region that has labels and times."""
     if "data" not in task:
-        for member in task.values():
-            if isinstance(member, list):
-                yield from ((each, 1.0) for each in member if _has_ranges(each))
+        for key, member in task.items():
+            for each in member if isinstance(member, list) else ():
+                if _is_timed(each):
+                    yield each, 1.0
+                elif isinstance(each, Mapping):
+                    notes.left_out(where, f"regions of {key!r} are no labels with times")
         return
-    for region in _chosen_marks(task):
+    for region in _chosen_marks(where, task, notes):
         value = region.get("value") if isinstance(region, Mapping) else None
-        if _has_ranges(value):
-            score = region.get("score")
-            yield value, score if type(score) in (int, float) else 1.0
+        if _is_timed(value):
+            score, length = region.get("score"), region.get("original_length")
+            timed = value if length is None else {**value, "original_length": length}
+            yield timed, score if _is_number(score) else 1.0
+        else:
+            kind = region.get("type") if isinstance(region, Mapping) else region
+            notes.left_out(where, f"regions of the type {kind!r} are no labels with times")
 
 
-def _chosen_marks(task: Mapping[str, Any]) -> list[Any]:
+def _chosen_marks(where: str, task: Mapping[str, Any], notes: Notes) -> list[Any]:
     """Return what people marked: the ground truth if one is, else the latest; or predictions."""
-    for key in ("annotations", "predictions"):
+    for key in ("annotations", "completions", "predictions"):  # completions: the name of old
         marks = task.get(key) or []
         if not isinstance(marks, list) or not all(isinstance(each, Mapping) for each in marks):
             raise DataError(f"{key!r} must be a list of objects")
@@ -156,26 +221,63 @@ def _chosen_marks(task: Mapping[str, Any]) -> list[Any]:
             result = chosen.get("result") or []
             if not isinstance(result, list):
                 raise DataError(f"the 'result' in {key!r} must be a list")
+            if len(kept) > 1:
+                notes.say(f"has {len(kept)} {key}; one of them counts", where)
             return result
     return []
 
 
-def _has_ranges(value: Any) -> bool:
-    return isinstance(value, Mapping) and "ranges" in value and "timelinelabels" in value
+def _is_timed(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether it is the value of a region that has times and labels; labels of texts have none."""
+    if not isinstance(value, Mapping):
+        return False
+    on_sound = _SECONDS in value and {"start", "end"} <= value.keys() and "text" not in value
+    return on_sound or {"ranges", _FRAMES} <= value.keys()
 
 
-def _detections(value: Mapping[str, Any], score: float, rate: Fraction) -> Iterator[Detection]:
-    ranges, labels = value["ranges"], value["timelinelabels"]
+def _detections(
+    value: Mapping[str, Any], score: float, rate: Fraction | None
+) -> Iterator[Detection]:
+    """Yield an action for each span and each label of a region."""
+    key = _FRAMES if _FRAMES in value else _SECONDS
+    labels = value[key]
     if not isinstance(labels, list) or not labels:
-        raise DataError(f"'timelinelabels' must hold a label, not {labels!r}")
+        raise DataError(f"{key!r} must hold a label, not {labels!r}")
+    spans = [_seconds(value)] if rate is None or key == _SECONDS else _spans(value["ranges"], rate)
+    for start_s, end_s in spans:
+        for label in dict.fromkeys(map(_text, labels)):
+            yield Detection(label, score, start_s, end_s)
+
+
+def _text(label: Any) -> str:
+    if not isinstance(label, str):
+        raise DataError(f"the label must be a text, not {label!r}")
+    return label
+
+
+def _seconds(value: Mapping[str, Any]) -> tuple[float, float]:
+    start, end = value["start"], value["end"]
+    if not (_is_number(start) and _is_number(end)):
+        raise DataError(f"start and end must be seconds, not {start!r} and {end!r}")
+    return min(start, end), max(start, end)
+
+
+def _spans(ranges: Any, rate: Fraction) -> list[tuple[float, float]]:
     if not isinstance(ranges, list) or not ranges:
         raise DataError(f"'ranges' must hold a start and an end, not {ranges!r}")
+    spans = []
     for each in ranges:
-        frames = [each.get("start"), each.get("end")] if isinstance(each, Mapping) else [None]
-        if not all(type(frame) in (int, float) and 1 <= frame < 1e9 for frame in frames):
+        ends = [each.get("start"), each.get("end")] if isinstance(each, Mapping) else [None]
+        frames = [round(frame) for frame in ends if _is_number(frame) and 1 <= frame < 1e9]
+        if len(frames) < 2:
             raise DataError(f"start and end must be frames, counted from 1, not {each!r}")
-        start, end = sorted(map(round, frames))
-        yield Detection(labels[0], score, *from_frames(start - 1, end, rate))
+        start, end = sorted(frames)
+        spans.append(from_frames(start - 1, end, rate))
+    return spans
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
 LABELSTUDIO = Format(write_labelstudio, read_labelstudio, counts_frames=True)

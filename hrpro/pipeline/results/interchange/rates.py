@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from hrpro.errors import UsageError
 from hrpro.pipeline.results.model import VideoResult
+from hrpro.video_ids import match
 
 _NTSC_TOLERANCE = 2e-4  # people and files write 29.97 or 23.98 and mean 30000/1001 and 24000/1001
 
@@ -60,12 +61,19 @@ def from_frames(start: int, end: int, rate: Fraction) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Rates:
-    """What the user said about frame rates."""
+    """What the user said about frame rates and timecode."""
 
     default: Fraction | None = None
     """For videos of which nothing else is known."""
     of_videos: Mapping[str, Fraction] = field(default_factory=dict)
-    """By video id."""
+    """By video id or path."""
+
+    timecode: str | None = None
+    """That of the first frame, where files count in timecode."""
+
+    def knows(self, video_id: str) -> bool:
+        """Whether the user gave this video."""
+        return match(video_id, self.of_videos).video_id is not None
 
     def of(self, video_id: str, stated: float | None = None) -> Fraction:
         """Return the rate of a video: the user's, or what the file states.
@@ -73,7 +81,8 @@ class Rates:
         Raises:
             UsageError: neither is there; says how to give it.
         """
-        known = self.of_videos.get(video_id) or self.default
+        named = match(video_id, self.of_videos).video_id
+        known = self.default if named is None else self.of_videos[named]
         if known is None and stated:
             known = exact_rate(stated)
         if known is None:

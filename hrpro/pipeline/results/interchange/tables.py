@@ -1,24 +1,30 @@
 """CSV: results with one detection a row, and point labels (``points.csv``).
 
-Cells that a spreadsheet would run as a formula get an apostrophe in front, which comes off again
-on reading.
+Labels that a spreadsheet would run as a formula get an apostrophe in front, which comes off again
+on reading, see `hrpro.cells`; video ids and numbers stay as they are.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from fractions import Fraction
 from pathlib import Path
 
-from hrpro.cells import from_cell, to_cell
+from hrpro.cells import delimiter_of, from_cell, from_id_cell, to_cell, to_id_cell
 from hrpro.errors import DataError, UsageError
 from hrpro.localize.data.points import points_csv, read_points
 from hrpro.pipeline.results.formats import Format
-from hrpro.pipeline.results.interchange.rates import Rates, to_seconds
-from hrpro.pipeline.results.interchange.texts import plain, read_text
+from hrpro.pipeline.results.interchange.notes import Notes
+from hrpro.pipeline.results.interchange.rates import Rates, from_frames
+from hrpro.pipeline.results.interchange.texts import plain
+from hrpro.pipeline.results.interchange.timecode import from_timecode
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
+from hrpro.problems import Problems
+from hrpro.texts import read_text
 
 CSV_COLUMNS = ("video", "label", "start", "end", "score")
+_MARKER_COLUMNS = {"Marker Name", "In", "Out"}
 
 
 def write_csv(results: Results, path: Path) -> None:
@@ -27,39 +33,49 @@ def write_csv(results: Results, path: Path) -> None:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(CSV_COLUMNS)
         table.writerows(
-            (to_cell(video.video_id), to_cell(found.label), found.start_s, found.end_s, found.score)
+            (to_id_cell(video.video_id), to_cell(found.label), *_numbers(found))
             for video in results.videos
             for found in video.detections
         )
 
 
 def read_csv(path: Path, rates: Rates) -> Results:
-    """Read a CSV of detections or of point labels; the column names tell which it is.
+    """Read a CSV of detections, point labels or markers; the column names tell which it is.
+
+    Markers are those that Premiere Pro exports, with the timecode of a sequence.
+
+    A row that is wrong costs that row.
 
     Raises:
-        DataError: a column is missing or a row is wrong; names file and line.
+        DataError: a column is missing, or no row is right; names file and line.
+        UsageError: it counts in frames and the rate is unknown.
     """
-    text = read_text(path)
-    names = text.split("\n", 1)[0].split(",")
-    if {"video_id", "class"} <= {name.strip(' "') for name in names}:
+    notes = Notes()
+    text = read_text(path, notes.say)
+    delimiter = delimiter_of(text)
+    names = text.partition("\n")[0].split(delimiter)
+    stripped = {name.strip(' "') for name in names}
+    if {"video_id", "class"} <= stripped:
         return read_points_csv(path, rates)
+    if stripped >= _MARKER_COLUMNS:
+        return _read_markers(path, csv.DictReader(io.StringIO(text), delimiter=delimiter), rates)
     detections: dict[str, list[Detection]] = {}
-    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    table = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
     try:
-        missing = [name for name in CSV_COLUMNS if name not in (table.fieldnames or ())]
-        if missing:
+        columns = [name.strip() for name in table.fieldnames or ()]
+        table.fieldnames = columns
+        if missing := [name for name in CSV_COLUMNS if name not in columns]:
             raise DataError(f"{path}:1: no column {', '.join(missing)}")
         for row in table:
             try:
-                video_id, label, *numbers = (row[name] or "" for name in CSV_COLUMNS)
-                start_s, end_s, score = map(float, numbers)
-                found = Detection(from_cell(label), score, start_s, end_s)
+                video_id, found = _row(row, decimal_comma=delimiter == ";")
             except (DataError, ValueError) as error:
-                raise DataError(f"{path}:{table.line_num}: {error}") from error
-            detections.setdefault(from_cell(video_id), []).append(found)
+                notes.left_out(table.line_num, error)
+            else:
+                detections.setdefault(video_id, []).append(found)
     except csv.Error as error:
         raise DataError(f"{path}: not valid CSV: {error}") from error
-    return _results(detections)
+    return notes.results(path, _videos(detections))
 
 
 def write_points_csv(results: Results, path: Path) -> None:
@@ -87,22 +103,53 @@ def read_points_csv(path: Path, rates: Rates) -> Results:
         DataError: a column is missing or a row is wrong; names file and line.
         UsageError: it counts in frames and the rate is unknown.
     """
+    problems, notes = Problems(), Notes()
     detections: dict[str, list[Detection]] = {}
-    for point in read_points(path):
+    for point in read_points(path, problems):
         time_s = point.time_s
         if time_s is None:
-            time_s = to_seconds(point.frame, rates.of(point.video_id))
+            time_s = float(Fraction(point.frame or 0) / rates.of(point.video_id))
         found = Detection(point.label, 1.0, time_s, time_s)
         detections.setdefault(point.video_id, []).append(found)
-    return _results(detections)
+    if not detections:
+        problems.raise_first()
+    notes.take(problems, path)
+    return notes.results(path, _videos(detections))
 
 
-def _results(detections: dict[str, list[Detection]]) -> Results:
-    return Results(
-        tuple(
-            VideoResult(video_id, detections=tuple(rows)) for video_id, rows in detections.items()
-        )
-    )
+def _read_markers(path: Path, table: csv.DictReader[str], rates: Rates) -> Results:
+    notes = Notes()
+    rate = rates.of(path.stem)
+    found = []
+    for row in table:
+        label = row.get("Marker Name") or row.get("Description") or row.get("Marker Type")
+        try:
+            start, end = (from_timecode(row.get(side) or "", rate) for side in ("In", "Out"))
+            times = from_frames(start, end, rate)
+            found.append(Detection(plain(label or ""), 1.0, *times))
+        except DataError as error:
+            notes.left_out(table.line_num, error)
+    video = VideoResult(path.stem, fps=float(rate), detections=tuple(found))
+    return notes.results(path, [video])
+
+
+def _numbers(found: Detection) -> tuple[float, float, float]:
+    return found.start_s, found.end_s, found.score
+
+
+def _row(row: dict[str, str], decimal_comma: bool) -> tuple[str, Detection]:
+    """Return the video id and the detection of a row of `CSV_COLUMNS`."""
+    video_id, label, *numbers = (row.get(name) or "" for name in CSV_COLUMNS)
+    if not video_id:
+        raise DataError("no video is named")
+    if decimal_comma:
+        numbers = [number.replace(",", ".") for number in numbers]
+    start_s, end_s, score = map(float, numbers)
+    return from_id_cell(video_id), Detection(from_cell(label), score, start_s, end_s)
+
+
+def _videos(detections: dict[str, list[Detection]]) -> list[VideoResult]:
+    return [VideoResult(video_id, detections=tuple(rows)) for video_id, rows in detections.items()]
 
 
 CSV = Format(write_csv, read_csv, counts_frames=True)

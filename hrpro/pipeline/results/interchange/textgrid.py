@@ -12,9 +12,11 @@ from pathlib import Path
 
 from hrpro.errors import DataError
 from hrpro.pipeline.results.formats import Format
-from hrpro.pipeline.results.interchange.texts import caption, from_caption, plain, read_text
+from hrpro.pipeline.results.interchange.notes import Notes
+from hrpro.pipeline.results.interchange.texts import caption, from_caption, plain
 from hrpro.pipeline.results.interchange.tiers import Mark, in_tiers
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
+from hrpro.texts import read_text
 
 # Praat reads free-standing numbers, quoted texts and <flags>; all other words are decoration. So
 # the long and the short form of the file are the same to a reader. "!" starts a comment.
@@ -37,7 +39,7 @@ def write_textgrid(results: Results, path: Path) -> None:
     marks = [Mark(max(0.0, each.start_s), max(0.0, each.end_s), each) for each in detections]
     spans = in_tiers(mark for mark in marks if mark.end > mark.start)
     points = in_tiers(mark for mark in marks if mark.end == mark.start)
-    tiers = [
+    tiers: list[tuple[str, str, Sequence[Sequence[str]]]] = [
         *((_INTERVALS, name, list(_intervals(rows, length))) for name, rows in spans.items()),
         *((_POINTS, _free(name, spans), _points(rows)) for name, rows in points.items()),
     ]
@@ -56,12 +58,13 @@ def write_textgrid(results: Results, path: Path) -> None:
 
 
 def read_textgrid(path: Path) -> Results:
-    """Read a TextGrid in either text form, UTF-8 or UTF-16.
+    """Read a TextGrid in either text form, in any encoding that Praat writes.
 
     Raises:
         DataError: unreadable, or not a TextGrid; says what was expected.
     """
-    tokens = _Tokens(path)
+    notes = Notes()
+    tokens = _Tokens(path, notes)
     if tokens.text() != "ooTextFile" or tokens.text() != "TextGrid":
         raise tokens.error("not a TextGrid in text form; save it as text in Praat")
     tokens.span()
@@ -79,8 +82,8 @@ def read_textgrid(path: Path) -> Results:
             try:
                 detections.append(Detection(*from_caption(text or name), start_s, end_s))
             except DataError as error:
-                raise tokens.error(str(error)) from error
-    return Results((VideoResult(path.stem, detections=tuple(detections)),))
+                notes.left_out(tokens.line, error)
+    return notes.results(path, [VideoResult(path.stem, detections=tuple(detections))])
 
 
 def _intervals(marks: Sequence[Mark[float]], length_s: float) -> Iterator[tuple[str, str, str]]:
@@ -118,9 +121,9 @@ def _quoted(text: str) -> str:
 class _Tokens:
     """Texts, numbers and flags of a Praat text file, one after the other."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, notes: Notes) -> None:
         self._path = path
-        self._content = read_text(path)
+        self._content = read_text(path, notes.say)
         self._matches = _TOKEN.finditer(self._content)
         self._position = 0
 
@@ -142,9 +145,13 @@ class _Tokens:
     def flag(self) -> str:
         return self._next("flag", "<exists> or <absent>")
 
+    @property
+    def line(self) -> int:
+        """Of the token that was read last, counted from 1."""
+        return self._content.count("\n", 0, self._position) + 1
+
     def error(self, message: str) -> DataError:
-        line = self._content.count("\n", 0, self._position) + 1
-        return DataError(f"{self._path}:{line}: {message}")
+        return DataError(f"{self._path}:{self.line}: {message}")
 
     def _next(self, kind: str, expected: str) -> str:
         for match in self._matches:
