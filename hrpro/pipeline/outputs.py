@@ -139,7 +139,7 @@ def result_of_video(
         raise VideoError(f"{video}: no such file")
     results = read_results(result, tell=tell)
     by_id = {each.video_id: each for each in results.videos}
-    match = KnownVideos(by_id).match(os.path.abspath(video))
+    match = KnownVideos(by_id).match(os.path.abspath(video))  # noqa: PTH100 (keeps links)
     of_path = [each for each in results.videos if each.path == str(video)]
     if len(of_path) == 1:
         (found,) = of_path
