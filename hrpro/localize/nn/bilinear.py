@@ -21,7 +21,9 @@ def bilinear_pool(embedding: Tensor, lengths: Tensor | None = None, eps: float =
     Returns:
         ``[B, D * D]``, each row of length 1.
     """
-    gram = embedding @ embedding.transpose(1, 2)
+    # The gradient of one factor, and its transpose, is that of both at half the cost.
+    gram = (embedding @ embedding.detach().transpose(1, 2)).to(embedding.dtype)
+    gram = gram + gram.transpose(1, 2) - gram.detach()
     if lengths is None:
         gram = gram / embedding.shape[2] ** 2
     else:

@@ -152,8 +152,8 @@ class SalModel(nn.Module):
         if lengths is not None:
             position = torch.arange(features.shape[1], device=features.device)
             embedding = embedding * (position < lengths.unsqueeze(1)).unsqueeze(1)
+        bilinear = bilinear_pool(embedding, lengths)
         with torch.autocast(features.device.type, enabled=False):
-            bilinear = bilinear_pool(embedding, lengths)
             logits = self.video_classifier(bilinear)
             return self._read(embedding, rgb, flow, bilinear, logits, lengths)
 
@@ -164,8 +164,8 @@ class SalModel(nn.Module):
             layer.activate(values)
             for layer, values in zip(self._embeddings, projected, strict=True)
         ]
+        pooled = bilinear_pool(torch.cat(embeddings))
         with torch.autocast(features.device.type, enabled=False):
-            pooled = bilinear_pool(torch.cat(embeddings))
             logits, logits_rgb, logits_flow = self.video_classifier(pooled).chunk(3)
             bilinear = pooled[: len(features)]
             mix = [
