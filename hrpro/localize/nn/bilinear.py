@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hrpro.localize.nn.precision import at_least_float32
+
 
 def bilinear_pool(embedding: Tensor, lengths: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Pool snippet embeddings over time: signed square roots of their Gram matrix, normalised.
@@ -22,7 +24,7 @@ def bilinear_pool(embedding: Tensor, lengths: Tensor | None = None, eps: float =
         ``[B, D * D]``, each row of length 1.
     """
     # The gradient of one factor, and its transpose, is that of both at half the cost.
-    gram = (embedding @ embedding.detach().transpose(1, 2)).to(embedding.dtype)
+    gram = at_least_float32(embedding @ embedding.detach().transpose(1, 2))
     gram = gram + gram.transpose(1, 2) - gram.detach()
     if lengths is None:
         gram = gram / embedding.shape[2] ** 2

@@ -17,6 +17,7 @@ from hrpro.localize.methods.sal.pseudo_labels import batch_mix
 from hrpro.localize.nn.bilinear import bilinear_pool
 from hrpro.localize.nn.dropout import Dropout
 from hrpro.localize.nn.pooling import topk_mean
+from hrpro.localize.nn.precision import at_least_float32
 
 I3D_STREAM_DIM = 1024
 """Channels of one stream of I3D features."""
@@ -89,7 +90,7 @@ class SnippetEmbedding(nn.Module):
 
     def project(self, features: Tensor) -> Tensor:
         """Features ``[B, dim, T]`` before the activation, ``[B, D, T]``."""
-        return self.convolution(features).to(features.dtype)
+        return self.convolution(features)
 
     def activate(self, projected: Tensor) -> Tensor:
         """The embedding of what `project` gave."""
@@ -153,9 +154,8 @@ class SalModel(nn.Module):
             position = torch.arange(features.shape[1], device=features.device)
             embedding = embedding * (position < lengths.unsqueeze(1)).unsqueeze(1)
         bilinear = bilinear_pool(embedding, lengths)
-        with torch.autocast(features.device.type, enabled=False):
-            logits = self.video_classifier(bilinear)
-            return self._read(embedding, rgb, flow, bilinear, logits, lengths)
+        logits = _in_full_precision(self.video_classifier, bilinear)
+        return self._read(embedding, rgb, flow, bilinear, logits, lengths)
 
     def training_output(self, features: Tensor) -> SalTrainingOutput:
         """Look at videos ``[B, T, dim]``, at their streams, and at them mixed up in pairs."""
@@ -165,20 +165,20 @@ class SalModel(nn.Module):
             for layer, values in zip(self._embeddings, projected, strict=True)
         ]
         pooled = bilinear_pool(torch.cat(embeddings))
-        with torch.autocast(features.device.type, enabled=False):
-            logits, logits_rgb, logits_flow = self.video_classifier(pooled).chunk(3)
-            bilinear = pooled[: len(features)]
-            mix = [
-                layer.activate(layer.project_mix(values))
-                for layer, values in zip(self._embeddings[1:], projected[1:], strict=True)
-            ]
-            return SalTrainingOutput(
-                videos=self._read(embedding, rgb, flow, bilinear, logits, None),
-                video_logits_rgb=logits_rgb,
-                video_logits_flow=logits_flow,
-                actionness_rgb_mix=_actionness(self.actionness_rgb, mix[0]),
-                actionness_flow_mix=_actionness(self.actionness_flow, mix[1]),
-            )
+        logits = _in_full_precision(self.video_classifier, pooled)
+        logits, logits_rgb, logits_flow = logits.chunk(3)
+        bilinear = pooled[: len(features)]
+        mix = [
+            layer.activate(layer.project_mix(values))
+            for layer, values in zip(self._embeddings[1:], projected[1:], strict=True)
+        ]
+        return SalTrainingOutput(
+            videos=self._read(embedding, rgb, flow, bilinear, logits, None),
+            video_logits_rgb=logits_rgb,
+            video_logits_flow=logits_flow,
+            actionness_rgb_mix=_actionness(self.actionness_rgb, mix[0]),
+            actionness_flow_mix=_actionness(self.actionness_flow, mix[1]),
+        )
 
     @property
     def _embeddings(self) -> tuple[SnippetEmbedding, SnippetEmbedding, SnippetEmbedding]:
@@ -205,9 +205,11 @@ class SalModel(nn.Module):
         actionness_rgb = _actionness(self.actionness_rgb, rgb)
         actionness_flow = _actionness(self.actionness_flow, flow)
         actionness = torch.lerp(actionness_flow, actionness_rgb, config.rgb_share)
-        semantics = self.semantics(bilinear)
-        embedding_with_semantics = embedding + semantics.unsqueeze(2) * actionness.unsqueeze(1)
-        cas = self.classifier(embedding_with_semantics).transpose(1, 2)
+        semantics = _in_full_precision(self.semantics, bilinear)
+        embedding_with_semantics = torch.addcmul(
+            embedding, semantics.unsqueeze(2), actionness.unsqueeze(1)
+        )
+        cas = at_least_float32(self.classifier(embedding_with_semantics)).transpose(1, 2)
         # The map only ranks snippets: nothing is learned through it.
         selected = selection_map(
             cas.detach(), actionness_rgb.detach(), actionness_flow.detach(), config.class_share
@@ -259,4 +261,10 @@ def selection_map(
 
 
 def _actionness(head: nn.Conv1d, embedding: Tensor) -> Tensor:
-    return head(embedding).squeeze(1).sigmoid()
+    return at_least_float32(head(embedding)).squeeze(1).sigmoid()
+
+
+def _in_full_precision(layer: nn.Linear, pooled: Tensor) -> Tensor:
+    """Apply a layer with far more weights than there are videos: casting them costs the most."""
+    with torch.autocast(pooled.device.type, enabled=False):
+        return layer(pooled)
