@@ -180,7 +180,7 @@ def batched_step(
     """One update, all videos at once."""
     lengths = torch.tensor([len(features) for features, _ in videos])
     indices = perturbed_indices(lengths, torch.rand(len(videos), length))
-    features, _ = take([features for features, _ in videos], list(indices))
+    features, _ = take((features for features, _ in videos), indices)
     labels = torch.stack([label for _, label in videos])
     optimizer.zero_grad()
     with autocast("cpu", precision):
@@ -201,7 +201,8 @@ def check_equal_losses(model: SalModel, videos: list[Video], length: int) -> flo
     with torch.no_grad():
         theirs = plain_losses(PlainSal(model), sampled, SalLosses())
         lengths = torch.tensor([len(f) for f, _ in videos])
-        features, _ = take([f for f, _ in videos], list(perturbed_indices(lengths, random)))
+        indices = perturbed_indices(lengths, random)
+        features, _ = take((features for features, _ in videos), indices)
         labels = torch.stack([label for _, label in videos])
         ours = training_losses(model, mask, features.double(), labels, SalLosses())["total"]
     return abs(ours - theirs).item() / abs(theirs).item()

@@ -6,11 +6,11 @@ snippet at the anchor, training a random one from there to the next anchor.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 def uniform_indices(num_snippets: int, length: int, keep_short: bool = False) -> Tensor:
@@ -73,24 +73,27 @@ def resampled_indices(num_snippets: Tensor, random: Tensor) -> Tensor:
     return torch.where(of_video < length, any_snippet.sort(dim=1).values, drawn)
 
 
-def take(features: Sequence[Tensor], indices: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """The chosen snippets of some videos as one tensor, filled up with zeros.
+def take(features: Iterable[Tensor], indices: Iterable[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """The chosen snippets of some videos as one tensor; see `pad_videos`.
 
     Args:
         features: ``[L, D]`` of each video.
-        indices: ``[T]`` of each video, on the CPU.
+        indices: ``[T]`` of each video.
+    """
+    return pad_videos([f[i.to(f.device)] for f, i in zip(features, indices, strict=True)])
+
+
+def pad_videos(videos: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Videos of ``[T, D]`` each as one tensor, filled up with zeros.
 
     Returns:
         ``[B, max T, D]``, and the T of each video ``[B]``, or None if they are all the same.
     """
-    lengths = torch.tensor([len(index) for index in indices])
-    longest = int(lengths.max())
-    taken = [
-        F.pad(values[index.to(values.device)], (0, 0, 0, longest - len(index)))
-        for values, index in zip(features, indices, strict=True)
-    ]
-    batch = torch.stack(taken)
-    return batch, None if bool((lengths == longest).all()) else lengths.to(batch.device)
+    lengths = [len(video) for video in videos]
+    if len(set(lengths)) == 1:
+        return torch.stack(list(videos)), None
+    batch = pad_sequence(list(videos), batch_first=True)
+    return batch, torch.tensor(lengths, device=batch.device)
 
 
 def _draw(low: Tensor, high: Tensor, random: Tensor) -> Tensor:

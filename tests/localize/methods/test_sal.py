@@ -45,7 +45,7 @@ def test_shapes_at_full_length():
 
 def test_number_of_parameters():
     with torch.device("meta"):
-        model = SalModel(2048, 20)
+        model = SalModel(2048, 20, SalNetwork(rgb_channels=1024))
     assert sum(p.numel() for p in model.parameters()) == 145_765_418
 
 
@@ -81,8 +81,7 @@ def test_a_padded_video_is_read_as_if_alone(select_by):
 @pytest.mark.parametrize(
     ("dim", "rgb_channels", "expected"),
     [
-        (2048, None, (slice(0, 1024), slice(1024, 2048))),
-        (1024, None, (slice(0, 1024), slice(0, 1024))),
+        (2048, None, (slice(0, 2048), slice(0, 2048))),
         (64, 64, (slice(0, 64), slice(0, 64))),
         (64, 16, (slice(0, 16), slice(16, 64))),
     ],
@@ -175,7 +174,7 @@ def test_padding_does_not_count_in_the_best(ratio, seed):
 
 
 @pytest.mark.parametrize("short_videos", ["repeat", "natural"])
-def test_videos_are_predicted_as_if_alone(short_videos, monkeypatch):
+def test_videos_are_predicted_as_if_alone(short_videos):
     config = SalConfig(network=changed(SMALL, short_videos=short_videos))
     model = SalModel(6, NUM_CLASSES, config.network)
     features = [torch.randn(length, 6) for length in (1, 25, 40, 41, 130)]
@@ -183,11 +182,25 @@ def test_videos_are_predicted_as_if_alone(short_videos, monkeypatch):
     assert model.training
     expected = [2, 25, 40, 40, 40] if short_videos == "natural" else [40] * 5
     assert [len(p.selection_map) for p in together] == expected
-    monkeypatch.setattr("hrpro.localize.methods.sal.inference.SAMPLED_VALUES", 1)
-    for alone, one in zip(predict(model, features, config), together, strict=True):
+    assert [p.num_snippets for p in together] == [1, 25, 40, 41, 130]
+    for video, one in zip(features, together, strict=True):
+        (alone,) = predict(model, [video], config)
         np.testing.assert_allclose(alone.selection_map, one.selection_map, atol=1e-6)
         np.testing.assert_allclose(alone.class_score, one.class_score, atol=1e-6)
-        assert alone.num_snippets == one.num_snippets
+
+
+@pytest.mark.parametrize("num_snippets", [1, 3, 10, 25])
+def test_the_map_stretches_to_the_snippets(num_snippets):
+    values = np.linspace(0, 1, 10)[:, None]
+    prediction = SalPrediction(values, np.ones(1), np.ones(1), num_snippets)
+    stretched = prediction.of_snippets()[:, 0]
+    assert len(stretched) == num_snippets
+    assert stretched[0] == 0
+    if num_snippets == 10:
+        assert (stretched == values[:, 0]).all()
+    if num_snippets == 25:
+        assert stretched[5] == pytest.approx(values[2, 0])
+        assert (np.diff(stretched) >= 0).all()
 
 
 def test_a_constant_map_is_one_long_action_at_each_threshold():

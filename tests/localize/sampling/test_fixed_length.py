@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hrpro.localize.sampling.fixed_length import (
+    pad_videos,
     perturbed_indices,
     resampled_indices,
     take,
@@ -78,11 +79,12 @@ def test_the_last_of_a_resampled_long_video_follows_the_one_before():
     assert perturbed_indices(torch.tensor([40]), random).tolist() == [[0, 10, 20, 30]]
 
 
-def test_take_pads_what_is_shorter():
-    videos = [torch.arange(6.0).view(3, 2), torch.arange(10.0).view(5, 2)]
-    batch, lengths = take(videos, [torch.tensor([0, 2]), torch.tensor([1, 3, 4])])
+def test_what_is_shorter_is_padded():
+    videos = [torch.arange(4.0).view(2, 2), torch.arange(6.0).view(3, 2)]
+    batch, lengths = pad_videos(videos)
     assert lengths is not None
     assert lengths.tolist() == [2, 3]
-    assert batch.tolist() == [[[0, 1], [4, 5], [0, 0]], [[2, 3], [6, 7], [8, 9]]]
-    _, lengths = take(videos, [torch.tensor([0, 2]), torch.tensor([1, 3])])
+    assert batch.tolist() == [[[0, 1], [2, 3], [0, 0]], [[0, 1], [2, 3], [4, 5]]]
+    batch, lengths = take(videos[::-1], [torch.tensor([0, 2]), torch.tensor([1, 1])])
+    assert batch.tolist() == [[[0, 1], [4, 5]], [[2, 3], [2, 3]]]
     assert lengths is None

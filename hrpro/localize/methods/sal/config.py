@@ -6,20 +6,23 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
+from hrpro.localize.data.supervision import Supervision
+from hrpro.localize.methods.base import MethodConfig
 from hrpro.localize.proposals.generate import ProposalConfig
 from hrpro.localize.proposals.two_list_nms import TwoListNmsConfig
 
-SAL_PROPOSALS = ProposalConfig(
-    class_threshold=0.25,
-    upsample=24,
-    score_thresholds=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-    attention_thresholds=(),
+
+class SalProposals(ProposalConfig):
+    """How proposals are cut out of the selection map."""
+
+    class_threshold: float = 0.25
+    upsample: int = Field(24, ge=1)
+    score_thresholds: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    attention_thresholds: tuple[float, ...] = ()
     # The release means to leave the usual 0.25, but passes gamma in the place of the margin.
-    outer_margin=0.2,
-    gamma=0.2,
-    contrast_above_threshold=False,
-)
-"""How SAL cuts proposals out of the selection map."""
+    outer_margin: float = Field(0.2, ge=0)
+    gamma: float = 0.2
+    contrast_above_threshold: bool = False
 
 
 class SalNetwork(BaseModel):
@@ -35,8 +38,8 @@ class SalNetwork(BaseModel):
     )
     rgb_channels: PositiveInt | None = Field(
         None,
-        description="leading feature channels that are RGB, the others are optical flow. None: "
-        "1024 of 2048; features of another width are one stream, which both actionness heads see",
+        description="leading feature channels that are RGB, the others are optical flow (1024 of "
+        "the 2048 of two-stream I3D); null: one stream, which both actionness heads look at",
     )
     width: PositiveInt = Field(512, description="channels D of an embedding; D^3 weights follow")
     kernel: PositiveInt = Field(3, description="snippets that the embedding of one looks at; odd")
@@ -95,11 +98,19 @@ class SalLosses(BaseModel):
     semantic_weight: float = Field(3.0, ge=0, description="of the loss of the video semantics")
 
 
-class SalConfig(BaseModel):
-    """Everything that SAL is made of, apart from how it is optimised."""
+class SalConfig(MethodConfig):
+    """How SAL learns and detects."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+    method: Literal["sal"] = "sal"
+    lr: float = Field(1e-4, gt=0, description="learning rate of Adam")
+    weight_decay: float = Field(5e-4, ge=0, description="of Adam")
+    updates: int = Field(10_000, ge=1, description="gradient steps")
+    batch_videos: int = Field(
+        2, ge=1, description="videos per update; each is mixed up with the one before it"
+    )
+    eval_every: int = Field(
+        500, ge=1, description="updates between evaluations; the release: 10, on the test videos"
+    )
     network: SalNetwork = SalNetwork()
     losses: SalLosses = SalLosses()
     pooled_share: float = Field(
@@ -108,5 +119,10 @@ class SalConfig(BaseModel):
         le=1,
         description="of the pooled snippets in a video's score; the rest is its semantics'",
     )
-    proposals: ProposalConfig = SAL_PROPOSALS
+    proposals: SalProposals = SalProposals()
     nms: TwoListNmsConfig = TwoListNmsConfig()
+
+    @property
+    def needs(self) -> Supervision:
+        """The names of the actions in each video."""
+        return "labels"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,7 @@ from hrpro.localize.methods.sal.config import SalConfig
 from hrpro.localize.methods.sal.model import SalModel
 from hrpro.localize.proposals.generate import Array, Proposals, generate_proposals
 from hrpro.localize.proposals.two_list_nms import TwoListNmsConfig, two_list_nms
-from hrpro.localize.sampling.fixed_length import take, uniform_indices
-
-SAMPLED_VALUES = 1 << 25
-"""Feature values of the videos that go through the network at once: 128 MiB."""
+from hrpro.localize.sampling.fixed_length import pad_videos, uniform_indices
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,15 @@ class SalPrediction:
         """Snippets of the video from one sampled position to the next."""
         return self.num_snippets / max(len(self.selection_map), 1)
 
+    def of_snippets(self) -> Array:
+        """The selection map at the snippets of the video, ``[L, C]``, interpolated."""
+        position = np.arange(self.num_snippets) / self.snippets_per_position
+        last = len(self.selection_map) - 1
+        low = np.minimum(position.astype(np.int64), last)
+        high = np.minimum(low + 1, last)
+        share = (position - low)[:, None]
+        return (1 - share) * self.selection_map[low] + share * self.selection_map[high]
+
 
 def class_scores(top_class_logits: Tensor, video_logits: Tensor, pooled_share: float) -> Tensor:
     """How probable each class is in each video, S, ``[B, C]``, from two ``[B, C]`` logits."""
@@ -47,35 +53,29 @@ def class_scores(top_class_logits: Tensor, video_logits: Tensor, pooled_share: f
 
 
 @torch.no_grad()
-def predict(model: SalModel, features: Sequence[Tensor], config: SalConfig) -> list[SalPrediction]:
-    """Look at whole videos of features ``[L, dim]``, in eval mode, a few at a time."""
+def predict(model: SalModel, features: Iterable[Tensor], config: SalConfig) -> list[SalPrediction]:
+    """Look at whole videos of features ``[L, dim]`` at once, in eval mode."""
+    network = config.network
+    num_snippets, sampled = [], []
+    for video in features:
+        index = uniform_indices(
+            len(video), network.length, keep_short=network.short_videos == "natural"
+        )
+        num_snippets.append(len(video))
+        sampled.append(video[index.to(video.device)])
+    batch, lengths = pad_videos(sampled)
+    device = next(model.parameters()).device
     training = model.training
     model.eval()
-    device = next(model.parameters()).device
-    network = config.network
-    indices = [
-        uniform_indices(len(f), network.length, keep_short=network.short_videos == "natural")
-        for f in features
-    ]
-    predictions: list[SalPrediction] = []
-    at_once = max(1, SAMPLED_VALUES // max(network.length * model.dim, 1))
-    for first in range(0, len(features), at_once):
-        some = slice(first, first + at_once)
-        batch, lengths = take(features[some], indices[some])
-        output = model(batch.to(device), None if lengths is None else lengths.to(device))
-        score = class_scores(output.top_class_logits, output.video_logits, config.pooled_share)
-        columns = (output.selection_map, score, output.top_class_logits)
-        predictions += [
-            SalPrediction(m[: len(index)], s, top, len(video))
-            for m, s, top, index, video in zip(
-                *(column.cpu().numpy() for column in columns),
-                indices[some],
-                features[some],
-                strict=True,
-            )
-        ]
+    output = model(batch.to(device), None if lengths is None else lengths.to(device))
     model.train(training)
-    return predictions
+    score = class_scores(output.top_class_logits, output.video_logits, config.pooled_share)
+    columns = (output.selection_map, score, output.top_class_logits)
+    rows = zip(*(column.cpu().numpy() for column in columns), sampled, num_snippets, strict=True)
+    return [
+        SalPrediction(selected[: len(video)], score, top, length)
+        for selected, score, top, video, length in rows
+    ]
 
 
 def propose(

@@ -19,9 +19,6 @@ from hrpro.localize.nn.dropout import Dropout
 from hrpro.localize.nn.pooling import topk_mean
 from hrpro.localize.nn.precision import at_least_float32
 
-I3D_STREAM_DIM = 1024
-"""Channels of one stream of I3D features."""
-
 
 @dataclass(frozen=True)
 class SalOutput:
@@ -236,12 +233,10 @@ def stream_channels(dim: int, rgb_channels: int | None) -> tuple[slice, slice]:
     Raises:
         ValueError: there are fewer than `rgb_channels`.
     """
-    if rgb_channels is None:
-        rgb_channels = I3D_STREAM_DIM if dim == 2 * I3D_STREAM_DIM else dim
+    if rgb_channels is None or rgb_channels == dim:
+        return slice(0, dim), slice(0, dim)
     if rgb_channels > dim:
         raise ValueError(f"rgb_channels is {rgb_channels}, but features have {dim} channels")
-    if rgb_channels == dim:
-        return slice(0, dim), slice(0, dim)
     return slice(0, rgb_channels), slice(rgb_channels, dim)
 
 
