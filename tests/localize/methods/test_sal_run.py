@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 from tiny_datasets import CLASSES, SNIPPETS, make_dataset
 
+from hrpro.cli import main
 from hrpro.errors import DataError
 from hrpro.localize.config import load_config
 from hrpro.localize.data.dataset import load_dataset
@@ -19,6 +21,7 @@ from hrpro.localize.methods import get_method
 from hrpro.localize.methods.sal.localizer import SalLocalizer
 from hrpro.localize.training.model_folder import load_model
 from hrpro.localize.training.run import Observer, TrainingRun
+from hrpro.pipeline.results.model import read_results_json
 
 CPU = torch.device("cpu")
 PRESET = Path(__file__).parents[2] / "tiny_sal.yaml"
@@ -136,3 +139,21 @@ def test_a_single_class_is_refused(dataset):
     localizer = method.build(data.dim, 1, config.localize, 1)
     with pytest.raises(DataError, match="there is one only"):
         method.stage(1, localizer, data, config.localize, CPU)
+
+
+def hrpro(*arguments: object) -> str:
+    run = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert run.exit_code == 0, run.output
+    return run.stdout
+
+
+def test_a_person_types_train_and_eval(dataset, tmp_path):
+    settings = ("--set", "localize.updates=2", "--set", "localize.network.width=8")
+    folder, result = tmp_path / "run", tmp_path / "found.json"
+    told = hrpro("train", "--dataset", dataset, "--method", "sal", "--run-dir", folder, *settings)
+    assert "stage 1, last" in told
+    assert load_model(folder).config.localize.method == "sal"
+    assert "mAP" in hrpro("eval", "--model", folder, "--dataset", dataset, "-o", result, "--curves")
+    assert {video.video_id for video in read_results_json(result).videos} == {
+        f"test_{number}" for number in range(4)
+    }
