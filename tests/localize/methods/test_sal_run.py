@@ -21,7 +21,7 @@ from hrpro.localize.methods import get_method
 from hrpro.localize.methods.sal.localizer import SalLocalizer
 from hrpro.localize.training.model_folder import load_model
 from hrpro.localize.training.run import Observer, TrainingRun
-from hrpro.pipeline.results.model import read_results_json
+from hrpro.pipeline.results.formats import read_results
 
 CPU = torch.device("cpu")
 PRESET = Path(__file__).parents[2] / "tiny_sal.yaml"
@@ -154,6 +154,6 @@ def test_a_person_types_train_and_eval(dataset, tmp_path):
     assert "stage 1, last" in told
     assert load_model(folder).config.localize.method == "sal"
     assert "mAP" in hrpro("eval", "--model", folder, "--dataset", dataset, "-o", result, "--curves")
-    assert {video.video_id for video in read_results_json(result).videos} == {
+    assert {video.video_id for video in read_results(result).videos} == {
         f"test_{number}" for number in range(4)
     }
