@@ -174,7 +174,10 @@ def init(folder: Path, classes: tuple[str, ...], as_json: bool, **options: Any) 
     metavar="KEY=VALUE",
     help="Change a setting: localize.lr=1e-4.",
 )
-@click.option("--method", help="Method to train (hrpro).")
+@click.option(
+    "--method",
+    help="Method to train: hrpro (points), or sal (needs only which actions a video shows).",
+)
 @click.option("--stage", type=click.IntRange(1, 2), help="Train this stage alone.")
 @click.option(
     "--stage1-model",

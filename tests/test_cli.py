@@ -228,11 +228,15 @@ def test_ctrl_c_promises_to_go_on_only_where_that_is_so():
     def interrupt():
         raise KeyboardInterrupt
 
-    for name, ending in (("extract", "to go on\n"), ("train", "with --resume to go on\n")):
+    for name, ending in (
+        ("extract", "to go on\n"),
+        ("detect", "to go on\n"),
+        ("train", "with --resume to go on\n"),
+    ):
         result = CliRunner().invoke(Command(name, callback=interrupt), [])
         assert result.exit_code == 130
         assert result.stderr.endswith(ending)
-    assert CliRunner().invoke(Command("detect", callback=interrupt), []).stderr == "interrupted\n"
+    assert CliRunner().invoke(Command("report", callback=interrupt), []).stderr == "interrupted\n"
 
 
 def test_render_names_a_missing_video_and_classes_that_the_result_lacks(tmp_path):

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, create_model
 
-from hrpro.configs.loader import Layer, build_config, merge, parse_override, read_layers
+from hrpro.configs.loader import (
+    Layer,
+    build_config,
+    merge,
+    parse_override,
+    preset_names,
+    read_layer,
+    read_layers,
+)
 from hrpro.errors import UsageError
 from hrpro.localize.data.catalogue import find_known
 from hrpro.localize.data.config import DatasetConfig, dataset_layers
@@ -53,10 +62,33 @@ def load_config(
         UsageError: no such preset, not YAML, unknown key or wrong value; one line that names the
             file and line, the full key, and the key that was probably meant.
     """
-    chosen = [*read_layers(preset_or_path), *layers, *map(parse_override, overrides)]
-    section = merge(chosen).get("localize")
-    name = section.get("method", DEFAULT_METHOD) if isinstance(section, dict) else DEFAULT_METHOD
+    return _load([*read_layers(preset_or_path), *layers], overrides)
+
+
+def _load(layers: Sequence[Layer], overrides: Sequence[str]) -> RunConfig:
+    on_top = [parse_override(text) for text in overrides]
+    name: object = DEFAULT_METHOD
+    chosen: list[Layer] = []
+    # What names another method than the layers below it starts section ``localize`` anew; the
+    # overrides do so together, in whatever order they were given.
+    for group in (*([layer] for layer in layers), on_top):
+        named = _method(group)
+        if named is not None and named != name:
+            name = named
+            chosen = [_without_localize(layer) for layer in chosen]
+        chosen += group
     return build_config(run_config_of(find_method(name).config), chosen)
+
+
+def _method(layers: Sequence[Layer]) -> object:
+    """The method that layers name together, None if they name none."""
+    section = merge(layers).get("localize")
+    return section.get("method") if isinstance(section, dict) else None
+
+
+def _without_localize(layer: Layer) -> Layer:
+    values = {key: value for key, value in layer.values.items() if key != "localize"}
+    return replace(layer, values=values)
 
 
 def resolve_dataset(
@@ -70,6 +102,9 @@ def resolve_dataset(
 
     A folder: its ``dataset.yaml`` counts, over the preset it names (else ``custom``). A preset
     name such as ``thumos``: the folder is looked for in `data_root` by its usual names.
+
+    If `overrides` name a method other than that of the preset, ``METHOD-PRESET`` is taken in its
+    place. Where there is none, the method is set up as in ``METHOD-small``, for own footage.
 
     Args:
         dataset: folder, preset name or name of a public data set.
@@ -85,8 +120,24 @@ def resolve_dataset(
     if not folder.is_dir():
         folder, named = _known_folder(str(dataset), Path(data_root))
     own, layers = dataset_layers(folder)
-    config = load_config(preset or own or named or "custom", overrides, layers)
+    chosen = _preset_layers(preset or own or named or "custom", overrides)
+    config = _load([*chosen, *layers], overrides)
     return folder, config.model_copy(update={"dataset": config.dataset.for_training()})
+
+
+def _preset_layers(preset: str, overrides: Sequence[str]) -> list[Layer]:
+    """The layers of a preset, or of what stands for it with the method of the overrides."""
+    layers = read_layers(preset)
+    method = _method([parse_override(text) for text in overrides])
+    if method is None or method == (_method(layers) or DEFAULT_METHOD):
+        return layers
+    if f"{method}-{preset}" in preset_names():
+        return read_layers(f"{method}-{preset}")
+    if f"{method}-small" in preset_names():
+        small = read_layer(f"{method}-small")
+        small.values.pop("base", None)
+        layers.append(small)
+    return layers
 
 
 def _known_folder(name: str, data_root: Path) -> tuple[Path, str]:

@@ -406,7 +406,7 @@ def evaluate_model(
     data = load_dataset(data_folder, config.dataset, subsets=("test",), allow_mixed=allow_mixed)
     if warning := model.features.check(data.dim, data.fingerprint, allow_mixed):
         reporter.problem(f"warning: {warning}")
-    videos = [video for video in data.test if video.actions is not None]
+    videos = data.measured
     sequences = DatasetSequences(data, videos, torch_device)
     found = model.localizer.localize(sequences)
     found = found.in_file_clocks([video.grid.clock for video in videos])

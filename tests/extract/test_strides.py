@@ -12,7 +12,6 @@ from videos import make_video, noise
 
 from hrpro.compute import ComputeOptions
 from hrpro.extract import decode, extractor
-from hrpro.extract.backbones import Backbone
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.extractor import Extractor
 from hrpro.extract.flow.algorithms import Dis
@@ -55,7 +54,9 @@ def counts(monkeypatch) -> Counter:
     monkeypatch.setattr(decode, "Decoding", CountingDecoding)
     monkeypatch.setattr(extractor, "cut_snippets", counting_cut)
     monkeypatch.setattr(Dis, "__call__", counting_flow)
-    monkeypatch.setattr(Backbone, "load", lambda *args, **kw: (Means(), WeightsId(sha256="0")))
+    monkeypatch.setattr(
+        extractor, "load_snippet_network", lambda *_, **__: (Means(), WeightsId(sha256="0"))
+    )
     return counts
 
 

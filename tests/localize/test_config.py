@@ -17,6 +17,8 @@ from hrpro.configs.loader import (
 )
 from hrpro.errors import UsageError
 from hrpro.localize.config import RunConfig, load_config, resolve_dataset
+from hrpro.localize.methods.hrpro.config import HrproConfig
+from hrpro.localize.methods.sal.config import SalConfig, SalNetwork
 
 PRESETS = ("activitynet", "beoid", "custom", "demo", "gtea", "thumos", "thumos-plus")
 
@@ -302,3 +304,56 @@ def test_line_of_dataset_yaml_is_named_in_a_run_config(tmp_path: Path) -> None:
 def test_reading_a_preset_twice_gives_fresh_values() -> None:
     read_layers("thumos")[0].values.clear()
     assert read_layers("thumos")[0].values
+
+
+# Methods
+
+
+def test_naming_another_method_starts_its_section_anew():
+    config = load_config("thumos", ["localize.network.width=8", "localize.method=sal"])
+    assert isinstance(config.localize, SalConfig)
+    assert config.localize.network.width == 8
+    assert config.localize.proposals.gamma == 0.2
+    assert config.dataset.ambiguous == "Ambiguous_test.txt"
+    assert load_config("sal-thumos", ["localize.method=hrpro"]).localize == HrproConfig()
+
+
+def test_keys_of_the_method_below_are_unknown_to_the_one_above():
+    assert "unknown key 'localize.snippet'" in refusal(
+        "localize.method=sal", "localize.snippet.num_heads=2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [("thumos", "sal-thumos"), ("activitynet", "sal-activitynet"), ("small", "sal-small")],
+)
+def test_a_method_takes_its_own_preset_for_the_data(tmp_path, preset, expected):
+    _, config = resolve_dataset(tmp_path, ["localize.method=sal"], preset=preset)
+    assert config.localize == load_config(expected).localize
+
+
+def test_a_method_without_a_preset_for_the_data_is_set_up_for_own_footage(tmp_path):
+    _, config = resolve_dataset(tmp_path, ["localize.method=sal"], preset="gtea")
+    assert config.localize == load_config("sal-small").localize
+    assert config.dataset == load_config("gtea").dataset
+    _, config = resolve_dataset(tmp_path, ["localize.method=hrpro"], preset="gtea")
+    assert config.localize == load_config("gtea").localize
+
+
+def test_presets_of_sal_are_the_releases():
+    thumos, activitynet = (load_config(f"sal-{name}") for name in ("thumos", "activitynet"))
+    assert thumos.localize == SalConfig(network=SalNetwork(rgb_channels=1024))
+    assert activitynet.dataset.tiou[0] == 0.5
+    network, losses = activitynet.localize.network, activitynet.localize.losses
+    assert (network.length, network.kernel, network.rgb_share) == (50, 7, 0.3)
+    assert (network.class_share, network.topk_ratio) == (0.6, 4)
+    assert network.background_topk_ratio == 8
+    assert (losses.pseudo_snippets, losses.evidence_ratio) == (40, None)
+    assert (losses.momentum, losses.mask_width) == (0.99, 6)
+    assert (losses.background_weight, losses.consistency_weight) == (1, 20)
+    assert (losses.semantic_weight, losses.class_weight) == (3, 1)
+    proposals, nms = activitynet.localize.proposals, activitynet.localize.nms
+    assert (proposals.class_threshold, proposals.outer_margin) == (0.1, 0.2)
+    assert (proposals.upsample, len(proposals.score_thresholds)) == (24, 9)
+    assert (nms.threshold, nms.sigma) == (0.7, 0.35)

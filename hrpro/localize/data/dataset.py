@@ -122,6 +122,11 @@ class Dataset:
         return pd.DataFrame(rows, columns=["video", "label", "start_s", "end_s"])
 
     @property
+    def measured(self) -> tuple[Video, ...]:
+        """The test videos that have ground truth."""
+        return tuple(video for video in self.test if video.actions is not None)
+
+    @property
     def can_evaluate(self) -> bool:
         """Whether there is a test action to measure against."""
         return any(video.actions for video in self.test)

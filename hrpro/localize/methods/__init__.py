@@ -10,6 +10,7 @@ from typing import Any
 from hrpro.errors import UsageError
 from hrpro.localize.methods.base import Method, MethodConfig
 from hrpro.localize.methods.hrpro.config import HrproConfig
+from hrpro.localize.methods.sal.config import SalConfig
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,16 @@ def _hrpro() -> Method[HrproConfig]:
     return HrproMethod()
 
 
-METHODS: dict[str, Registered] = {"hrpro": Registered(HrproConfig, _hrpro)}
+def _sal() -> Method[SalConfig]:
+    from hrpro.localize.methods.sal.method import SalMethod
+
+    return SalMethod()
+
+
+METHODS: dict[str, Registered] = {
+    "hrpro": Registered(HrproConfig, _hrpro),
+    "sal": Registered(SalConfig, _sal),
+}
 """Methods by the name that ``localize.method`` gives."""
 
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from hrpro.devices import has_fast_bfloat16
 
@@ -24,3 +25,8 @@ def autocast(device: torch.device | str, precision: Precision) -> AbstractContex
     dtype = resolve_precision(device, precision)
     enabled = dtype is not torch.float32
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """What autocast computed in fewer bits, as float32; float64 stays as it is."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -15,7 +15,7 @@ from hrpro.localize.proposals.generate import Array, Proposals, spans, temporal_
 IouKind = Literal["legacy", "exact"]
 """``legacy`` adds 1 to every length, as the HR-Pro release does although the unit is seconds."""
 
-_EXTRA_LENGTH = {"legacy": 1.0, "exact": 0.0}
+EXTRA_LENGTH = {"legacy": 1.0, "exact": 0.0}
 _DENSE_DEGREE = 24
 """Overlapping pairs per proposal from which taking one by one is the faster way."""
 _MAX_PAIRS = 1 << 20
@@ -59,7 +59,7 @@ def soft_nms(
     """
     if not sigma > 0:
         raise ValueError(f"sigma must be positive, not {sigma}")
-    suppression = _Suppression(proposals, sigma, _EXTRA_LENGTH[iou], min_score)
+    suppression = _Suppression(proposals, sigma, EXTRA_LENGTH[iou], min_score)
     suppression.run()
     result = suppression.table.replace(score=suppression.score)
     if min_score is not None:
@@ -77,7 +77,7 @@ def hard_nms(proposals: Proposals, threshold: float, iou: IouKind = "legacy") ->
     from torchvision.ops import batched_nms
 
     zero = np.zeros(len(proposals))
-    end_s = proposals.end_s + _EXTRA_LENGTH[iou]
+    end_s = proposals.end_s + EXTRA_LENGTH[iou]
     boxes = np.stack([proposals.start_s, zero, end_s, zero + 1], axis=1)
     group = proposals.video * (proposals.label.max(initial=0) + 1) + proposals.label
     kept = batched_nms(
@@ -141,10 +141,10 @@ class _Suppression:
             score=self.score[first],
             group=self.group[first],
         )
-        partners = self._count_partners(nodes)
+        partners = count_partners(nodes.group, nodes.start, nodes.end, self.extra)
         dense = np.bincount(nodes.group, partners) > _DENSE_DEGREE * np.bincount(nodes.group)
         in_turn = dense[nodes.group]
-        for some in _batches(np.where(in_turn, 0, partners), nodes.group):
+        for some in pair_batches(np.where(in_turn, 0, partners), nodes.group):
             some = some[~in_turn[some]]
             in_turn |= self._take_at_once(nodes, some, partners[some])
         in_turn = in_turn[self.node] & (self.score >= self.floor)
@@ -153,16 +153,6 @@ class _Suppression:
     def _weight(self, start_a: Array, end_a: Array, start_b: Array, end_b: Array) -> Array:
         iou = temporal_iou(start_a, end_a, start_b, end_b, self.extra)
         return np.exp(iou * iou / -self.sigma)
-
-    def _count_partners(self, nodes: _Nodes) -> Array:
-        """Count, for every node, the nodes of its group that start later, before it ends."""
-        # Each group gets a stretch of one common time axis; the slack covers the rounding.
-        origin = nodes.start.min()
-        stretch = max(nodes.end.max(), nodes.start.max()) - origin + self.extra + 1.0
-        shift = nodes.group * stretch - origin
-        slack = 1e-15 * stretch * (nodes.group[-1] + 2)
-        reach = np.searchsorted(nodes.start + shift, nodes.end + shift + self.extra + slack)
-        return np.maximum(reach - 1 - np.arange(len(reach)), 0)
 
     def _take_at_once(self, nodes: _Nodes, some: Array, partners: Array) -> Array:
         """Suppress whole sparse groups; return which nodes are still to be taken in turn."""
@@ -261,7 +251,22 @@ class _Suppression:
         self.score[row[filled].astype(np.int64)] = score[filled]
 
 
-def _batches(weights: Array, group: Array) -> Iterator[Array]:
+def count_partners(group: Array, start: Array, end: Array, extra: float) -> Array:
+    """Count, for every segment, those of its group that start later, before it ends, ``[N]``.
+
+    They follow it directly: segments come in order of group and start. `extra` is added to every
+    length, see `temporal_iou`.
+    """
+    # Each group gets a stretch of one common time axis; the slack covers the rounding.
+    origin = start.min()
+    stretch = max(end.max(), start.max()) - origin + extra + 1.0
+    shift = group * stretch - origin
+    slack = 1e-15 * stretch * (group[-1] + 2)
+    reach = np.searchsorted(start + shift, end + shift + extra + slack)
+    return np.maximum(reach - 1 - np.arange(len(reach)), 0)
+
+
+def pair_batches(weights: Array, group: Array) -> Iterator[Array]:
     """Cut rows into consecutive batches of whole groups, about `_MAX_PAIRS` of weight each."""
     total = np.cumsum(np.bincount(group, weights=weights))
     batch = np.maximum(total - 1, 0) // _MAX_PAIRS

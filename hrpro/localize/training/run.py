@@ -104,7 +104,7 @@ class TrainingRun:
     def __post_init__(self) -> None:
         self.method = get_method(self.config.localize)
         self.features = FeaturesNeeded.of(self.dataset)
-        self.test_ids = [v.video_id for v in self.dataset.test if v.actions is not None]
+        self.test_ids = [v.video_id for v in self.dataset.measured]
 
     def run(self, stages: Sequence[int] | None = None) -> list[StageResult]:
         """Train some stages, all by default; the run's folder is then the model of the last.

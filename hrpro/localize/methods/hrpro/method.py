@@ -80,7 +80,7 @@ class SnippetStage(Stage):
             weight_decay=config.weight_decay,
         )
         self.train = DatasetSequences(dataset, dataset.train, device)
-        self.test = DatasetSequences(dataset, measured_videos(dataset), device)
+        self.test = DatasetSequences(dataset, dataset.measured, device)
         self.num_videos = len(dataset.train)
         self.device = device
         self.points = [point_tensor(dataset, video, device) for video in dataset.train]
@@ -156,7 +156,7 @@ class InstanceStage(Stage):
         self.num_videos = num_videos
         self.max_proposals = config.instance.max_proposals
         self.train = DatasetSequences(dataset, dataset.train, device)
-        self.test = DatasetSequences(dataset, measured_videos(dataset), device)
+        self.test = DatasetSequences(dataset, dataset.measured, device)
         # Stage 1 does not change any more: its proposals are made once.
         rng = np.random.default_rng(derive_seed(config.seed, 2))
         self.ranked = rank_proposals(localizer, dataset, self.train, training.negative_ratio, rng)
@@ -259,8 +259,3 @@ def _pseudo_background(
 def point_tensor(dataset: Dataset, video: Video, device: torch.device) -> Tensor:
     """Point labels of a training video, bool ``[T, C]``."""
     return torch.from_numpy(dataset.point_labels(video)).bool().to(device)
-
-
-def measured_videos(dataset: Dataset) -> list[Video]:
-    """The test videos that have ground truth."""
-    return [video for video in dataset.test if video.actions is not None]
