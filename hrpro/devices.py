@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from typing import Any
+
 import torch
 
 from hrpro.errors import UsageError
@@ -40,7 +43,16 @@ def has_fast_bfloat16(device: torch.device | str) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        ask = getattr(torch.cpu, "get_capabilities", dict)  # absent before torch 2.10
-        abilities = ask()
+        abilities = _cpu_capabilities()
         return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
     return False
+
+
+def cpu_name() -> str:
+    """What the CPU calls itself."""
+    return _cpu_capabilities().get("cpu_name") or platform.processor() or platform.machine()
+
+
+def _cpu_capabilities() -> dict[str, Any]:
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # absent before torch 2.10
+    return ask()

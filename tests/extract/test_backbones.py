@@ -25,6 +25,8 @@ from hrpro.pipeline.detectors.kinetics import kinetics_classes
 from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.recipe import choose_streams, make_recipe
 
+pytestmark = pytest.mark.core
+
 SMALL = {"short_side": 64, "crop": 64}
 
 

@@ -16,6 +16,8 @@ from videos import corners, make_video, number_of, numbered
 from hrpro.extract.decode import FrameReader, prefetch, probe, upright
 from hrpro.extract.resample import MAX_GAP_S, Timeline, resample
 
+pytestmark = pytest.mark.core
+
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 

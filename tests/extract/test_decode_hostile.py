@@ -27,6 +27,8 @@ from videos import (
 from hrpro.errors import VideoError
 from hrpro.extract.decode import FrameReader, prefetch, probe
 
+pytestmark = pytest.mark.core
+
 FAST_START = {"movflags": "faststart"}
 
 

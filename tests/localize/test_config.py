@@ -18,6 +18,8 @@ from hrpro.configs.loader import (
 from hrpro.errors import UsageError
 from hrpro.localize.config import RunConfig, load_config, resolve_dataset
 
+pytestmark = pytest.mark.core
+
 PRESETS = ("activitynet", "beoid", "custom", "demo", "gtea", "thumos", "thumos-plus")
 
 

@@ -20,6 +20,8 @@ from hrpro.cli import main
 from hrpro.pipeline.evaluate import parse_tious
 from hrpro.pipeline.results.model import read_results_json
 
+pytestmark = pytest.mark.core
+
 SETTINGS = ["--preset", PRESET]
 
 
