@@ -549,15 +549,23 @@ def label(ctx: click.Context, dataset: Path, no_browser: bool, **options: Any) -
 
 
 @main.command(epilog="Example: hrpro doctor")
+@click.option("--device", help="Whose arithmetic to check: cpu, cuda, ...; a GPU if there is one.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="In which numbers to check it.",
+)
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Show what is installed, what is missing and how to fix it."""
+def doctor(ctx: click.Context, as_json: bool, **options: Any) -> None:
+    """Show what is installed, what is missing and how to fix it; check the arithmetic."""
     from dataclasses import asdict
 
     from hrpro.pipeline.doctor import diagnose
 
-    checks = diagnose()
+    checks = diagnose(**options)
     if as_json:
         print_json([asdict(check) for check in checks])
     else:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -172,7 +172,9 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def _section_types(annotation: Any) -> list[type[BaseModel]]:
     options = [annotation, *get_args(annotation)]
-    return [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+    # Python 3.10 takes list[int], too, for a type; but it has an origin.
+    classes = [o for o in options if isinstance(o, type) and get_origin(o) is None]
+    return [o for o in classes if issubclass(o, BaseModel)]
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

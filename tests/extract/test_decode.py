@@ -17,6 +17,8 @@ from hrpro.extract.decode import FrameReader, prefetch, probe, upright
 from hrpro.extract.packets import MAX_GAP_S, DecodingClock
 from hrpro.extract.resample import Timeline, resample
 
+pytestmark = pytest.mark.core
+
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 

@@ -28,6 +28,8 @@ from hrpro.errors import VideoError
 from hrpro.extract import frames
 from hrpro.extract.decode import FrameReader, prefetch, probe
 
+pytestmark = pytest.mark.core
+
 FAST_START = {"movflags": "faststart"}
 
 

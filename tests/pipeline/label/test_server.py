@@ -30,6 +30,8 @@ from hrpro.pipeline.label.playable import look_at
 from hrpro.pipeline.label.project import Project
 from hrpro.pipeline.label.proxies import make_proxy
 
+pytestmark = pytest.mark.core
+
 TOKEN, PORT = "secret-token", 8123
 HEADERS = {"X-Hrpro-Token": TOKEN}
 SUGGESTIONS = {

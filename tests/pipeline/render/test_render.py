@@ -18,6 +18,8 @@ from hrpro.pipeline.render.overlay import COLOURS, Overlay, clock, ranked_classe
 from hrpro.pipeline.render.preview import render_preview
 from hrpro.pipeline.results.model import Detection
 
+pytestmark = pytest.mark.core
+
 JUMP = Detection("jump", 0.9, 0.2, 0.6)
 
 
