@@ -13,6 +13,7 @@ from pathlib import Path
 from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError, VideoError
 from hrpro.pipeline.console.progress import Reporter
+from hrpro.pipeline.render.palette import result_colors
 from hrpro.pipeline.results.formats import (
     check_outputs,
     paths_by_video,
@@ -78,6 +79,8 @@ class OutputPlan:
             for name, match in KnownVideos(known).match_all(names).items()
             if match.video_id is not None
         }
+        true = {action.label for annotation in truth.values() for action in annotation.actions}
+        colors = result_colors(results, true)
 
         def of(target: Path) -> Iterator[tuple[VideoResult, Path]]:
             paths = paths_by_video(target, video_ids or names)
@@ -95,7 +98,7 @@ class OutputPlan:
 
             for video, path in of(self.plot):
                 annotation = truth.get(video.video_id)
-                plot_timeline(video, path, annotation.actions if annotation else None)
+                plot_timeline(video, path, annotation.actions if annotation else None, colors)
                 reporter.line(f"wrote {path}")
         if self.render is not None:
             from hrpro.pipeline.render.preview import render_preview
@@ -108,6 +111,7 @@ class OutputPlan:
                         video.detections,
                         path,
                         ground_truth=annotation.actions if annotation else None,
+                        colors=colors,
                         max_height=self.max_height,
                         progress=_bar(reporter, index),
                     )

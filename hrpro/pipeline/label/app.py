@@ -51,6 +51,7 @@ def create_app(project: Project, token: str, port: int) -> Starlette:
     app = Starlette(
         routes=[
             Route("/", _index),
+            Mount("/static/web", StaticFiles(packages=[("hrpro.pipeline.web", "static")])),
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
             Route("/api/state", api.state),
             Route("/api/changes", api.changes),

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.errors import DataError, HrproError
-from hrpro.pipeline.label import palette
 from hrpro.pipeline.label.actions import Action, Change, ConflictError, RefusedError, Step
+from hrpro.pipeline.label.class_keys import class_keys
 from hrpro.pipeline.label.dataset import LabelDataset
 from hrpro.pipeline.label.media import MediaLibrary
 from hrpro.pipeline.label.state import POINT, Values
 from hrpro.pipeline.label.store import FOLDER, FolderLock, LabelStore
 from hrpro.pipeline.label.suggestions import Suggestions, read_suggestions
+from hrpro.pipeline.render.palette import class_colors
 
 _log = logging.getLogger(__name__)
 
@@ -92,16 +93,13 @@ class Project:
         """Return everything but the labels themselves."""
         with self._lock:
             classes = self._classes()
-            looks = zip(
-                classes,
-                palette.keys(classes, self.dataset.config.label.keys),
-                palette.colours(len(classes)),
-                strict=True,
-            )
+            keys = class_keys(classes, self.dataset.config.label.keys)
+            colors = class_colors(classes)
             return {
                 "dataset": self.dataset.name,
                 "classes": [
-                    {"name": label, "key": key, "color": colour} for label, key, colour in looks
+                    {"name": label, "key": key, "color": colors[label]}
+                    for label, key in zip(classes, keys, strict=True)
                 ],
                 "reaction_s": self.dataset.reaction_s,
                 "revision": self._revision,

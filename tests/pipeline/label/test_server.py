@@ -710,10 +710,12 @@ def test_a_port_that_is_taken_is_said(folder):
 
 
 def test_everything_the_page_needs_is_packaged():
-    static = Path(app_module.__file__).with_name("static")
+    pipeline = Path(app_module.__file__).parents[1]
     settings = (Path(__file__).parents[3] / "setup.cfg").read_text()
-    assert "hrpro.pipeline.label = static/*" in settings
-    assert all(path.is_file() for path in static.iterdir())  # the pattern takes no folders
+    for page in ("label", "report", "web"):
+        assert f"hrpro.pipeline.{page} = static/*" in settings
+        # The pattern takes no folders.
+        assert all(path.is_file() for path in (pipeline / page / "static").iterdir())
 
 
 def test_a_model_gives_suggestions_before_the_page_opens(folder, monkeypatch):

@@ -1,6 +1,6 @@
 // What an action does to a video: shown at once, before the server confirms it.
 
-import { moment } from "./format.js";
+import { moment } from "./web/format.js";
 
 const change = (list, id, values) =>
   list.map((item) => (item.id === id ? { ...item, ...values } : item));

@@ -4,7 +4,7 @@ const TOKEN = new URLSearchParams(location.search).get("token") ?? "";
 const TIMEOUT_MS = 15000;
 
 /** The server was reached and said no. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(message, status) {
     super(message);
     this.status = status;

@@ -1,6 +1,7 @@
 // What every command does; keys, buttons and the mouse all end up here.
 
-import { clamp, frameAt, middleOf, moment, plural, span } from "./format.js";
+import { frameAt, middleOf } from "./frames.js";
+import { clamp, moment, plural, span } from "./web/format.js";
 
 const AROUND_S = 1; // a detection is looped with this much before and after it
 const NEAR_S = 0.5; // a selected point is let go when the playhead is farther away

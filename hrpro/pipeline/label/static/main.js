@@ -2,8 +2,8 @@
 
 import { ClassPanel } from "./classes.js";
 import { makeCommands } from "./commands.js";
-import { setText } from "./dom.js";
-import { percent, plural } from "./format.js";
+import { setText } from "./web/dom.js";
+import { percent, plural } from "./web/format.js";
 import { Help } from "./help.js";
 import { belongsTo, commandOf, keyName } from "./keys.js";
 import { Player } from "./player.js";

@@ -1,8 +1,9 @@
 // The video: exact frames, speeds, playing backwards and loops on top of a <video> element.
 
-import { clamp, frameAt, middleOf } from "./format.js";
+import { frameAt, middleOf } from "./frames.js";
+import { clamp } from "./web/format.js";
 
-export const SPEEDS = [0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4];
+const SPEEDS = [0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4];
 const FASTEST_SHUTTLE = 4;
 const NEAR_S = 0.3; // browsers stop telling which frame they show when nobody can see it
 

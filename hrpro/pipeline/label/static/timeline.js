@@ -1,8 +1,10 @@
 // The timeline: one lane per class with its points and detections, below the whole video in small.
 
 import { drag } from "./drag.js";
-import { el, reconcile, setAttribute, setText } from "./dom.js";
-import { clamp, clock, frameAt, inkOn, middleOf, moment, percent, span } from "./format.js";
+import { el, reconcile, setAttribute, setText } from "./web/dom.js";
+import { clamp, clock, moment, percent, span } from "./web/format.js";
+import { frameAt, middleOf } from "./frames.js";
+import { inkOn } from "./ink.js";
 import { keySign } from "./keys.js";
 import { TimeScale } from "./timescale.js";
 
