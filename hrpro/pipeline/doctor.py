@@ -19,6 +19,7 @@ from typing import Literal
 
 from hrpro import __version__
 from hrpro.errors import HrproError
+from hrpro.wording import megabytes
 
 Status = Literal["ok", "warn", "missing"]
 
@@ -50,7 +51,7 @@ def diagnose() -> list[Check]:
         except (HrproError, ImportError, OSError, RuntimeError, AttributeError) as error:
             # A broken installation is what this is for: report it and go on.
             name = examine.__name__.removeprefix("_")
-            checks.append(Check(name, "missing", _one_line(error), _REINSTALL))
+            checks.append(Check(name, "missing", _first_line(error), _REINSTALL))
     return checks
 
 
@@ -75,7 +76,7 @@ def _import_check(name: str, module: str, project: str = "") -> Check:
             warnings.simplefilter("ignore")
             imported = importlib.import_module(module)
     except Exception as error:  # a binary package can fail to load in any way
-        return Check(name, "missing", _one_line(error), _reinstall(project))
+        return Check(name, "missing", _first_line(error), _reinstall(project))
     return Check(name, "ok", _version(imported, project))
 
 
@@ -145,7 +146,7 @@ def _weights() -> Iterator[Check]:
     for stream, if_absent in (("rgb", "missing"), ("flow", "warn")):
         found = find_weights(stream)
         if found:
-            detail = f"{found.name}, {found.size_bytes / 1e6:.0f} MB, {found.path}"
+            detail = f"{found.name}, {megabytes(found.size_bytes)}, {found.path}"
             yield Check(f"{stream} weights", "ok", detail)
         else:
             remedy = f"hrpro weights fetch {stream}"
@@ -204,7 +205,7 @@ def _reinstall(project: str) -> str:
     return f"python -m pip install --upgrade --force-reinstall {project}"
 
 
-def _one_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

@@ -21,6 +21,7 @@ from hrpro.pipeline.results.formats import (
 )
 from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.video_ids import KnownVideos, video_id_of
+from hrpro.wording import some
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,7 @@ def result_of_video(
     elif match.problem and match.near is None:
         raise DataError(f"{result}: {match.problem}")
     else:
-        known = ", ".join(each.video_id for each in results.videos[:5])
-        more = ", ..." if len(results.videos) > 5 else ""
+        known = some(by_id, 5)
         name = video_id_of(video.name)
-        raise DataError(f"{result}: has no single result for {name}; it has {known}{more}")
+        raise DataError(f"{result}: has no single result for {name}; it has {known}")
     return Results((replace(found, path=str(video)),), results.model)

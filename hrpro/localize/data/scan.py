@@ -27,6 +27,7 @@ from hrpro.localize.data.supervision import MISSING, Supervision
 from hrpro.problems import Problems
 from hrpro.video_ids import KnownVideos, Match
 from hrpro.videos_folder import ids_in_folder
+from hrpro.wording import some
 
 TRAIN_SUBSETS = ("train", "training")
 """How ground truths call the videos that are for training."""
@@ -180,14 +181,14 @@ def _read_splits(
     if has_any and (idle := used - supervised.keys()):
         problems.warning(
             layout.points if needs == "points" else layout.folder,
-            f"{len(idle)} of {len(used)} training videos have no {MISSING[needs]} ({some(idle)})",
+            f"{len(idle)} of {len(used)} training videos have no {MISSING[needs]} ({some(sorted(idle))})",
             "they are left out of the training",
         )
         scan.train = tuple(v for v in scan.train if v not in idle)
     if scan.test and scan.ground_truth and (bare := set(scan.test) - scan.ground_truth.keys()):
         problems.warning(
             layout.ground_truth or "",
-            f"no ground truth for {len(bare)} of {len(scan.test)} test videos ({some(bare)})",
+            f"no ground truth for {len(bare)} of {len(scan.test)} test videos ({some(sorted(bare))})",
             "they are left out of the evaluation",
         )
 
@@ -293,7 +294,7 @@ def _leave_out_points(scan: DatasetScan, excluded: set[str | None], problems: Pr
         videos = set(outside)
         problems.warning(
             scan.layout.points or "",
-            f"{len(outside)} points are in {len(videos)} videos of neither split ({some(videos)})",
+            f"{len(outside)} points are in {len(videos)} videos of neither split ({some(sorted(videos))})",
             "left out; list the videos in split_train.txt to train on them",
         )
 
@@ -328,7 +329,7 @@ def _find_classes(
         what = "point" if needs == "points" else "training video"
         problems.warning(
             scan.layout.points or scan.layout.folder,
-            f"{len(unseen)} of {len(scan.classes)} classes have no {what} ({some(unseen, 20)})",
+            f"{len(unseen)} of {len(scan.classes)} classes have no {what} ({some(sorted(unseen), 20)})",
             "they cannot be learned",
         )
 
@@ -380,7 +381,7 @@ def _find_features(
             problems.missing(
                 folder.folder,
                 f"features of {len(missing)} of {len(videos)} {subset} videos are missing "
-                f"({some(missing)})",
+                f"({some(sorted(missing))})",
                 remedy,
             )
     check_alike(list(scan.files.values()), problems, allow_mixed)
@@ -424,7 +425,7 @@ def _place_points(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
         problems.error(
             scan.layout.points or "",
             f"the points count frames, but the frame rate of {len(unknown_fps)} videos is not "
-            f"known ({some(unknown_fps)})",
+            f"known ({some(sorted(unknown_fps))})",
             "give 'fps' in the ground truth or in dataset.yaml, or a column 'time' in seconds",
         )
     if moved:
@@ -478,9 +479,3 @@ def _report_unknown(
 
 def _plural(what: str) -> str:
     return what if what.endswith("s") else f"{what}s"
-
-
-def some(names: Iterable[str], limit: int = 3) -> str:
-    """The first few of some names, in order."""
-    ordered = sorted(names)
-    return ", ".join(ordered[:limit]) + (", ..." if len(ordered) > limit else "")

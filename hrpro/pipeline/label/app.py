@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hrpro.errors import HrproError, UsageError
 from hrpro.pipeline.label.actions import ConflictError, RefusedError, read_request
 from hrpro.pipeline.label.project import Project, UnknownVideoError
+from hrpro.wording import one_line
 
 STATIC = Path(__file__).with_name("static")
 TOKEN_HEADER = "x-hrpro-token"
@@ -151,7 +152,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
     else:
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
         text = str(error)
-    return JSONResponse({"error": " ".join(text.split())}, status)
+    return JSONResponse({"error": one_line(text)}, status)
 
 
 async def _fail(request: Request, error: Exception) -> Response:

@@ -16,6 +16,7 @@ from hrpro.errors import DataError, HrproError
 from hrpro.files import read_json, write_json
 from hrpro.pipeline.label.playable import MediaFacts, look_at, stamp
 from hrpro.pipeline.label.proxies import make_proxy
+from hrpro.wording import one_line
 
 NICENESS = 10
 _SAVE_EVERY = 100
@@ -149,7 +150,7 @@ class MediaLibrary:
             facts = look_at(path)
         except Exception as error:  # a bug in a decoder costs this video, not the program
             size_bytes, mtime_ns = stamp(path)
-            facts = MediaFacts(size_bytes=size_bytes, mtime_ns=mtime_ns, error=_line(error))
+            facts = MediaFacts(size_bytes=size_bytes, mtime_ns=mtime_ns, error=one_line(error))
         with self._news:
             self._facts[video_id] = facts
             self._failed.pop(video_id, None)
@@ -190,7 +191,7 @@ class MediaLibrary:
             except _StoppedError:
                 continue
             except Exception as error:  # the others go on
-                reason = _line(error).removeprefix(f"{self._videos[video_id]}: ")
+                reason = one_line(error).removeprefix(f"{self._videos[video_id]}: ")
                 self._failed[video_id] = reason
             finally:
                 self._progress.pop(video_id, None)
@@ -235,7 +236,3 @@ def _lower_priority() -> None:
     with suppress(AttributeError, OSError):
         if os.uname().sysname == "Linux":
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

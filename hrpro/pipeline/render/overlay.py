@@ -18,6 +18,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from hrpro.pipeline.render.fonts import font_for
 from hrpro.pipeline.render.palette import class_colors
 from hrpro.pipeline.results.model import Detection
+from hrpro.wording import clock
 
 MAX_ROWS = 6
 WHITE, BLACK, TRACK = (255, 255, 255), (0, 0, 0), (44, 44, 48)
@@ -214,13 +215,6 @@ class Overlay:
         while label and self._font.getlength(label + "…") > room:
             label = label[:-1].rstrip()
         return label + "…"
-
-
-def clock(time_s: float) -> str:
-    """Return a time as players show it: ``1:05``, ``1:02:03``."""
-    minutes, seconds = divmod(int(time_s), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 def _one_line(label: str) -> str:

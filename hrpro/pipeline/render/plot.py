@@ -19,9 +19,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from hrpro.errors import UsageError
 from hrpro.files import atomic_path
 from hrpro.pipeline.render.fonts import font_for
-from hrpro.pipeline.render.overlay import Span, clock, ranked_classes
+from hrpro.pipeline.render.overlay import Span, ranked_classes
 from hrpro.pipeline.render.palette import class_colors
 from hrpro.pipeline.results.model import VideoResult
+from hrpro.wording import clock
 
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 MAX_ROWS = 40

@@ -15,10 +15,11 @@ from hrpro.annotations import Action
 from hrpro.errors import HrproError, UsageError, VideoError
 from hrpro.extract.decode import FrameReader, probe
 from hrpro.pipeline.render import h264
-from hrpro.pipeline.render.overlay import Overlay, clock, ranked_classes
+from hrpro.pipeline.render.overlay import Overlay, ranked_classes
 from hrpro.pipeline.render.palette import class_colors
 from hrpro.pipeline.render.preview import render_preview
 from hrpro.pipeline.results.model import Detection
+from hrpro.wording import clock
 
 JUMP = Detection("jump", 0.9, 0.2, 0.6)
 GREEN = ImageColor.getrgb(class_colors(["jump"])["jump"])
