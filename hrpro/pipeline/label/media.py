@@ -90,10 +90,6 @@ class MediaLibrary:
             self._news.notify_all()
         return facts
 
-    def facts(self, video_id: str) -> MediaFacts | None:
-        """Return what is known of a video so far."""
-        return self._facts.get(video_id)
-
     def state(self, video_id: str) -> dict[str, Any]:
         """Return how a video is played, for the page."""
         facts = self._facts.get(video_id)

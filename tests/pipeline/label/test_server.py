@@ -617,7 +617,7 @@ def test_the_video_that_is_asked_for_goes_first(tmp_path, monkeypatch):
     project = Project(tmp_path)
     project.media.start()
     assert started.wait(10)
-    wait_for(lambda: all(project.media.facts(name) for name in "abcd"))
+    wait_for(lambda: all(project.media.state(name)["duration_s"] for name in "abcd"))
     project.video("d")
     asked.set()
     wait_for(lambda: len(made) == 4)
