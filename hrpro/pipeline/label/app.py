@@ -59,6 +59,7 @@ def create_app(project: Project, token: str, port: int) -> Starlette:
             Route("/api/classes", api.add_class, methods=["POST"]),
             Route("/api/settings", api.change_settings, methods=["POST"]),
             Route("/api/videos/{video_id:path}/actions", api.act, methods=["POST"]),
+            Route("/api/frames/{video_id:path}", api.frames),
             Route("/api/videos/{video_id:path}", api.video),
             Route("/media/{video_id:path}", api.media),
         ],
@@ -82,10 +83,15 @@ class _Api:
         video_id = request.path_params["video_id"]
         return JSONResponse(await run_in_threadpool(self._project.video, video_id, client))
 
+    async def frames(self, request: Request) -> Response:
+        video_id = request.path_params["video_id"]
+        times = await run_in_threadpool(self._project.frame_times, video_id)
+        return JSONResponse({"times": times})
+
     async def act(self, request: Request) -> Response:
         wanted = read_request(await _body(request))
         video_id = request.path_params["video_id"]
-        answer = await run_in_threadpool(self._project.act, video_id, wanted.client, wanted.action)
+        answer = await run_in_threadpool(self._project.act, video_id, wanted)
         return JSONResponse(answer)
 
     async def changes(self, request: Request) -> Response:

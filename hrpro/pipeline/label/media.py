@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hrpro.errors import DataError, HrproError
+from hrpro.errors import DataError, HrproError, VideoError
 from hrpro.files import read_json, write_json
-from hrpro.pipeline.label.playable import MediaFacts, look_at, stamp
+from hrpro.pipeline.label.playable import MediaFacts, frame_times, look_at, stamp
 from hrpro.pipeline.label.proxies import make_proxy
 from hrpro.wording import one_line
 
@@ -123,6 +123,16 @@ class MediaLibrary:
         if playback == "direct":
             return self._videos[video_id]
         return self._proxy(video_id, facts) if playback == "proxy" else None
+
+    def frame_times(self, video_id: str) -> list[float] | None:
+        """Return when each frame of what a browser gets is shown; None: at a constant rate.
+
+        None, too, while there is nothing to be played, or if it cannot be read.
+        """
+        path = self.file(video_id)
+        with suppress(VideoError):
+            return path and frame_times(path, self._facts[video_id].fps)
+        return None
 
     # ---------------------------------------------------------------- looking at the videos
 

@@ -73,10 +73,13 @@ function showVideo() {
   drawAll();
 }
 
-function loadMedia() {
+async function loadMedia() {
   const { confirmed } = store;
-  player.load(store.mediaOf(confirmed.id), confirmed);
+  const source = store.mediaOf(confirmed.id);
+  player.load(source, confirmed);
   timeline.open(confirmed.duration_s);
+  const times = source && (await store.frameTimes(confirmed.id));
+  if (times && player.source === source) player.setFrameTimes(times);
 }
 
 function drawAll() {
