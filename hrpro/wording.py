@@ -17,8 +17,8 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def some(names: Iterable[str], limit: int = 3) -> str:
-    """Return the first names, and whether there are more: ``a, b, c, ...``."""
-    listed = list(names)
+    """Return the first names in order, and whether there are more: ``a, b, c, ...``."""
+    listed = sorted(names)
     return ", ".join(listed[:limit]) + (", ..." if len(listed) > limit else "")
 
 

@@ -125,7 +125,7 @@ def _with_videos(source: Path, results: Results, infos: dict[str, VideoInfo]) ->
             raise DataError(f"{source}: {match.problem}")
     named = {match.video_id for match in matches.values()}
     if absent := [path for path in infos if path not in named]:
-        about = some(sorted(matches), 5) or "no video"
+        about = some(matches, 5) or "no video"
         name = video_id_of(absent[0])
         raise DataError(f"{source}: has nothing about {name!r} (it is about {about})")
     return replace(

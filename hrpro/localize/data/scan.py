@@ -181,14 +181,14 @@ def _read_splits(
     if has_any and (idle := used - supervised.keys()):
         problems.warning(
             layout.points if needs == "points" else layout.folder,
-            f"{len(idle)} of {len(used)} training videos have no {MISSING[needs]} ({some(sorted(idle))})",
+            f"{len(idle)} of {len(used)} training videos have no {MISSING[needs]} ({some(idle)})",
             "they are left out of the training",
         )
         scan.train = tuple(v for v in scan.train if v not in idle)
     if scan.test and scan.ground_truth and (bare := set(scan.test) - scan.ground_truth.keys()):
         problems.warning(
             layout.ground_truth or "",
-            f"no ground truth for {len(bare)} of {len(scan.test)} test videos ({some(sorted(bare))})",
+            f"no ground truth for {len(bare)} of {len(scan.test)} test videos ({some(bare)})",
             "they are left out of the evaluation",
         )
 
@@ -294,7 +294,7 @@ def _leave_out_points(scan: DatasetScan, excluded: set[str | None], problems: Pr
         videos = set(outside)
         problems.warning(
             scan.layout.points or "",
-            f"{len(outside)} points are in {len(videos)} videos of neither split ({some(sorted(videos))})",
+            f"{len(outside)} points are in {len(videos)} videos of neither split ({some(videos)})",
             "left out; list the videos in split_train.txt to train on them",
         )
 
@@ -329,7 +329,7 @@ def _find_classes(
         what = "point" if needs == "points" else "training video"
         problems.warning(
             scan.layout.points or scan.layout.folder,
-            f"{len(unseen)} of {len(scan.classes)} classes have no {what} ({some(sorted(unseen), 20)})",
+            f"{len(unseen)} of {len(scan.classes)} classes have no {what} ({some(unseen, 20)})",
             "they cannot be learned",
         )
 
@@ -381,7 +381,7 @@ def _find_features(
             problems.missing(
                 folder.folder,
                 f"features of {len(missing)} of {len(videos)} {subset} videos are missing "
-                f"({some(sorted(missing))})",
+                f"({some(missing)})",
                 remedy,
             )
     check_alike(list(scan.files.values()), problems, allow_mixed)
@@ -425,7 +425,7 @@ def _place_points(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
         problems.error(
             scan.layout.points or "",
             f"the points count frames, but the frame rate of {len(unknown_fps)} videos is not "
-            f"known ({some(sorted(unknown_fps))})",
+            f"known ({some(unknown_fps)})",
             "give 'fps' in the ground truth or in dataset.yaml, or a column 'time' in seconds",
         )
     if moved:
