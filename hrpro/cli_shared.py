@@ -14,6 +14,7 @@ import click
 
 from hrpro.compute import ComputeOptions
 from hrpro.errors import HrproError
+from hrpro.wording import one_line
 
 if TYPE_CHECKING:
     from hrpro.pipeline.console.progress import Reporter, Summary
@@ -117,11 +118,6 @@ class Group(click.Group):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.context_settings.setdefault("help_option_names", ["-h", "--help"])
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def make_reporter(ctx: click.Context) -> Reporter:

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from hrpro.errors import DataError, UsageError
 from hrpro.files import write_text
 from hrpro.texts import read_text
+from hrpro.wording import and_more
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -135,7 +136,7 @@ def build_config(model: type[Config], layers: Sequence[Layer]) -> Config:
         return model.model_validate(merge(layers))
     except ValidationError as error:
         details = error.errors()
-        more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+        more = and_more(len(details) - 1)
         raise UsageError(_explain(details[0], model, layers) + more) from error
 
 

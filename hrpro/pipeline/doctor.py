@@ -26,6 +26,7 @@ from hrpro.pipeline.tried_versions import (
     python_is_newer,
     requirements,
 )
+from hrpro.wording import megabytes
 
 Status = Literal["ok", "warn", "missing"]
 
@@ -68,7 +69,7 @@ def diagnose(device: str | None = None, precision: str | None = None) -> list[Ch
             raise
         except (HrproError, ImportError, OSError, RuntimeError, AttributeError) as error:
             # A broken installation is what this is for: report it and go on.
-            checks.append(Check(name.removeprefix("_"), "missing", _one_line(error), _REINSTALL))
+            checks.append(Check(name.removeprefix("_"), "missing", _first_line(error), _REINSTALL))
     return checks
 
 
@@ -113,7 +114,7 @@ def _import_check(name: str, module: str, project: str = "") -> Check:
             warnings.simplefilter("ignore")
             imported = importlib.import_module(module)
     except Exception as error:  # a binary package can fail to load in any way
-        return Check(name, "missing", _one_line(error), _reinstall(project))
+        return Check(name, "missing", _first_line(error), _reinstall(project))
     return Check(name, "ok", _version(imported, project))
 
 
@@ -177,7 +178,7 @@ def _weights() -> Iterator[Check]:
     for stream, if_absent in (("rgb", "missing"), ("flow", "warn")):
         found = find_weights(stream)
         if found:
-            detail = f"{found.name}, {found.size_bytes / 1e6:.0f} MB, {found.path}"
+            detail = f"{found.name}, {megabytes(found.size_bytes)}, {found.path}"
             yield Check(f"{stream} weights", "ok", detail)
         else:
             remedy = f"hrpro weights fetch {stream}"
@@ -251,7 +252,7 @@ def _reinstall(project: str) -> str:
     return f"python -m pip install --upgrade --force-reinstall {project}"
 
 
-def _one_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

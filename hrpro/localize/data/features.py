@@ -16,6 +16,7 @@ from hrpro.features import Sidecar, read_features, read_sidecar
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.problems import Problems
 from hrpro.video_ids import KnownVideos
+from hrpro.wording import and_more
 
 SUBSETS = ("train", "test")
 
@@ -210,8 +211,7 @@ def _difference(odd: FeatureFile, usual: FeatureFile) -> str:
 
 
 def _and_more(files: list[FeatureFile]) -> str:
-    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    return f"{files[0].path}{more}"
+    return f"{files[0].path}{and_more(len(files) - 1)}"
 
 
 class FeatureStore:

@@ -27,6 +27,7 @@ from hrpro.localize.data.supervision import MISSING, Supervision
 from hrpro.problems import Problems
 from hrpro.video_ids import KnownVideos, Match
 from hrpro.videos_folder import ids_in_folder
+from hrpro.wording import some
 
 TRAIN_SUBSETS = ("train", "training")
 """How ground truths call the videos that are for training."""
@@ -481,9 +482,3 @@ def _report_unknown(
 
 def _plural(what: str) -> str:
     return what if what.endswith("s") else f"{what}s"
-
-
-def some(names: Iterable[str], limit: int = 3) -> str:
-    """The first few of some names, in order."""
-    ordered = sorted(names)
-    return ", ".join(ordered[:limit]) + (", ..." if len(ordered) > limit else "")

@@ -58,6 +58,7 @@ class TrainedDetector:
         return {
             "name": self.model.config.localize.method,
             "folder": str(self.model.folder),
+            "classes": list(self.classes),
             **{kind: self.model.metrics.get(kind) for kind in kinds},
         }
 

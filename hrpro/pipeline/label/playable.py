@@ -20,6 +20,7 @@ _PIXEL_FORMATS = {"yuv420p", "yuvj420p"}
 # Players do not agree on what they show before the first picture.
 _LATE_PICTURE_S = 0.0005
 _MANY_PACKETS = 64
+_SHARE_OF_FRAME = 0.1
 
 
 class MediaFacts(BaseModel):
@@ -71,6 +72,30 @@ def look_at(path: Path) -> MediaFacts:
         height=info.height,
         obstacle=obstacle,
     )
+
+
+def frame_times(path: Path, fps: float | None) -> list[float] | None:
+    """Return when each frame of a playable video is shown, on the clock of players.
+
+    Args:
+        path: the file that browsers play.
+        fps: its rate, if it is a constant one.
+
+    Returns:
+        Seconds, in order; None if every frame is where the rate says, to a tenth of a frame.
+
+    Raises:
+        VideoError: the file cannot be read.
+    """
+    with naming(path), open_video(path) as (container, stream):
+        times = sorted(
+            float(packet.pts * packet.time_base)
+            for packet in container.demux(stream)
+            if packet.pts is not None and packet.time_base is not None and not packet.is_discard
+        )
+    if fps and all(abs(time_s * fps - k) < _SHARE_OF_FRAME for k, time_s in enumerate(times)):
+        return None
+    return [round(time_s, 6) for time_s in times]
 
 
 def _obstacle(path: Path, info: VideoInfo) -> str | None:

@@ -32,6 +32,7 @@ from hrpro.pipeline.detectors.trained import extract_config, to_detections
 from hrpro.pipeline.workers.launch import WorkerOptions
 from hrpro.pipeline.workers.work import WorkerSettings
 from hrpro.video_ids import KnownVideos
+from hrpro.wording import count
 
 SUGGESTIONS = Path("label", "suggestions.json")
 """Where they are in the dataset folder."""
@@ -101,13 +102,12 @@ def suggest(
         if name not in without and (path := features.any_subset(name)) is not None:
             entries[name] = _entry(inspect_features(path), trained, min_score, allow_mixed)
     if without:
-        reporter.problem(
-            f"warning: no suggestions for {len(without)} videos, which have no features"
-        )
+        missing = count(len(without), "video")
+        reporter.problem(f"warning: no suggestions for {missing} without features")
     target = folder / SUGGESTIONS
     write_json(target, {"model": str(model), "videos": entries})
-    count = sum(len(entry["detections"]) for entry in entries.values())
-    reporter.line(f"{count} suggestions in {len(entries)} videos: {target}")
+    found = count(sum(len(entry["detections"]) for entry in entries.values()), "suggestion")
+    reporter.line(f"{found} in {count(len(entries), 'video')}: {target}")
     return target
 
 

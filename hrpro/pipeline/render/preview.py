@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from hrpro.errors import UsageError
@@ -21,6 +21,7 @@ def render_preview(
     detections: Iterable[Detection],
     out_path: str | Path,
     ground_truth: Iterable[Span] | None = None,
+    colors: Mapping[str, str] | None = None,
     max_height: int | None = None,
     progress: Callable[[float, float], None] | None = None,
     stream: int | None = None,
@@ -38,6 +39,7 @@ def render_preview(
         detections: what was found in it; all of them are shown, so filter them before.
         out_path: the preview: .mp4 (or .m4v, .mov, .mkv). It appears when it is complete.
         ground_truth: the true actions of the video (anything with `label`, `start_s`, `end_s`).
+        colors: ``#rrggbb`` by class; by default as `class_colors` chooses for these.
         max_height: scale the preview down to at most this many lines.
         progress: called with the time that is written and the duration, both in seconds.
         stream: which of several video streams; see `hrpro.extract.streams.choose_stream`.
@@ -58,7 +60,7 @@ def render_preview(
 
     def painter(width: int, height: int) -> Paint:
         truth = None if ground_truth is None else list(ground_truth)
-        return Overlay(width, height, duration_s, list(detections), truth).draw
+        return Overlay(width, height, duration_s, list(detections), truth, colors).draw
 
     return rewrite_video(
         info,

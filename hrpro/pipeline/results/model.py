@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.errors import DataError
+from hrpro.wording import some
 
 #: The version string of ActivityNet's own detection files; it names the format, not this program.
 FORMAT_VERSION = "VERSION 1.3"
@@ -146,7 +147,7 @@ class Results:
         for video in self.videos:
             if video.video_id == video_id:
                 return video
-        known = ", ".join(video.video_id for video in self.videos[:5]) or "none at all"
+        known = some((video.video_id for video in self.videos), 5) or "none at all"
         raise DataError(f"no video {video_id!r} in the results (there are {known})")
 
     def filter(

@@ -36,6 +36,7 @@ from hrpro.pipeline.workers.messages import (
     Started,
     WorkerError,
 )
+from hrpro.wording import one_line
 
 if TYPE_CHECKING:
     from hrpro.extract.config import ExtractConfig
@@ -159,7 +160,7 @@ def _innocently(error: Exception) -> HrproError:
 
     if isinstance(error, HrproError):
         return error
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    text = f"{type(error).__name__}: {one_line(error)}"
     what, remedy = "the program", "--debug shows where"
     if is_device_fault(error):
         what, remedy = "the device", "try again, without --compile, or with another --device"
