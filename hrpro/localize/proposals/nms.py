@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hrpro.localize.proposals.generate import Array, Proposals, spans, temporal_iou
 
-IouKind = Literal["legacy", "exact"]
-"""``legacy`` adds 1 to every length, as the HR-Pro release does although the unit is seconds."""
+IouKind = Literal["legacy", "exact", "guarded"]
+"""``legacy`` adds 1 to every length, as the HR-Pro release does although the unit is seconds;
+``guarded`` adds 1e-6 to the lengths but not to their intersection, as ActionFormer does."""
 
-EXTRA_LENGTH = {"legacy": 1.0, "exact": 0.0}
+EXTRA_LENGTH = {"legacy": 1.0, "exact": 0.0, "guarded": 0.0}
+_GUARD = {"legacy": 0.0, "exact": 0.0, "guarded": 1e-6}
 _DENSE_DEGREE = 24
 """Overlapping pairs per proposal from which taking one by one is the faster way."""
 _MAX_PAIRS = 1 << 20
@@ -59,7 +61,7 @@ def soft_nms(
     """
     if not sigma > 0:
         raise ValueError(f"sigma must be positive, not {sigma}")
-    suppression = _Suppression(proposals, sigma, EXTRA_LENGTH[iou], min_score)
+    suppression = _Suppression(proposals, sigma, iou, min_score)
     suppression.run()
     result = suppression.table.replace(score=suppression.score)
     if min_score is not None:
@@ -113,9 +115,9 @@ class _Suppression:
     """
 
     def __init__(
-        self, proposals: Proposals, sigma: float, extra: float, min_score: float | None
+        self, proposals: Proposals, sigma: float, iou: IouKind, min_score: float | None
     ) -> None:
-        self.sigma, self.extra = sigma, extra
+        self.sigma, self.extra, self.guard = sigma, EXTRA_LENGTH[iou], _GUARD[iou]
         # A score below a positive floor stays there; one below 0 may rise.
         self.floor = min_score if min_score is not None and min_score > 0 else -np.inf
         # In time order, the partners that a proposal overlaps follow it directly.
@@ -151,7 +153,7 @@ class _Suppression:
         self._take_in_turn(np.flatnonzero(in_turn))
 
     def _weight(self, start_a: Array, end_a: Array, start_b: Array, end_b: Array) -> Array:
-        iou = temporal_iou(start_a, end_a, start_b, end_b, self.extra)
+        iou = temporal_iou(start_a, end_a, start_b, end_b, self.extra, self.guard)
         return np.exp(iou * iou / -self.sigma)
 
     def _take_at_once(self, nodes: _Nodes, some: Array, partners: Array) -> Array:

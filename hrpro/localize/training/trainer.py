@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hrpro.errors import HrproError
 from hrpro.localize.methods.base import Stage, StageState
+from hrpro.localize.nn.ema import WeightAverage
 from hrpro.localize.nn.precision import Precision, autocast
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
 from hrpro.localize.training.checkpoint import (
@@ -24,7 +25,6 @@ from hrpro.localize.training.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
-from hrpro.localize.training.ema import WeightAverage
 from hrpro.localize.training.optimization import (
     build_optimizer,
     learning_rate,

@@ -1,0 +1,93 @@
+"""From the student's output to detections, for a whole batch at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hrpro.localize.data.grid import SnippetGrid
+from hrpro.localize.methods.student.config import DetectionConfig
+from hrpro.localize.methods.student.model import StudentOutput
+from hrpro.localize.proposals.generate import Array, Proposals
+from hrpro.localize.proposals.nms import soft_nms
+
+
+@torch.no_grad()
+def candidates(output: StudentOutput, config: DetectionConfig) -> Proposals:
+    """The best (point, class) pairs of every level with the segments they see.
+
+    Returns:
+        The candidates before suppression, in no particular order. Their ``start_s`` and ``end_s``
+        are in steps of the features.
+    """
+    levels, num_classes = output.levels, output.class_logits.shape[2]
+    probability = output.class_logits.sigmoid() * output.valid.unsqueeze(2)
+    found, first = [], 0
+    for length in levels.lengths:
+        flat = probability[:, first : first + length].flatten(1)
+        best = flat.topk(min(config.max_per_level, flat.shape[1]), dim=1)
+        video, place = (best.values > config.min_probability).nonzero(as_tuple=True)
+        cell = best.indices[video, place]
+        found.append(torch.stack([video, first + cell // num_classes, cell % num_classes], dim=1))
+        first += length
+    video, point, label = torch.cat(found).unbind(1)
+    score = probability[video, point, label]
+    reach = output.distances(video, point, label) * levels.stride[point, None]
+    position = levels.position[point]
+    table = Proposals(
+        video=to_numpy(video),
+        start_s=to_numpy(position - reach[:, 0]),
+        end_s=to_numpy(position + reach[:, 1]),
+        label=to_numpy(label),
+        score=to_numpy(score),
+    )
+    return table[table.end_s - table.start_s > config.min_steps]
+
+
+def suppress(table: Proposals, config: DetectionConfig) -> Proposals:
+    """Gaussian soft-NMS, then the best of each video; best first.
+
+    The best candidate of a class stays even if it lies below ``min_score``, as in the release.
+    """
+    kept = soft_nms(table, config.sigma, "guarded", config.min_score)
+    kept = Proposals.concatenate([kept, _best_below(table, config.min_score)]).by_score()
+    order = np.argsort(kept.video, kind="stable")
+    video = kept.video[order]
+    rank = np.arange(len(video)) - np.searchsorted(video, video)
+    return kept[np.sort(order[rank < config.max_detections])]
+
+
+def _best_below(table: Proposals, min_score: float) -> Proposals:
+    """The best of each class of each video, where it lies below `min_score`."""
+    order = np.lexsort((-table.score, table.label, table.video))
+    video, label = table.video[order], table.label[order]
+    leads = (np.diff(video, prepend=-1) != 0) | (np.diff(label, prepend=-1) != 0)
+    best = table[order[leads]]
+    return best[best.score < min_score]
+
+
+def in_seconds(
+    table: Proposals, grids: Sequence[SnippetGrid], durations_s: Sequence[float]
+) -> Proposals:
+    """Steps to seconds, clipped to the videos.
+
+    Args:
+        table: in steps.
+        grids: of each video's features.
+        durations_s: of each video.
+    """
+    constants = np.array([(g.centre_s(0), g.stride_s) for g in grids]).reshape(-1, 2)
+    offset, stride = constants[table.video].T
+    duration = np.asarray(durations_s, float)[table.video]
+    return table.replace(
+        start_s=np.clip(table.start_s * stride + offset, 0, duration),
+        end_s=np.clip(table.end_s * stride + offset, 0, duration),
+    )
+
+
+def to_numpy(values: Tensor) -> Array:
+    """A tensor's values, from wherever they are; float64 if they are not integers."""
+    return (values.double() if values.is_floating_point() else values).cpu().numpy()
