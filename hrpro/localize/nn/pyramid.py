@@ -75,7 +75,7 @@ class Levels:
     """
 
     lengths: tuple[int, ...]
-    device: torch.device = torch.device("cpu")
+    device: torch.device
 
     @classmethod
     def of(cls, length: int, num_levels: int, device: torch.device | str = "cpu") -> Levels:

@@ -288,7 +288,7 @@ def test_golden_trident(golden):
     for name, case in cases.items():
         start, end = (double(case[k]).T.unsqueeze(0) for k in ("start", "end"))
         output = StudentOutput(
-            levels=Levels((start.shape[1],)),
+            levels=Levels((start.shape[1],), torch.device("cpu")),
             valid=torch.ones(start.shape[:2], dtype=torch.bool),
             class_logits=start,
             start_logits=start,
