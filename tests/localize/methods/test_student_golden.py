@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from golden_files import Arrays, double, equal, grouped, load, rows
 from torch import Tensor
 
 from hrpro.localize.data.grid import SnippetGrid
@@ -46,7 +46,6 @@ from hrpro.localize.nn.ema import WeightAverage
 from hrpro.localize.nn.pyramid import Levels
 from hrpro.localize.proposals.generate import Proposals
 
-Arrays = dict[str, np.ndarray]
 EXACT, LOOSE = 1e-9, 1e-7
 
 NAMES = {
@@ -71,29 +70,6 @@ BLOCK_NAMES = {
     ".w_g.": ".granularity.instant_gate.",
     ".mlp.1.": ".mlp.2.",
 }
-
-
-def load(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
-
-
-def grouped(arrays: Arrays) -> dict[str, Arrays]:
-    """Arrays by what stands before their first slash."""
-    groups: dict[str, Arrays] = {}
-    for name, values in arrays.items():
-        group, rest = name.split("/", 1)
-        groups.setdefault(group, {})[rest] = values
-    return groups
-
-
-def double(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.asarray(values)).double()
-
-
-def equal(ours: Tensor | np.ndarray, theirs: np.ndarray, what: str, atol: float) -> None:
-    ours = ours.detach().numpy() if isinstance(ours, Tensor) else ours
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol, err_msg=what)
 
 
 def our_name(name: str) -> str:
@@ -301,7 +277,7 @@ def test_golden_trident(golden):
 
 
 def test_golden_assignment(golden):
-    cases = grouped_with_rest(load(golden / "fustal" / "assignment.npz"))
+    cases = grouped(load(golden / "fustal" / "assignment.npz"))
     points = cases.pop("")["points"]
     strides = np.unique(points[:, 1])
     levels = Levels.of(int((points[:, 1] == 1).sum()), len(strides))
@@ -322,11 +298,6 @@ def test_golden_assignment(golden):
         np.testing.assert_array_equal(positive, case["positive"], err_msg=name)
         np.testing.assert_array_equal(targets.classes[0, positive], case["class_targets"])
         equal(targets.distances[0, positive], case["offset_targets"], name, EXACT)
-
-
-def grouped_with_rest(arrays: Arrays) -> dict[str, Arrays]:
-    """As `grouped`; names without a slash are in the group ``""``."""
-    return grouped({n if "/" in n else f"/{n}": values for n, values in arrays.items()})
 
 
 def test_golden_losses(golden):
@@ -383,10 +354,6 @@ def test_golden_soft_nms(golden):
         table = Proposals(np.zeros(len(start)), start, end, case["labels"], case["scores"])
         kept = suppress(table, DetectionConfig(max_detections=int(case["max"])))
         equal(rows(kept), case["result"], name, LOOSE)
-
-
-def rows(table: Proposals) -> np.ndarray:
-    return np.stack([table.start_s, table.end_s, table.label, table.score], axis=1)
 
 
 def test_golden_student_inference(golden, student):
