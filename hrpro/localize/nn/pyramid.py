@@ -123,7 +123,7 @@ class Levels:
         return (index - self.first) * self.stride
 
     def valid(self, valid: Tensor) -> Tensor:
-        """Which points are video: ``[B, T]`` of the steps to ``[B, P]``."""
+        """Which points are video: ``[B, T, ...]`` of the steps to ``[B, P, ...]``."""
         return valid[:, self.position]
 
     def gapped(self, gap: int) -> Tensor:
@@ -344,4 +344,7 @@ class Pyramid(nn.Module):
             values, mask = block(values, mask)
             pyramid.append(values)
         normal = [norm(level) for norm, level in zip(self.neck, pyramid, strict=True)]
-        return torch.cat(normal, 1), levels
+        points = torch.cat(normal, 1)
+        if keep is not None:
+            points = points * levels.valid(keep)
+        return points, levels

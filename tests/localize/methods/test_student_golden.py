@@ -23,11 +23,13 @@ from hrpro.localize.methods.student.config import (
     AssignmentConfig,
     DetectionConfig,
     LossConfig,
+    OptimiserConfig,
     StudentConfig,
+    TeacherConfig,
     WindowConfig,
 )
 from hrpro.localize.methods.student.inference import candidates, in_seconds, suppress
-from hrpro.localize.methods.student.labels import LabelSwitch, TeacherConfig, teacher_segments
+from hrpro.localize.methods.student.labels import LabelSwitch, teacher_segments
 from hrpro.localize.methods.student.losses import (
     distance_iou_loss,
     focal_loss,
@@ -37,11 +39,7 @@ from hrpro.localize.methods.student.losses import (
     video_scores,
 )
 from hrpro.localize.methods.student.model import StudentModel, StudentOutput
-from hrpro.localize.methods.student.optimiser import (
-    OptimiserConfig,
-    learning_rate,
-    make_optimizer,
-)
+from hrpro.localize.methods.student.optimiser import learning_rate, make_optimizer
 from hrpro.localize.nn.ema import WeightAverage
 from hrpro.localize.nn.pyramid import Levels
 from hrpro.localize.proposals.generate import Proposals

@@ -113,6 +113,105 @@ class WindowConfig(BaseModel):
     noise: float = Field(0.0005, ge=0, description="standard deviation added to features")
 
 
+class OptimiserConfig(BaseModel):
+    """Settings of AdamW. Defaults are FuSTAL's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch_videos: PositiveInt = Field(8, description="videos per update")
+    lr: float = Field(1e-4, gt=0, description="learning rate of AdamW")
+    weight_decay: float = Field(0.05, ge=0, description="of the weights of convolutions alone")
+    warmup_updates: PositiveInt = Field(25, description="updates until the full rate, from 0 on")
+    final_lr: float = Field(
+        1.0, ge=0, le=1, description="share of the rate at the end of a cosine; 1: it is constant"
+    )
+    max_gradient: float = Field(1.0, gt=0, description="the norm of the gradient is clipped to it")
+    ema: float = Field(0.999, gt=0, lt=1, description="decay of the average of the weights")
+    ema_warmup: bool = Field(
+        False, description="a lower decay at first, (1 + n) / (10 + n): for short trainings"
+    )
+
+
+class TeacherConfig(BaseModel):
+    """When the EMA model gives the labels, and which. Defaults are FuSTAL's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first_epochs: int = Field(61, ge=0, description="epochs on the given segments: phase A")
+    epochs: int = Field(101, ge=1, description="epochs in all; those after phase A are phase B")
+    rule: Literal["detections", "points"] = Field(
+        "detections",
+        description="the detections above min_score (video labels), or one for each point label, "
+        "which must lie in it: segments move, but none is lost or invented",
+    )
+    min_score: float = Field(
+        0.4,
+        description="detections of the EMA model above it are labels, else its best one is; with "
+        "points, what is not above it moves no segment",
+    )
+    blend: float = Field(
+        1.0, gt=0, le=1, description="with points: how far a segment moves to what the teacher says"
+    )
+    no_detection: Literal["leave-out-video", "released"] = Field(
+        "leave-out-video",
+        description="a video without any detection: leave it out; the release drops the batch and "
+        "goes back to the given segments for the rest of the epoch",
+    )
+
+
+class PseudoConfig(BaseModel):
+    """How the proposals of a generator become one segment for each point label."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    choice: Literal["best", "fused", "bump"] = Field(
+        "best",
+        description="the best proposal around a point; the mean of all that agree with it, by "
+        "score; or a Gaussian over a uniform floor fitted to the activations (ADM-Loc)",
+    )
+    fuse_iou: float = Field(0.5, ge=0, le=1, description="proposals that overlap the best so much")
+    fuse_power: float = Field(2.0, ge=0, description="scores count to this power in the mean")
+    bump_widths: float = Field(1.75, gt=0, description="standard deviations to each side of a bump")
+    weight_floor: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="weight of the segment of lowest score; the best has 1, ranks lie between",
+    )
+    missing: Literal["class-length", "drop"] = Field(
+        "class-length",
+        description="a point without proposal: a segment of its class's usual length, or none",
+    )
+    missing_weight: float = Field(0.5, ge=0, le=1, description="weight of such a segment")
+    snap: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="ends move to the strongest change of the features within this share of the "
+        "segment's length",
+    )
+    snap_steps: PositiveInt = Field(4, description="steps on each side that a change compares")
+
+
+class FusionConfig(BaseModel):
+    """What the generator has to say about the student's detections."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gate: float = Field(
+        0.0, ge=0, description="scores are multiplied by the generator's video score to this power"
+    )
+    generator_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="of the generator's best overlapping segment in a score, a geometric mean",
+    )
+    generator_segments: float = Field(
+        0.0, ge=0, description="the generator's own segments join in, their scores times this"
+    )
+
+
 class StudentConfig(BaseModel):
     """The student: a regression detector that learns from segments (FuSTAL; TriDet's network)."""
 
@@ -124,6 +223,10 @@ class StudentConfig(BaseModel):
     loss: LossConfig = LossConfig()
     detection: DetectionConfig = DetectionConfig()
     window: WindowConfig = WindowConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    pseudo: PseudoConfig = PseudoConfig()
+    fusion: FusionConfig = FusionConfig()
 
     @model_validator(mode="after")
     def _window_fits_pyramid(self) -> StudentConfig:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hrpro.localize.data.grid import SnippetGrid
+from hrpro.localize.methods.student.batch import pad_features, padded_length
 from hrpro.localize.methods.student.config import DetectionConfig
-from hrpro.localize.methods.student.model import StudentOutput
+from hrpro.localize.methods.student.model import StudentModel, StudentOutput
 from hrpro.localize.proposals.generate import Array, Proposals
 from hrpro.localize.proposals.nms import soft_nms
 
+BATCH_STEPS = 1 << 14
+"""Steps of the videos that go through the network at once, padding included."""
+
 
 @torch.no_grad()
-def candidates(output: StudentOutput, config: DetectionConfig) -> Proposals:
+def candidates(
+    output: StudentOutput, config: DetectionConfig, classes: Tensor | None = None
+) -> Proposals:
     """The best (point, class) pairs of every level with the segments they see.
+
+    Args:
+        output: of the network.
+        config: constants.
+        classes: bool ``[B, C]``, which to look for; all by default.
 
     Returns:
         The candidates before suppression, in no particular order. Their ``start_s`` and ``end_s``
@@ -25,6 +36,8 @@ def candidates(output: StudentOutput, config: DetectionConfig) -> Proposals:
     """
     levels, num_classes = output.levels, output.class_logits.shape[2]
     probability = output.class_logits.sigmoid() * output.valid.unsqueeze(2)
+    if classes is not None:
+        probability = probability * classes.unsqueeze(1)
     found, first = [], 0
     for length in levels.lengths:
         flat = probability[:, first : first + length].flatten(1)
@@ -45,6 +58,53 @@ def candidates(output: StudentOutput, config: DetectionConfig) -> Proposals:
         score=to_numpy(score),
     )
     return table[table.end_s - table.start_s > config.min_steps]
+
+
+@torch.no_grad()
+def detect(
+    model: StudentModel, features: Sequence[Tensor], classes: Tensor | None = None
+) -> Proposals:
+    """Candidates in whole videos, in eval mode; several videos at a time.
+
+    Args:
+        model: the student.
+        features: ``[T, D]`` of each video, at the steps that it learned from.
+        classes: bool ``[B, C]``, which to look for; all by default.
+
+    Returns:
+        The candidates before suppression, in steps; see `candidates`.
+    """
+    training = model.training
+    model.eval()
+    pyramid, window = model.config.pyramid, model.config.window
+    # Where norms see the padding, it has to be that of training.
+    minimum = window.length if pyramid.padding == "seen" else 0
+    lengths = [padded_length(len(f), pyramid.multiple, minimum) for f in features]
+    tables = []
+    for rows in batches_of_alike(lengths, BATCH_STEPS, mixed=pyramid.padding == "masked"):
+        padded, valid = pad_features([features[row] for row in rows], lengths[rows[-1]])
+        output = model(padded, valid)
+        wanted = None if classes is None else classes[rows]
+        table = candidates(output, model.config.detection, wanted)
+        tables.append(table.replace(video=np.asarray(rows)[table.video]))
+    model.train(training)
+    return Proposals.concatenate(tables)
+
+
+def batches_of_alike(lengths: Sequence[int], limit: int, mixed: bool) -> Iterator[list[int]]:
+    """Rows from short to long, as many at a time as fit into `limit` when padded to the longest.
+
+    Only `mixed` batches hold rows of different lengths.
+    """
+    batch: list[int] = []
+    for row in np.argsort(lengths, kind="stable").tolist():
+        full = (len(batch) + 1) * lengths[row] > limit
+        if batch and (full or not (mixed or lengths[row] == lengths[batch[-1]])):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def suppress(table: Proposals, config: DetectionConfig) -> Proposals:

@@ -6,32 +6,16 @@ FuSTAL, phases A and B; with point labels, the teacher's segments stay one per p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.methods.student.batch import Segments
+from hrpro.localize.methods.student.config import PseudoConfig, TeacherConfig
+from hrpro.localize.methods.student.pseudo import Points, segments_of_points
 from hrpro.localize.proposals.generate import Proposals
-
-
-class TeacherConfig(BaseModel):
-    """When the EMA model gives the labels, and which. Defaults are FuSTAL's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    first_epochs: int = Field(61, ge=0, description="epochs on the given segments: phase A")
-    epochs: int = Field(101, ge=1, description="epochs in all; those after phase A are phase B")
-    min_score: float = Field(
-        0.4, description="detections of the EMA model above it are labels, else its best one is"
-    )
-    no_detection: Literal["leave-out-video", "released"] = Field(
-        "leave-out-video",
-        description="a video without any detection: leave it out; the release drops the batch and "
-        "goes back to the given segments for the rest of the epoch",
-    )
 
 
 def teacher_segments(
@@ -45,6 +29,36 @@ def teacher_segments(
         chosen = detections[np.array([np.argmax(detections.score)])]
     bounds = grid.position_at(np.stack([chosen.start_s, chosen.end_s], axis=1))
     return Segments.of(torch.from_numpy(np.maximum(bounds, 0)), torch.from_numpy(chosen.label))
+
+
+def renewed_segments(
+    detections: Proposals, given: Sequence[Segments], config: TeacherConfig, pseudo: PseudoConfig
+) -> list[Segments]:
+    """The given segments, moved to where the EMA model sees the action of their point label.
+
+    Args:
+        detections: of the EMA model in the videos, in steps, before suppression.
+        given: segments of each video, in steps; those without a point stay.
+        config: which detections count, and how far a segment moves.
+        pseudo: how a detection is chosen for a point.
+    """
+    owner = np.repeat(np.arange(len(given)), [len(segments) for segments in given])
+    bounds, time, label = (
+        np.concatenate([np.empty(shape), *(getattr(s, name).cpu().numpy() for s in given)])
+        for name, shape in (("bounds", (0, 2)), ("points", 0), ("labels", 0))
+    )
+    rows = np.flatnonzero(np.isfinite(time))
+    points = Points(owner[rows], time[rows], label[rows].astype(np.int64))
+    if pseudo.choice == "bump":
+        pseudo = pseudo.model_copy(update={"choice": "best"})
+    chosen = segments_of_points(detections, points, pseudo)
+    moves = chosen.found & (np.nan_to_num(chosen.score) > config.min_score)
+    target = np.stack([chosen.start, chosen.end], axis=1)[moves]
+    bounds[rows[moves]] += config.blend * (target - bounds[rows[moves]])
+    return [
+        replace(segments, bounds=torch.from_numpy(bounds[owner == video]).to(segments.bounds))
+        for video, segments in enumerate(given)
+    ]
 
 
 class LabelSwitch:

@@ -5,28 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from hrpro.localize.methods.student.config import OptimiserConfig
 from hrpro.localize.nn.pyramid import ChannelAffine
-
-
-class OptimiserConfig(BaseModel):
-    """Settings of AdamW. Defaults are FuSTAL's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    lr: float = Field(1e-4, gt=0, description="learning rate of AdamW")
-    weight_decay: float = Field(0.05, ge=0, description="of the weights of convolutions alone")
-    warmup_updates: int = Field(25, ge=1, description="updates until the full rate; first is at 0")
-    max_gradient: float = Field(1.0, gt=0, description="the norm of the gradient is clipped to it")
-    ema: float = Field(0.999, gt=0, lt=1, description="decay of the average of the weights")
-    ema_warmup: bool = Field(
-        False, description="average less at first, (1 + n) / (10 + n): for short trainings"
-    )
-    final_lr: float = Field(
-        1.0, ge=0, le=1, description="share of the rate at the end of a cosine; 1: it is constant"
-    )
 
 
 def make_optimizer(model: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
