@@ -180,40 +180,28 @@ class ConvStack(nn.Module):
         return values
 
 
-class ChannelAffine(nn.Module):
-    """A scale and a shift of every channel: a depth-wise convolution of kernel 1."""
-
-    def __init__(self, dim: int, init_std: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(dim) * init_std)
-        self.bias = nn.Parameter(torch.randn(dim) * init_std)
-
-    def forward(self, values: Tensor) -> Tensor:
-        """``[..., D]`` to the same shape."""
-        return values * self.weight + self.bias
-
-
 class Granularity(nn.Module):
     """What a block sees around a step: instant, windows of two sizes, and the whole video."""
 
     def __init__(self, config: PyramidConfig) -> None:
         super().__init__()
-        dim, std, kernel = config.width, config.init_std, config.long_kernel
-        self.instant = ChannelAffine(dim, std)
-        self.instant_gate = ChannelAffine(dim, std)
-        self.window_gate = ChannelAffine(dim, std)
-        self.short = nn.Conv1d(dim, dim, config.window, padding=config.window // 2, groups=dim)
-        self.long = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
-        for conv in (self.short, self.long):
-            nn.init.normal_(conv.weight, std=std)
-            nn.init.normal_(conv.bias, std=std)
+
+        def depthwise(kernel: int) -> nn.Conv1d:
+            dim = config.width
+            conv = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+            for parameter in conv.parameters():
+                nn.init.normal_(parameter, std=config.init_std)
+            return conv
+
+        self.instant, self.instant_gate, self.window_gate = (depthwise(1) for _ in range(3))
+        self.short, self.long = depthwise(config.window), depthwise(config.long_kernel)
 
     def forward(self, values: Tensor, mean: Tensor) -> Tensor:
         """``[B, T, D]`` and their ``[B, 1, D]`` mean over time to ``[B, T, D]``."""
-        by_channel = values.transpose(1, 2)
-        windows = (self.short(by_channel) + self.long(by_channel)).transpose(1, 2)
+        values, mean = values.transpose(1, 2), mean.transpose(1, 2)
         instant = self.instant(values) * F.relu(self.instant_gate(mean))
-        return instant + windows * self.window_gate(values)
+        windows = (self.short(values) + self.long(values)) * self.window_gate(values)
+        return (instant + windows).transpose(1, 2)
 
 
 class MaskedGroupNorm(nn.GroupNorm):

@@ -12,12 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hrpro.localize.proposals.generate import Array, Proposals, spans, temporal_iou
 
-IouKind = Literal["legacy", "exact", "guarded"]
-"""``legacy`` adds 1 to every length, as the HR-Pro release does although the unit is seconds;
-``guarded`` adds 1e-6 to the lengths but not to their intersection, as ActionFormer does."""
+IouKind = Literal["legacy", "exact"]
+"""``legacy`` adds 1 to every length, as the HR-Pro release does although the unit is seconds."""
 
-EXTRA_LENGTH = {"legacy": 1.0, "exact": 0.0, "guarded": 0.0}
-_GUARD = {"legacy": 0.0, "exact": 0.0, "guarded": 1e-6}
+EXTRA_LENGTH = {"legacy": 1.0, "exact": 0.0}
 _DENSE_DEGREE = 24
 """Overlapping pairs per proposal from which taking one by one is the faster way."""
 _MAX_PAIRS = 1 << 20
@@ -40,6 +38,7 @@ def soft_nms(
     sigma: float = 0.3,
     iou: IouKind = "legacy",
     min_score: float | None = None,
+    guard: float = 0.0,
 ) -> Proposals:
     """Lower the scores of proposals that overlap better ones: Gaussian soft-NMS.
 
@@ -52,6 +51,7 @@ def soft_nms(
         sigma: width of the Gaussian.
         iou: how the overlap of two proposals is computed.
         min_score: drop what ends below this score, which also saves the time to compute it.
+        guard: added to every length but not to intersections, as ActionFormer does.
 
     Returns:
         The proposals in order of falling final score.
@@ -61,7 +61,7 @@ def soft_nms(
     """
     if not sigma > 0:
         raise ValueError(f"sigma must be positive, not {sigma}")
-    suppression = _Suppression(proposals, sigma, iou, min_score)
+    suppression = _Suppression(proposals, sigma, EXTRA_LENGTH[iou], min_score, guard)
     suppression.run()
     result = suppression.table.replace(score=suppression.score)
     if min_score is not None:
@@ -115,9 +115,14 @@ class _Suppression:
     """
 
     def __init__(
-        self, proposals: Proposals, sigma: float, iou: IouKind, min_score: float | None
+        self,
+        proposals: Proposals,
+        sigma: float,
+        extra: float,
+        min_score: float | None,
+        guard: float,
     ) -> None:
-        self.sigma, self.extra, self.guard = sigma, EXTRA_LENGTH[iou], _GUARD[iou]
+        self.sigma, self.extra, self.guard = sigma, extra, guard
         # A score below a positive floor stays there; one below 0 may rise.
         self.floor = min_score if min_score is not None and min_score > 0 else -np.inf
         # In time order, the partners that a proposal overlaps follow it directly.

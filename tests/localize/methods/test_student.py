@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from hrpro.annotations import Action
 from hrpro.localize.data.grid import SnippetGrid
+from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.methods.student.assignment import assign
 from hrpro.localize.methods.student.batch import (
     Segments,
@@ -29,8 +32,9 @@ from hrpro.localize.methods.student.config import (
     WindowConfig,
 )
 from hrpro.localize.methods.student.fusion import fuse
-from hrpro.localize.methods.student.inference import detect, in_seconds, suppress
+from hrpro.localize.methods.student.inference import detect, detect_in, suppress
 from hrpro.localize.methods.student.labels import renewed_segments
+from hrpro.localize.methods.student.localizer import StudentLocalizer
 from hrpro.localize.methods.student.losses import (
     distance_iou_loss,
     iou_weight,
@@ -40,7 +44,6 @@ from hrpro.localize.methods.student.losses import (
     video_scores,
 )
 from hrpro.localize.methods.student.model import StudentModel, StudentOutput
-from hrpro.localize.methods.student.optimiser import OptimiserConfig, make_optimizer
 from hrpro.localize.methods.student.presets import PRESETS, student_preset
 from hrpro.localize.methods.student.pseudo import (
     Points,
@@ -48,13 +51,16 @@ from hrpro.localize.methods.student.pseudo import (
     segments_of_points,
     snap_to_changes,
 )
-from hrpro.localize.methods.student.training import (
+from hrpro.localize.methods.student.stage import (
+    StudentStage,
+    TrainingVideo,
     point_videos,
-    train_student,
     training_video,
 )
 from hrpro.localize.nn.pyramid import Levels
 from hrpro.localize.proposals.generate import Proposals
+from hrpro.localize.sampling.epochs import derive_seed
+from hrpro.localize.training.trainer import Trainer, TrainerConfig
 
 TINY = {
     "pyramid": {
@@ -235,16 +241,6 @@ def test_point_losses_push_towards_the_point_and_out_of_the_neighbours():
     losses.sum().backward()
     assert reach.grad[1].tolist() == pytest.approx([0.0, -1 / 5])
     assert reach.grad[2].tolist() == pytest.approx([2 / 5, 0.0])
-
-
-def test_only_weights_of_convolutions_decay():
-    model = StudentModel(6, 3, tiny_config(pyramid={"init_std": 0.1}))
-    decaying, others = (g["params"] for g in make_optimizer(model, OptimiserConfig()).param_groups)
-    names = {id(p): n for n, p in model.named_parameters()}
-    assert len(decaying) + len(others) == len(names)
-    assert all(n.endswith("weight") and "norm" not in n for n in (names[id(p)] for p in decaying))
-    undecayed = [names[id(p)] for p in others]
-    assert all(n.endswith("bias") or "norm" in n or "scale" in n or "neck" in n for n in undecayed)
 
 
 # --- windows ---------------------------------------------------------------------------------
@@ -464,12 +460,33 @@ def easy_videos(count: int, seed: int):
     return videos, grid
 
 
+def train(
+    videos: list[TrainingVideo], config: StudentConfig, folder: Path, *, seed=0, watch=None, stop=0
+) -> StudentModel:
+    """Train a student to the end, or kill it at the first checkpoint from update `stop` on."""
+    torch.manual_seed(derive_seed(seed))
+    model = StudentModel(videos[0].features.shape[1], NUM_CLASSES, config)
+    trainer = Trainer(
+        StudentStage(model, videos),
+        TrainerConfig(seed=seed, save_every_s=0),
+        folder / "checkpoint.safetensors",
+        {},
+    )
+    if trainer.checkpoint.exists():
+        trainer.load()
+
+    def evaluate(update, losses):
+        if stop and update >= stop:
+            raise KeyboardInterrupt
+
+    trainer.run(evaluate, watch or (lambda updates: None))
+    return model.eval()
+
+
 def mean_overlap(model: StudentModel, videos, grid) -> float:
     """Mean over all actions of the IoU with the best detection of the class's two best."""
-    features = [refine_steps(f, grid, model.config.window.stride)[0] for f, _ in videos]
-    fine = refine_steps(videos[0][0], grid, model.config.window.stride)[1]
-    table = suppress(detect(model, features), model.config.detection)
-    table = in_seconds(table, [fine] * len(videos), [60 * grid.stride_s] * len(videos))
+    table = detect_in(model, [FeatureSequence(features, grid) for features, _ in videos])
+    table = suppress(table, model.config.detection)
     overlaps = []
     for video, (_, actions) in enumerate(videos):
         for action in actions:
@@ -494,15 +511,15 @@ def full_videos(videos, grid, config: StudentConfig):
     ]
 
 
-def test_learns_from_boundaries():
+def test_learns_from_boundaries(tmp_path):
     videos, grid = easy_videos(12, seed=1)
     config = tiny_config()
     losses = []
-    model = train_student(
+    model = train(
         full_videos(videos, grid, config),
-        NUM_CLASSES,
         config,
-        watch=lambda update, values: losses.append(float(values["total"])),
+        tmp_path,
+        watch=lambda updates: losses.extend(values["total"] for _, values in updates),
     )
     assert len(losses) == 20 * 3
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
@@ -510,7 +527,7 @@ def test_learns_from_boundaries():
     assert mean_overlap(model, unseen, grid) > 0.75
 
 
-def test_the_teacher_mends_pseudo_segments():
+def test_the_teacher_mends_pseudo_segments(tmp_path):
     videos, grid = easy_videos(12, seed=1)
     rng = np.random.default_rng(3)
     actions = [(v, a) for v, (_, some) in enumerate(videos) for a in some]
@@ -537,22 +554,44 @@ def test_the_teacher_mends_pseudo_segments():
     learned_from = point_videos(
         [f for f, _ in videos], [grid] * len(videos), points, chosen, NUM_CLASSES, config
     )
-    model = train_student(learned_from, NUM_CLASSES, config)
+    model = train(learned_from, config, tmp_path)
     unseen, _ = easy_videos(6, seed=2)
     assert mean_overlap(model, unseen, grid) > 0.6
 
 
-def test_training_repeats_itself_and_depends_on_the_seed():
+def weights(model: StudentModel) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("rule", ["points", "detections"])
+def test_training_that_was_killed_repeats_one_that_was_not(tmp_path, rule):
     videos, grid = easy_videos(4, seed=1)
-    config = tiny_config(teacher={"first_epochs": 2, "epochs": 4, "min_score": 0.0})
+    teacher = {"first_epochs": 2, "epochs": 6, "min_score": 0.0, "rule": rule}
+    config = tiny_config(teacher=teacher, optimiser={"batch_videos": 2, "eval_every": 1})
     learned_from = full_videos(videos, grid, config)
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    whole = weights(train(learned_from, config, tmp_path / "a"))
+    with pytest.raises(KeyboardInterrupt):
+        train(learned_from, config, tmp_path / "b", stop=8)
+    assert torch.equal(weights(train(learned_from, config, tmp_path / "b")), whole)
+    assert not torch.equal(weights(train(learned_from, config, tmp_path / "c", seed=1)), whole)
 
-    def weights(seed: int) -> torch.Tensor:
-        model = train_student(learned_from, NUM_CLASSES, config, seed=seed)
-        return torch.cat([p.detach().flatten() for p in model.parameters()])
 
-    assert torch.equal(weights(0), weights(0))
-    assert not torch.equal(weights(0), weights(1))
+def test_a_batch_that_nobody_can_label_is_left_out(tmp_path):
+    """As in the release: no step, and the given segments for the rest of the epoch."""
+    videos, grid = easy_videos(4, seed=1)
+    teacher = {"first_epochs": 0, "epochs": 1, "no_detection": "released"}
+    detection = {"min_probability": 1.0}  # the teacher never sees anything
+    config = tiny_config(teacher=teacher, detection=detection, optimiser={"batch_videos": 2})
+    seen = []
+    train(
+        full_videos(videos, grid, config),
+        config,
+        tmp_path,
+        watch=lambda updates: seen.extend(number for number, _ in updates),
+    )
+    assert seen == [2]
 
 
 def test_detection_in_a_batch_equals_detection_alone():
@@ -577,3 +616,37 @@ def test_presets_are_valid(name):
 def test_a_window_must_fit_the_pyramid():
     with pytest.raises(ValueError, match=r"window\.length 100 is not a multiple of 8"):
         tiny_config(window={"length": 100})
+
+
+# --- localizer -------------------------------------------------------------------------------
+
+
+class Generator(torch.nn.Module):
+    """Sees class 1 in the first second of every video."""
+
+    def localize(self, videos, classes=None):
+        count = len(videos)
+        return Proposals(np.arange(count), *np.tile([[0.0], [1], [1], [0.5]], count))
+
+    def video_scores(self, videos):
+        return [np.array([0.0, 1.0, 0.5])] * len(videos)
+
+
+def test_the_localizer_tells_what_it_sees_and_listens_to_the_generator():
+    torch.manual_seed(0)
+    fusion = {"gate": 1.0, "generator_segments": 1.0}
+    model = StudentModel(6, 3, tiny_config(window={"stride": 4}, fusion=fusion))
+    videos = [FeatureSequence(torch.randn(n, 6), SnippetGrid()) for n in (20, 9)]
+    alone, both = StudentLocalizer(model), StudentLocalizer(model, Generator())
+    activations = alone.activations(videos)
+    assert [a.shape for a in activations] == [(20, 3), (9, 3)]
+    assert np.allclose(alone.video_scores(videos)[1], activations[1].max(0))
+    found = alone.localize(videos)
+    assert set(found.video) == {0, 1}
+    assert (found.start_s >= 0).all()
+    assert (found.end_s <= np.array([20, 9])[found.video] * 0.64 + 0.64).all()
+    assert set(alone.localize(videos, [2]).label) == {2}
+    fused = both.localize(videos)
+    assert 0 not in fused.label[fused.score > 0]
+    best = fused[fused.video == 0][:1]
+    assert (best.start_s[0], best.end_s[0], best.label[0], best.score[0]) == (0, 1, 1, 1)

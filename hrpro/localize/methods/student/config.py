@@ -90,6 +90,7 @@ class DetectionConfig(BaseModel):
     max_per_level: PositiveInt = Field(2000, description="best points and classes of a level")
     min_steps: float = Field(0.05, ge=0, description="detections are longer than this, in steps")
     sigma: float = Field(0.5, gt=0, description="soft-NMS: scores times exp(-iou^2 / sigma)")
+    guard: float = Field(1e-6, ge=0, description="added to lengths in soft-NMS, in steps")
     min_score: float = Field(0.001, ge=0, description="soft-NMS drops what falls below it")
     max_detections: PositiveInt = Field(2000, description="of a video")
 
@@ -119,11 +120,12 @@ class OptimiserConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch_videos: PositiveInt = Field(8, description="videos per update")
+    eval_every: PositiveInt = Field(10, description="epochs between evaluations")
     lr: float = Field(1e-4, gt=0, description="learning rate of AdamW")
     weight_decay: float = Field(0.05, ge=0, description="of the weights of convolutions alone")
     warmup_updates: PositiveInt = Field(25, description="updates until the full rate, from 0 on")
-    final_lr: float = Field(
-        1.0, ge=0, le=1, description="share of the rate at the end of a cosine; 1: it is constant"
+    rate: Literal["constant", "cosine"] = Field(
+        "constant", description="of learning after the warm-up; cosine: falls to 0"
     )
     max_gradient: float = Field(1.0, gt=0, description="the norm of the gradient is clipped to it")
     ema: float = Field(0.999, gt=0, lt=1, description="decay of the average of the weights")

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from hrpro.localize.data.grid import SnippetGrid
-from hrpro.localize.methods.student.batch import pad_features, padded_length
+from hrpro.localize.data.sequences import FeatureSequence
+from hrpro.localize.methods.student.batch import pad_features, padded_length, refine_steps
 from hrpro.localize.methods.student.config import DetectionConfig
 from hrpro.localize.methods.student.model import StudentModel, StudentOutput
 from hrpro.localize.proposals.generate import Array, Proposals
@@ -91,6 +92,28 @@ def detect(
     return Proposals.concatenate(tables)
 
 
+def detect_in(
+    model: StudentModel, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
+) -> Proposals:
+    """Candidates before suppression, in seconds, in videos with features of any steps.
+
+    Args:
+        model: the student.
+        videos: the features.
+        classes: look for these; all by default.
+    """
+    device, stride = model.normaliser.device, model.config.window.stride
+    refined = [refine_steps(v.features.to(device), v.grid, stride) for v in videos]
+    wanted = None
+    if classes is not None:
+        wanted = torch.zeros(len(videos), model.num_classes, dtype=torch.bool, device=device)
+        wanted[:, list(classes)] = True
+    found = detect(model, [features for features, _ in refined], wanted)
+    # Features cover the video but for less than a snippet at its end.
+    covered_s = [v.grid.covered_s(len(v.features)) + v.grid.stride_s for v in videos]
+    return in_seconds(found, [grid for _, grid in refined], covered_s)
+
+
 def batches_of_alike(lengths: Sequence[int], limit: int, mixed: bool) -> Iterator[list[int]]:
     """Rows from short to long, as many at a time as fit into `limit` when padded to the longest.
 
@@ -112,7 +135,7 @@ def suppress(table: Proposals, config: DetectionConfig) -> Proposals:
 
     The best candidate of a class stays even if it lies below ``min_score``, as in the release.
     """
-    kept = soft_nms(table, config.sigma, "guarded", config.min_score)
+    kept = soft_nms(table, config.sigma, "exact", config.min_score, config.guard)
     kept = Proposals.concatenate([kept, _best_below(table, config.min_score)]).by_score()
     order = np.argsort(kept.video, kind="stable")
     video = kept.video[order]

@@ -66,11 +66,15 @@ class LabelSwitch:
 
     Args:
         config: see `TeacherConfig`.
+
+    Attributes:
+        epoch: the last one that asked.
+        fallen_back: whether that epoch goes on with the given segments, as in the release.
     """
 
     def __init__(self, config: TeacherConfig) -> None:
         self.config = config
-        self._epoch, self._fallen_back = -1, False
+        self.epoch, self.fallen_back = -1, False
 
     def is_over(self, epoch: int) -> bool:
         """Whether training has ended before `epoch`, counted from 0."""
@@ -89,12 +93,12 @@ class LabelSwitch:
             given: the given segments of the videos.
             teach: makes those of the EMA model; called only if they are needed.
         """
-        if epoch != self._epoch:
-            self._epoch, self._fallen_back = epoch, False
-        if epoch < self.config.first_epochs or self._fallen_back:
+        if epoch != self.epoch:
+            self.epoch, self.fallen_back = epoch, False
+        if epoch < self.config.first_epochs or self.fallen_back:
             return list(given)
         taught = list(teach())
         if self.config.no_detection == "released" and any(t is None for t in taught):
-            self._fallen_back = True
+            self.fallen_back = True
             return [None] * len(taught)
         return taught

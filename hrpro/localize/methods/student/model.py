@@ -92,6 +92,7 @@ class StudentModel(nn.Module):
     def __init__(self, dim: int, num_classes: int, config: StudentConfig | None = None) -> None:
         super().__init__()
         self.config = config or StudentConfig()
+        self.num_classes = num_classes
         heads, width = self.config.heads, self.config.pyramid.width
         self.pyramid = Pyramid(dim, self.config.pyramid)
 

@@ -26,7 +26,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimiser": {
             "lr": 1e-3,
             "warmup_updates": 20,
-            "final_lr": 0.01,
+            "rate": "cosine",
             "ema": 0.99,
             "ema_warmup": True,
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from hrpro.localize.data.grid import SnippetGrid
+from hrpro.localize.data.sequences import FeatureSequence
+from hrpro.localize.methods.base import Schedule, Stage, StageState
 from hrpro.localize.methods.student.batch import (
     Segments,
     WindowBatch,
@@ -20,18 +22,17 @@ from hrpro.localize.methods.student.batch import (
 from hrpro.localize.methods.student.config import StudentConfig
 from hrpro.localize.methods.student.inference import (
     candidates,
+    detect_in,
     in_seconds,
     suppress,
 )
 from hrpro.localize.methods.student.labels import LabelSwitch, renewed_segments, teacher_segments
 from hrpro.localize.methods.student.losses import training_losses
 from hrpro.localize.methods.student.model import StudentModel
-from hrpro.localize.methods.student.optimiser import learning_rate, make_optimizer
 from hrpro.localize.methods.student.pseudo import Points, PointSegments, snap_to_changes
 from hrpro.localize.nn.ema import WeightAverage
-from hrpro.localize.nn.precision import Precision, autocast
-from hrpro.localize.proposals.generate import Array
-from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
+from hrpro.localize.proposals.generate import Array, Proposals
+from hrpro.localize.sampling.epochs import EpochBatches
 
 
 @dataclass(frozen=True)
@@ -137,36 +138,73 @@ def point_videos(
     return videos
 
 
-class StudentLearner:
-    """Makes the batches of the student, their labels and losses.
+class StudentStage(Stage):
+    """The student in training on segments.
 
     All random numbers are PyTorch's global ones, so that whoever seeds them knows the update.
 
     Args:
         model: the student.
         videos: to learn from.
-        average: of the model's weights, the teacher.
+        tested: the videos that `detect` looks at, at any steps.
     """
 
     def __init__(
-        self, model: StudentModel, videos: Sequence[TrainingVideo], average: WeightAverage
+        self,
+        model: StudentModel,
+        videos: Sequence[TrainingVideo],
+        tested: Sequence[FeatureSequence] = (),
     ) -> None:
-        self.model, self.videos, self.average = model, videos, average
-        self.switch = LabelSwitch(model.config.teacher)
+        self.model, self.videos, self.tested = model, videos, tested
+        self.num_videos = len(videos)
+        self.config = model.config
+        optimiser, teacher = self.config.optimiser, self.config.teacher
+        self.per_epoch = EpochBatches(len(videos), optimiser.batch_videos, 0).per_epoch
+        self.schedule = Schedule(
+            updates=teacher.epochs * self.per_epoch,
+            batch_videos=optimiser.batch_videos,
+            eval_every=optimiser.eval_every * self.per_epoch,
+            lr=optimiser.lr,
+            weight_decay=optimiser.weight_decay,
+            optimizer="adamw",
+            decay="weights",
+            warmup_updates=optimiser.warmup_updates,
+            shape=optimiser.rate,
+            clip_norm=optimiser.max_gradient,
+        )
+        self.average = WeightAverage(model, optimiser.ema, warmup=optimiser.ema_warmup)
+        self.switch = LabelSwitch(teacher)
+        self.num_done = 0
 
-    def losses(self, videos: Sequence[int], epoch: int) -> dict[str, Tensor] | None:
-        """Losses of some videos; None if there is nothing to learn from them.
-
-        Args:
-            videos: indices of training videos.
-            epoch: counted from 0; decides who labels.
-        """
-        batch = self.batch(videos, epoch)
+    def losses(self, videos: Sequence[int]) -> dict[str, Tensor] | None:
+        """Losses of some videos; None if there is nothing to learn from them."""
+        batch = self.batch(videos, self.num_done // self.per_epoch)
         return None if batch is None else training_losses(self.model, batch)
+
+    def after_update(self, num_done: int) -> None:
+        """Count the updates, which decide who labels."""
+        self.num_done = num_done
+
+    def state(self) -> StageState:
+        """The updates done, and whether the teacher is out for this epoch."""
+        switch = self.switch
+        values = {"num_done": self.num_done, "epoch": switch.epoch, "back": switch.fallen_back}
+        return StageState(values=values)
+
+    def load_state(self, state: StageState) -> None:
+        """Go on from there."""
+        self.num_done = state.values["num_done"]
+        self.switch.epoch = state.values["epoch"]
+        self.switch.fallen_back = state.values["back"]
+
+    def detect(self) -> Proposals:
+        """Detections in the test videos with the model as it is now, in seconds."""
+        found = detect_in(self.model, self.tested)
+        return suppress(found, self.config.detection)
 
     def batch(self, videos: Sequence[int], epoch: int) -> WindowBatch | None:
         """Random windows of some videos with the labels of the epoch, and noise."""
-        config, device = self.model.config, self.model.normaliser.device
+        config, device = self.config, self.model.normaliser.device
         windows = [
             cut_window(self.videos[v].features, self.videos[v].segments, config.window)
             for v in videos
@@ -193,7 +231,7 @@ class StudentLearner:
     def _collate(
         self, features: Sequence[Tensor], segments: Sequence[Segments], label: Tensor
     ) -> WindowBatch:
-        pyramid, window = self.model.config.pyramid, self.model.config.window
+        pyramid, window = self.config.pyramid, self.config.window
         # Norms that do not see the padding need no more of it than the batch does.
         minimum = window.length if pyramid.padding == "seen" else 0
         longest = max(len(values) for values in features)
@@ -205,7 +243,7 @@ class StudentLearner:
         self, batch: WindowBatch, videos: Sequence[int], given: Sequence[Segments]
     ) -> Sequence[Segments | None]:
         """What the average of the model says about windows."""
-        config = self.model.config
+        config = self.config
         self.model.eval()
         with self.average.applied():
             output = self.model(batch.features, batch.valid)
@@ -223,67 +261,3 @@ class StudentLearner:
             teacher_segments(kept[kept.video == row], grid, config.teacher)
             for row, grid in enumerate(grids)
         ]
-
-
-Watch = Callable[[int, dict[str, Tensor]], None]
-"""Called after every update with its number, from 1, and its losses."""
-
-
-def train_student(
-    videos: Sequence[TrainingVideo],
-    num_classes: int,
-    config: StudentConfig,
-    *,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    precision: Precision = "float32",
-    watch: Watch | None = None,
-) -> StudentModel:
-    """Train a student on segments.
-
-    The random numbers of an update follow from the seed and its number.
-
-    Args:
-        videos: to learn from.
-        num_classes: C.
-        config: of everything.
-        seed: of weights, batches, windows, noise and dropout.
-        device: where to train.
-        precision: arithmetic of the network.
-        watch: shows progress.
-
-    Returns:
-        The student with the averaged weights, in eval mode.
-
-    Raises:
-        ValueError: no videos.
-    """
-    if not videos:
-        raise ValueError("no videos to learn from")
-    torch.manual_seed(derive_seed(seed, 0))
-    device = torch.device(device)
-    model = StudentModel(videos[0].features.shape[1], num_classes, config).to(device)
-    optimiser = config.optimiser
-    optimizer = make_optimizer(model, optimiser)
-    average = WeightAverage(model, optimiser.ema, warmup=optimiser.ema_warmup)
-    learner = StudentLearner(model, videos, average)
-    batches = EpochBatches(len(videos), optimiser.batch_videos, seed)
-    num_updates = config.teacher.epochs * batches.per_epoch
-    model.train()
-    for update in range(num_updates):
-        torch.manual_seed(derive_seed(seed, update + 1))
-        with autocast(device, precision):
-            losses = learner.losses(batches[update], update // batches.per_epoch)
-        if losses is None:
-            continue
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(update, num_updates, optimiser)
-        optimizer.zero_grad()
-        losses["total"].backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), optimiser.max_gradient)
-        optimizer.step()
-        average.update(update + 1)
-        if watch is not None:
-            watch(update + 1, {name: loss.detach() for name, loss in losses.items()})
-    average.swap()
-    return model.eval()
