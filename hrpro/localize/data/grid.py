@@ -59,3 +59,11 @@ class SnippetGrid:
     def start_s(self, snippet: float | np.ndarray) -> float | np.ndarray:
         """Time at which a snippet (or a fraction of one) begins to answer for the video."""
         return snippet * self.stride_s + self.offset_s
+
+    def centre_s(self, snippet: float | np.ndarray) -> float | np.ndarray:
+        """Time of the middle of a snippet, or between those of two."""
+        return (snippet * self.stride + self.snippet / 2) / self.fps
+
+    def position_at(self, time_s: float | np.ndarray) -> float | np.ndarray:
+        """The snippet, or the fraction of one, whose middle is at a time."""
+        return (time_s * self.fps - self.snippet / 2) / self.stride

@@ -186,16 +186,23 @@ def spans(lengths: Array) -> tuple[Array, Array]:
 
 
 def temporal_iou(
-    start_a: Array, end_a: Array, start_b: Array, end_b: Array, extra: float = 0.0
+    start_a: Array,
+    end_a: Array,
+    start_b: Array,
+    end_b: Array,
+    extra: float = 0.0,
+    guard: float = 0.0,
 ) -> Array:
     """Return the intersection over union of segments (broadcast), 0 where both are empty.
 
     `extra` is added to every length, intersections included; 1 gives the formula with inclusive
-    pixel coordinates that many localization releases apply to seconds.
+    pixel coordinates that many localization releases apply to seconds. `guard` is added to the
+    lengths alone.
     """
     intersection = np.minimum(end_a, end_b) - np.maximum(start_a, start_b) + extra
     intersection = np.maximum(intersection, 0.0)
-    union = (end_a - start_a + extra) + (end_b - start_b + extra) - intersection
+    more = extra + guard
+    union = (end_a - start_a + more) + (end_b - start_b + more) - intersection
     return intersection / np.maximum(union, np.finfo(np.float64).tiny)
 
 
