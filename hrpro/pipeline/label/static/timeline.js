@@ -9,6 +9,7 @@ import { TimeScale } from "./timescale.js";
 
 const MANY_CLASSES = 8;
 const SCORE_WIDTH_PX = 34; // a band this wide has room for its score
+const STATUS_WIDTH_PX = 14; // and this much more for a mark before it
 const MARK_WIDTH_PX = 17; // points nearer to each other than this are drawn as lines
 const WHEEL_ZOOM = 1.0015;
 const STATUS_MARK = { open: "", accepted: "✓ ", rejected: "✕ " };
@@ -167,8 +168,9 @@ export class Timeline {
     node.style.setProperty("--strength", 0.25 + 0.6 * clamp(item.score, 0, 1));
     const mark = times.find((time) => time >= item.start_s && time <= item.end_s);
     const free = this.#pixels((mark ?? item.end_s) - item.start_s) - (mark === undefined ? 0 : MARK_WIDTH_PX / 2);
-    const roomy = free > SCORE_WIDTH_PX;
-    setText(node.firstElementChild, roomy ? STATUS_MARK[item.status] + item.score.toFixed(2) : "");
+    const score = free > SCORE_WIDTH_PX ? item.score.toFixed(2) : "";
+    const status = free > SCORE_WIDTH_PX + STATUS_WIDTH_PX ? STATUS_MARK[item.status] : "";
+    setText(node.firstElementChild, status + score);
     setAttribute(node, "aria-label", describeDetection(item));
   }
 
