@@ -179,7 +179,7 @@ def _read_splits(
     supervised = scan.ground_truth if needs == "full" else scan.labels
     if has_any and (idle := used - supervised.keys()):
         problems.warning(
-            layout.points if needs == "points" else layout.folder,
+            (layout.points if needs == "points" else None) or layout.folder,
             f"{len(idle)} of {len(used)} training videos have no {MISSING[needs]} ({some(idle)})",
             "they are left out of the training",
         )
@@ -407,8 +407,10 @@ def _place_points(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
         placed = scan.points.setdefault(video_id, [])
         for row in rows:
             if row.frame is not None:
+                assert fps is not None  # or the rows of this video were passed over above
                 time_s, snippet = row.frame / fps, grid.index_at_frame(row.frame, fps)
             else:
+                assert row.time_s is not None  # a row has one or the other
                 time_s, snippet = row.time_s, grid.index_at(row.time_s)
             if time_s > duration_s + grid.stride_s:
                 problems.error(
