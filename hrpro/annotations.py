@@ -14,6 +14,7 @@ from typing import Any
 
 from hrpro.files import read_json, write_json
 from hrpro.problems import Problems
+from hrpro.wording import some
 
 AMBIGUOUS = "Ambiguous"
 """The label of segments in which nobody can say what happens (THUMOS14); it is no class."""
@@ -81,7 +82,7 @@ def read_ground_truth(
     if late := sorted(v.video_id for v in videos.values() if v.ends_late):
         found.warning(
             path,
-            f"{len(late)} videos have actions that end after the video does ({late[0]}, ...)",
+            f"{len(late)} videos have actions that end after the video does ({some(late, 1)})",
             "kept as they are",
         )
     if problems is None:

@@ -26,6 +26,7 @@ from hrpro.cli_shared import (
     show,
     split_list,
     stop_in_order,
+    stream_option,
     take,
     take_compute,
     take_recipe,
@@ -346,10 +347,11 @@ def detect(
     names = split_list(classes)
     options["classes"] = tuple(names) if names else None
     recipe, compute = take_recipe(options), take_compute(options)
+    plan = OutputPlan(outs, render, plot, truth, report=report, stream=recipe.get("stream"))
     with stop_in_order():
         results, summary = detect_videos(
             inputs,
-            OutputPlan(outs, render, plot, truth, report=report),
+            plan,
             take(DetectOptions, options),
             settings=WorkerSettings(recipe, compute, strict=options.pop("strict")),
             workers=take_workers(options),
@@ -408,6 +410,7 @@ def report(ctx: click.Context, results: tuple[Path, ...], embed_mb: float, **opt
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Preview.")
 @result_options
 @click.option("--max-height", type=click.IntRange(64), help="Scale down to this many lines.")
+@stream_option
 @click.pass_context
 def render(
     ctx: click.Context,
@@ -418,6 +421,7 @@ def render(
     ground_truth: Path | None,
     classes: str | None,
     max_height: int | None,
+    stream: int | None,
     **limits: Any,
 ) -> None:
     """Draw the detections of a result file over their video."""
@@ -425,7 +429,9 @@ def render(
     from hrpro.pipeline.outputs import OutputPlan, result_of_video
 
     truth = read_ground_truth(ground_truth) if ground_truth else None
-    plan = OutputPlan(render=out, plot=plot, ground_truth=truth, max_height=max_height)
+    plan = OutputPlan(
+        render=out, plot=plot, ground_truth=truth, max_height=max_height, stream=stream
+    )
     plan.check([video, result])
     reporter = make_reporter(ctx)
     results = result_of_video(result, video, reporter.problem)
@@ -543,15 +549,23 @@ def label(ctx: click.Context, dataset: Path, no_browser: bool, **options: Any) -
 
 
 @main.command(epilog="Example: hrpro doctor")
+@click.option("--device", help="Whose arithmetic to check: cpu, cuda, ...; a GPU if there is one.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="In which numbers to check it.",
+)
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Show what is installed, what is missing and how to fix it."""
+def doctor(ctx: click.Context, as_json: bool, **options: Any) -> None:
+    """Show what is installed, what is missing and how to fix it; check the arithmetic."""
     from dataclasses import asdict
 
     from hrpro.pipeline.doctor import diagnose
 
-    checks = diagnose()
+    checks = diagnose(**options)
     if as_json:
         print_json([asdict(check) for check in checks])
     else:

@@ -19,6 +19,7 @@ from hrpro.cli_shared import (
     print_json,
     show,
 )
+from hrpro.wording import megabytes
 
 
 @click.group(cls=Group)
@@ -129,7 +130,7 @@ def weights_list(as_json: bool) -> None:
     width = max(len(row.name) for row in rows)
     for row in rows:
         state = "in use" if row.in_use else "cached" if row.cached else "not here"
-        size = f"{row.size_bytes / 1e6:.0f} MB" if row.size_bytes else ""
+        size = megabytes(row.size_bytes) if row.size_bytes else ""
         mark = "*" if row.checksum == "first fetch" else ""
         name = f"{row.name}{mark}"
         click.echo(f"{state:10}{name:{width + 2}}{row.stream or '':6}{size:>8}  {row.source}")
@@ -149,7 +150,7 @@ def weights_fetch(ctx: click.Context, names: tuple[str, ...]) -> None:
 
     for name in names:
         cached = fetch_weights(name, progress=not ctx.obj["quiet"])
-        click.echo(f"{cached.name}: {cached.path} ({cached.size_bytes / 1e6:.0f} MB)")
+        click.echo(f"{cached.name}: {cached.path} ({megabytes(cached.size_bytes)})")
 
 
 @weights.command("add", epilog="Example: hrpro weights add flow_imagenet.pt")

@@ -14,6 +14,7 @@ import click
 
 from hrpro.compute import ComputeOptions
 from hrpro.errors import HrproError
+from hrpro.wording import one_line
 
 if TYPE_CHECKING:
     from hrpro.pipeline.console.progress import Reporter, Summary
@@ -117,11 +118,6 @@ class Group(click.Group):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.context_settings.setdefault("help_option_names", ["-h", "--help"])
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def make_reporter(ctx: click.Context) -> Reporter:
@@ -264,10 +260,22 @@ def recipe_options(function: Callable) -> Callable:
             "--short-side", type=int, help="Pixels of the short side (256; x3d has its own)."
         ),
         click.option("--crop", type=int, help="Pixels of the centre crop (224; x3d has its own)."),
+        stream_option,
     ]
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def stream_option(function: Callable) -> Callable:
+    """Add ``--stream``."""
+    return click.option(
+        "--stream",
+        type=click.IntRange(0),
+        help="Number of the video stream in the file, sound included, from 0 (the one that is no "
+        "thumbnail; then the longest, the default one, the largest).",
+        metavar="N",
+    )(function)
 
 
 def result_options(function: Callable) -> Callable:
@@ -296,7 +304,7 @@ def result_options(function: Callable) -> Callable:
 
 RECIPE_KEYS = (
     "streams", "backbone", "flow", "flow_bits", "flow_weights",
-    "fps", "snippet", "stride", "short_side", "crop",
+    "fps", "snippet", "stride", "short_side", "crop", "stream",
 )  # fmt: skip
 
 

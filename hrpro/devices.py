@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import re
+from typing import Any
 
 import torch
 
@@ -44,8 +46,7 @@ def has_fast_bfloat16(device: torch.device | str) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        ask = getattr(torch.cpu, "get_capabilities", dict)  # absent before torch 2.10
-        abilities = ask()
+        abilities = _cpu_capabilities()
         return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
     return False
 
@@ -64,3 +65,13 @@ def is_device_fault(error: BaseException) -> bool:
     if failure is not None and isinstance(error, failure):
         return True
     return isinstance(error, RuntimeError) and bool(_DEVICE_FAULT.search(str(error)))
+
+
+def cpu_name() -> str:
+    """What the CPU calls itself."""
+    return _cpu_capabilities().get("cpu_name") or platform.processor() or platform.machine()
+
+
+def _cpu_capabilities() -> dict[str, Any]:
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # absent before torch 2.10
+    return ask()

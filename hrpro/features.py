@@ -10,12 +10,14 @@ refused.
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hrpro.clock import VideoClock
 from hrpro.errors import DataError
 from hrpro.files import atomic_path, read_json, write_json
 
@@ -49,6 +51,8 @@ class Fingerprint(BaseModel):
     weights: dict[str, WeightsId] = {}
     precision: str = "float32"
     """Arithmetic of the network; noted, but no reason to refuse a mixture."""
+    stream: int | None = None
+    """Index of the video stream that was asked for; noted likewise."""
 
     def difference(self, other: Fingerprint) -> list[str]:
         """List what separates two fingerprints, one line per setting; empty if they match."""
@@ -59,8 +63,15 @@ class Fingerprint(BaseModel):
             if mine.get(key) != theirs.get(key)
         ]
 
+    def changes(self, other: Fingerprint) -> list[str]:
+        """As `difference`, and whether another stream was asked for: features to be made anew."""
+        streams = (
+            [] if self.stream == other.stream else [f"stream: {self.stream} != {other.stream}"]
+        )
+        return self.difference(other) + streams
+
     def _comparable(self) -> dict[str, Any]:
-        flat = self.model_dump(exclude={"weights", "precision"})
+        flat = self.model_dump(exclude={"weights", "precision", "stream"})
         # Only the bytes of the weights count: the same file may come from several places.
         flat.update({f"weights of {name}": w.sha256[:16] for name, w in self.weights.items()})
         return flat
@@ -77,16 +88,26 @@ class VideoFacts(BaseModel):
     mtime_ns: int = 0
     duration_s: float = 0.0
     """From the first to the end of the last decoded frame, by presentation time."""
+    start_s: float = 0.0
+    """When the first decoded frame is to be shown, in the file's own clock."""
+    stream: int | None = None
+    """Index of the video stream among all streams of the file."""
     fps: str = "25"
     """Frames per second the snippets were cut at, as an exact fraction."""
     num_frames: int = 0
     """Frames after resampling."""
     num_snippets: int = 0
     corrupt_packets: int = 0
+    lost_s: float = 0.0
+    """Seconds of picture that cannot be shown."""
+    lost: tuple[tuple[float, float], ...] = ()
+    """Start and end of each such part, in the file's own clock."""
     truncated: bool = False
     """Decoding ended before the video did."""
     padded: bool = False
     """The video was shorter than one snippet and its last frame was repeated."""
+    snippet_start_s: tuple[float, ...] | None = None
+    """Of each snippet, in seconds from the first frame; None where they lie at equal distances."""
 
 
 class Sidecar(BaseModel):
@@ -110,6 +131,19 @@ class Sidecar(BaseModel):
     def snippet_length_s(self) -> float:
         """Seconds one snippet covers."""
         return float(self.fingerprint.snippet / Fraction(self.video.fps))
+
+    @property
+    def clock(self) -> VideoClock:
+        """From the time line of the snippets to the clock of the file."""
+        video = self.video
+        starts_s = video.snippet_start_s
+        if not starts_s:
+            return VideoClock(video.start_s)
+        snippet_s = [k * self.snippet_stride_s for k in range(len(starts_s))]
+        end_s = float(video.num_frames / Fraction(video.fps))
+        if snippet_s[-1] < end_s and starts_s[-1] < video.duration_s:
+            snippet_s, starts_s = [*snippet_s, end_s], (*starts_s, video.duration_s)
+        return VideoClock(video.start_s, tuple(snippet_s), starts_s)
 
 
 def sidecar_path(feature_path: str | Path) -> Path:
@@ -184,6 +218,9 @@ def read_sidecar(feature_path: str | Path) -> Sidecar | None:
         sidecar = Sidecar.model_validate(read_json(path))
         if Fraction(sidecar.video.fps) <= 0:
             raise ValueError("fps must be positive")
+        starts_s = sidecar.video.snippet_start_s or ()
+        if any(a >= b for a, b in pairwise(starts_s)):
+            raise ValueError("snippet_start_s must increase")
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from hrpro.errors import DataError
+from hrpro.wording import and_more
 
 Severity = Literal["error", "missing", "warning"]
 
@@ -76,5 +77,4 @@ class Problems:
         blocking = self.blocking
         if not blocking:
             return
-        more = f" (and {len(blocking) - 1} more{hint})" if len(blocking) > 1 else ""
-        raise DataError(f"{blocking[0]}{more}")
+        raise DataError(f"{blocking[0]}{and_more(len(blocking) - 1, hint)}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from hrpro.errors import DataError, UsageError
 from hrpro.files import write_text
 from hrpro.texts import read_text
+from hrpro.wording import and_more
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -135,7 +136,7 @@ def build_config(model: type[Config], layers: Sequence[Layer]) -> Config:
         return model.model_validate(merge(layers))
     except ValidationError as error:
         details = error.errors()
-        more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+        more = and_more(len(details) - 1)
         raise UsageError(_explain(details[0], model, layers) + more) from error
 
 
@@ -172,7 +173,9 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def _section_types(annotation: Any) -> list[type[BaseModel]]:
     options = [annotation, *get_args(annotation)]
-    return [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+    # Python 3.10 takes list[int], too, for a type; but it has an origin.
+    classes = [o for o in options if isinstance(o, type) and get_origin(o) is None]
+    return [o for o in classes if issubclass(o, BaseModel)]
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class ExtractConfig(BaseModel):
     flow_bits: Literal[8] | None = None
     """8 rounds the flow to 256 steps, as the published feature sets do; None keeps it exact."""
     flow_weights: Literal["kinetics400", "cross-modal"] = "kinetics400"
+    stream: int | None = Field(None, ge=0)
+    """Index of the video stream to take; see `hrpro.extract.streams.choose_stream`."""
 
     @field_validator("streams")
     @classmethod
@@ -90,11 +92,14 @@ class ExtractConfig(BaseModel):
             flow=flow,
             weights=weights,
             precision=precision,
+            stream=self.stream,
         )
 
     @classmethod
     def from_fingerprint(cls, fingerprint: Fingerprint) -> ExtractConfig:
         """The recipe that makes features which match `fingerprint`.
+
+        Which stream was asked for belongs to those videos, and is left out.
 
         Raises:
             UsageError: they are of a backbone that is not here.

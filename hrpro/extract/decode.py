@@ -19,18 +19,20 @@ import av
 import numpy as np
 
 from hrpro.errors import VideoError
-from hrpro.extract.frames import DecodeReport, decode_frames, presentation_time_s
+from hrpro.extract.frames import Decoding, TimedFrame
 from hrpro.extract.geometry import FrameConverter, Orientation, upright
+from hrpro.extract.losses import DecodeReport, describe_losses
+from hrpro.extract.packets import MAX_GAP_S
 from hrpro.extract.probe import VideoInfo, describe, naming, open_video, probe
-from hrpro.extract.pyav import rational
+from hrpro.extract.pyav import rational, tick_s
 from hrpro.extract.read_ahead import prefetch
-from hrpro.extract.resample import MAX_GAP_S, Timeline, resample
+from hrpro.extract.resample import Timeline, resample
 
 __all__ = ["DecodeReport", "FrameReader", "VideoInfo", "prefetch", "probe", "upright"]
 
-# For files that state no rate, or an impossible one.
-_FALLBACK_FPS = Fraction(25)
-_POSSIBLE_FPS = (Fraction(1, 600), Fraction(1000))
+
+# Sound and picture of one recording begin within this time.
+_AT_ONCE_S = 1.0
 
 
 class FrameReader(Iterator[np.ndarray]):
@@ -44,8 +46,9 @@ class FrameReader(Iterator[np.ndarray]):
     `resample`); a frame that is on display for several k is the same array again, so do not write
     into it. `fps=None` yields every frame once. `timed()` gives the times with the pictures.
 
-    Damaged packets are skipped and counted, an early end is noted: see `report`, which is complete
-    when the pictures are exhausted. Threads may share a reader; each picture goes to one of them.
+    Damaged packets are skipped and counted, what was lost is told in seconds, an early end is
+    noted: see `report`, which is complete when the pictures are exhausted. Threads may share a
+    reader; each picture goes to one of them.
 
     Attributes:
         info: what the file says about itself (`VideoInfo`).
@@ -61,6 +64,7 @@ class FrameReader(Iterator[np.ndarray]):
         *,
         strict: bool = False,
         threads: int = 1,
+        stream: int | None = None,
     ) -> None:
         """Open a video and decode its first frame.
 
@@ -73,6 +77,7 @@ class FrameReader(Iterator[np.ndarray]):
             strict: raise at damage or an early end instead of going on.
             threads: decoder threads; 1 leaves the other cores to the network, 0 takes all. With
                 more than one, that many frames may be lost where a file becomes unreadable.
+            stream: which of several video streams; see `hrpro.extract.streams.choose_stream`.
 
         Raises:
             VideoError: not a usable video; one line that names the file and the remedy.
@@ -88,21 +93,21 @@ class FrameReader(Iterator[np.ndarray]):
         self._exit = ExitStack()
         try:
             with naming(path):
-                container, stream = self._exit.enter_context(open_video(path, threads))
-                frames = decode_frames(container, stream, self.report, strict)
-                first = next(frames)
-                self.info = describe(path, container, stream, first)
+                opened = self._exit.enter_context(open_video(path, threads, stream))
+                self._decoding = Decoding(opened.container, opened.stream, self.report, strict)
+                first = next(self._decoding)
+                self.info = describe(path, opened, self._decoding, first)
                 self._convert = FrameConverter(
                     Orientation(self.info.rotation, self.info.mirrored),
-                    rational(stream.sample_aspect_ratio),
+                    rational(opened.stream.sample_aspect_ratio),
                     short_side,
                     crop,
                 )
         except BaseException:
             self._exit.close()
             raise
-        self._stream = stream
-        self._pictures = self._run(chain([first], frames))
+        self._stream = opened.stream
+        self._pictures = self._run(chain([first], self._decoding))
 
     def __iter__(self) -> FrameReader:
         return self
@@ -135,7 +140,7 @@ class FrameReader(Iterator[np.ndarray]):
         with self._lock, naming(self._path):
             return next(self._pictures)
 
-    def _run(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[Fraction, np.ndarray]]:
+    def _run(self, frames: Iterator[TimedFrame]) -> Iterator[tuple[Fraction, np.ndarray]]:
         shown: av.VideoFrame | None = None
         picture: np.ndarray | None = None
         for time_s, frame in self._on_display(self._placed(frames)):
@@ -153,14 +158,15 @@ class FrameReader(Iterator[np.ndarray]):
         return ((k / self._fps, frame) for k, frame in enumerate(resample(placed, self._fps)))
 
     def _placed(
-        self, frames: Iterator[av.VideoFrame]
+        self, frames: Iterator[TimedFrame]
     ) -> Iterator[tuple[Fraction, Fraction, av.VideoFrame]]:
         """Yield each frame with its start and end in seconds; complete the report at the end."""
-        period_s = _nominal_period(self._stream)
-        tick = self._stream.time_base
+        period_s = self._decoding.period_s
+        tick = tick_s(self._stream)
         timeline = Timeline(period_s)
-        for frame in frames:
-            start = timeline.place(presentation_time_s(frame, self._stream))
+        for frame, time_s in frames:
+            if (start := timeline.place(time_s)) is None:
+                continue
             own = frame.duration * tick if frame.duration else period_s
             end = start + (own if own <= MAX_GAP_S else period_s)
             self.report.duration_s = float(end)
@@ -168,23 +174,41 @@ class FrameReader(Iterator[np.ndarray]):
         self._complete_report(timeline, period_s)
 
     def _complete_report(self, timeline: Timeline, period_s: Fraction) -> None:
-        report = self.report
-        if timeline.missing and self._stream.container.format.name != "avi":  # AVI never states any
+        report, info = self.report, self.info
+        if info.note:
+            report.warnings.insert(0, info.note)
+        missing = report.frames_decoded if self._decoding.untimed else timeline.missing
+        if missing and self._stream.container.format.name != "avi":  # AVI never states any
             report.warnings.append(
-                f"{timeline.missing} frames without a presentation time, "
+                f"{missing} frames without a presentation time, "
                 f"placed at {float(1 / period_s):g} frames per second"
             )
-        if timeline.disordered:
-            report.warnings.append(f"{timeline.disordered} presentation times out of order; mended")
-        if self._ends_early(period_s):
+        if timeline.left_out:
+            report.warnings.append(f"{timeline.left_out} frames at impossible times left out")
+        ends_early = self._ends_early(period_s)
+        if ends_early:
             report.truncated = True
             report.warnings.append(
-                f"decoded {report.duration_s:.2f} s of {self.info.duration_s or 0:.2f} s"
+                f"decoded {report.duration_s:.2f} s of {info.duration_s or 0:.2f} s"
             )
-        if report.corrupt_packets:
-            report.warnings.append(f"{report.corrupt_packets} damaged packets skipped")
+        self._tell_losses(ends_early)
         if report.truncated and self._strict:
             raise VideoError("truncated: " + "; ".join(report.warnings))
+
+    def _tell_losses(self, ends_early: bool) -> None:
+        """Put into the report what was lost, in the file's clock."""
+        report, info, losses = self.report, self.info, self._decoding.losses
+        end_s = info.end_s
+        losses.finish(None if end_s is None else Fraction(end_s + info.clock_start_s), ends_early)
+        ranges = (
+            (max(0.0, float(start) - info.clock_start_s), float(end) - info.clock_start_s)
+            for start, end in losses.ranges
+        )
+        report.lost = [(round(start, 6), round(end, 6)) for start, end in ranges if start < end]
+        if report.lost and report.lost[0][1] <= info.start_s and report.lost[0][0] < _AT_ONCE_S:
+            report.lost[0] = 0.0, report.lost[0][1]  # players show nothing until then
+        if text := describe_losses(report, info.start_s):
+            report.warnings.append(text)
 
     def _ends_early(self, period_s: Fraction) -> bool:
         """Whether the index points behind the end of the file, or the header promises more."""
@@ -194,14 +218,4 @@ class FrameReader(Iterator[np.ndarray]):
         promised = self.info.duration_s
         if promised is None or (self.info.has_audio and not self._stream.duration):
             return False  # no promise about the picture
-        reached = self.report.duration_s + max(0.0, self.info.start_s)
-        return reached < promised - max(3 * period_s, 0.05 * promised)
-
-
-def _nominal_period(stream: av.video.stream.VideoStream) -> Fraction:
-    """Return the nominal seconds per frame, for frames that state no time of their own."""
-    for stated in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        rate = rational(stated)
-        if rate and _POSSIBLE_FPS[0] <= rate <= _POSSIBLE_FPS[1]:
-            return 1 / rate
-    return 1 / _FALLBACK_FPS
+        return self.report.duration_s < promised - max(3 * float(period_s), 0.05 * promised)

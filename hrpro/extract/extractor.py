@@ -207,8 +207,8 @@ class Extractor:
         def decode(video: Video) -> Iterator[SnippetBlock]:
             if started:
                 started(video.job)
-            with video.open() as reader:
-                yield from self.blocks(reader)
+            with video.open() as pictures:
+                yield from self.blocks(pictures)
 
         produced = prefetch_each(videos, decode, threads=self.decode_threads, depth=2)
         with (

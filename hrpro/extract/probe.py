@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 
 from hrpro.errors import VideoError
-from hrpro.extract.frames import DecodeReport, decode_frames, presentation_time_s
+from hrpro.extract.frames import Decoding, TimedFrame
 from hrpro.extract.geometry import MAX_PIXELS, Orientation, display_size
-from hrpro.extract.pyav import open_input, rational
+from hrpro.extract.losses import DecodeReport
+from hrpro.extract.pyav import open_input, rational, tick_s
+from hrpro.extract.streams import choose_stream
 
 # Demuxers that read the one file they are given. Playlists (hls, dash, concat, sdp, rtsp, image
 # sequences, lavfi, ...) are not among them: these would fetch what a hostile file names.
@@ -23,6 +26,12 @@ _FORMATS = (
     "h261,h263,h264,hevc,vvc,av1,obu,vc1,m4v,mjpeg,mpjpeg,dv,rm,gxf,nsv,wtv,dhav,yuv4mpegpipe,"
     "cavsvideo,dirac,smjpeg,swf,amv,rpl,webp_anim"
 )
+# Those whose timestamps begin anywhere.
+_CUT_ANYWHERE = {
+    *("mpegts", "mpeg", "mpegvideo", "h261", "h263", "h264", "hevc", "vvc", "av1", "obu", "vc1"),
+    *("m4v", "dirac", "cavsvideo", "dv", "wtv", "nsv", "dhav"),
+}
+_RUN_IN_S = Fraction(1, 20)
 _OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 _CODEC_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 _PLAYLIST_STARTS = (
@@ -48,22 +57,34 @@ class VideoInfo:
     codec: str
     pixel_format: str
     average_fps: Fraction | None
-    duration_s: float | None  # by the header
+    duration_s: float | None  # from the first displayed frame to the end, by the header
     has_audio: bool
-    start_s: float  # presentation time of the first displayed frame in the file's own clock
+    start_s: float  # when the first displayed frame is to be shown, in the file's own clock
+    clock_start_s: float = 0.0  # the timestamp in the container at which that clock is 0
     mirrored: bool = False
+    stream: int = 0  # index of the video stream among all streams
+    note: str = ""  # which stream was taken, if there are several
     timecode: str | None = None  # of the first frame, as cameras and editors number it
 
+    @property
+    def end_s(self) -> float | None:
+        """End of the picture by the header, in the file's own clock."""
+        return None if self.duration_s is None else self.start_s + self.duration_s
 
-def probe(path: str | Path) -> VideoInfo:
+
+def probe(path: str | Path, stream: int | None = None) -> VideoInfo:
     """Open a video, decode its first frame, and describe it.
+
+    Args:
+        path: a local file.
+        stream: see `choose_stream`.
 
     Raises:
         VideoError: not a usable video; one line that names the file, the reason and the remedy.
     """
-    with naming(path), open_video(path) as (container, stream):
-        frames = decode_frames(container, stream, DecodeReport())
-        return describe(path, container, stream, next(frames))
+    with naming(path), open_video(path, stream=stream) as opened:
+        decoding = Decoding(opened.container, opened.stream, DecodeReport())
+        return describe(path, opened, decoding, next(decoding))
 
 
 @contextmanager
@@ -87,13 +108,23 @@ def shown(path: str | Path) -> str:
     return text if text.isprintable() else repr(text)
 
 
+class OpenVideo(NamedTuple):
+    """An opened file and its video stream."""
+
+    container: av.container.InputContainer
+    stream: av.video.stream.VideoStream
+    note: str
+    """Which stream was taken, if there are several."""
+
+
 @contextmanager
 def open_video(
-    path: str | Path, threads: int = 1
-) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
+    path: str | Path, threads: int = 1, stream: int | None = None
+) -> Iterator[OpenVideo]:
     """Open a file and choose its video stream; the container is closed at the end.
 
-    Nothing but this file is read: no URL, no playlist, no name pattern. Cover art is not a video.
+    Nothing but this file is read: no URL, no playlist, no name pattern. Which stream: see
+    `choose_stream`.
 
     Raises:
         VideoError: without the file name, see `naming`.
@@ -110,25 +141,27 @@ def open_video(
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(_why_not(path)) from error
     with container:
-        stream = _choose_stream(container)
+        chosen, note = choose_stream(container, stream)
         # One thread by default: frame threads lose frames when a packet near the end is damaged.
-        stream.thread_type = "NONE" if threads == 1 else "AUTO"
-        stream.codec_context.thread_count = threads
-        stream.codec_context.options = _CODEC_OPTIONS
-        yield container, stream
+        chosen.thread_type = "NONE" if threads == 1 else "AUTO"
+        chosen.codec_context.thread_count = threads
+        chosen.codec_context.options = _CODEC_OPTIONS
+        yield OpenVideo(container, chosen, note)
 
 
 def describe(
-    path: str | Path,
-    container: av.container.InputContainer,
-    stream: av.video.stream.VideoStream,
-    first: av.VideoFrame,
+    path: str | Path, opened: OpenVideo, decoding: Decoding, first: TimedFrame
 ) -> VideoInfo:
     """Collect the facts about an opened video, given its first frame."""
-    orientation = Orientation.of(first)
-    width, height = display_size(
-        first.width, first.height, rational(stream.sample_aspect_ratio), orientation
-    )
+    container, stream, note = opened
+    frame = first.frame
+    orientation = Orientation.of(frame)
+    aspect = rational(stream.sample_aspect_ratio)
+    width, height = display_size(frame.width, frame.height, aspect, orientation)
+    clock_start_s = _clock_start_s(container, decoding)
+    first_s = clock_start_s if first.time_s is None else first.time_s
+    clock_start_s = min(clock_start_s, first_s)  # damaged files say later
+    end_s = _header_end_s(container, stream)
     return VideoInfo(
         path=Path(path),
         width=width,
@@ -136,11 +169,14 @@ def describe(
         rotation=orientation.rotation,
         mirrored=orientation.mirrored,
         codec=stream.codec_context.codec.canonical_name,
-        pixel_format=first.format.name,
+        pixel_format=frame.format.name,
         average_fps=rational(stream.average_rate) or rational(stream.guessed_rate),
-        duration_s=_header_duration(container, stream),
+        duration_s=float(end_s - first_s) if end_s is not None and end_s > first_s else None,
         has_audio=bool(container.streams.audio),
-        start_s=float(presentation_time_s(first, stream) or 0),
+        start_s=float(first_s - clock_start_s),
+        clock_start_s=float(clock_start_s),
+        stream=stream.index,
+        note=note,
         timecode=_timecode(container, stream),
     )
 
@@ -153,13 +189,33 @@ def _timecode(
     return next((found for each in holders if (found := each.metadata.get("timecode"))), None)
 
 
-def _header_duration(
+def _clock_start_s(container: av.container.InputContainer, decoding: Decoding) -> Fraction:
+    """Return the timestamp at which players begin to count.
+
+    Broadcasts and raw streams are cut out of something longer: players count from the first packet
+    of any stream. The other containers have a time line of their own, and players count from its 0,
+    which may lie before the first picture. A little before it, encoders of sound run in.
+    """
+    start = container.start_time
+    start_s = None if start is None else Fraction(start, av.time_base)
+    if container.format.name not in _CUT_ANYWHERE:
+        return start_s if start_s is not None and start_s < -_RUN_IN_S else Fraction(0)
+    if start_s is None:
+        start_s = decoding.losses.first_packet_s
+    return start_s or Fraction(0)
+
+
+def _header_end_s(
     container: av.container.InputContainer, stream: av.video.stream.VideoStream
-) -> float | None:
-    # The stream's own comes first: the sound may outlast the picture.
+) -> Fraction | None:
+    """Return the timestamp at which the picture ends by the header."""
+    # The stream's own duration comes first: the sound may outlast the picture.
     if stream.duration:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
+        return ((stream.start_time or 0) + stream.duration) * tick_s(stream)
+    if not container.duration:
+        return None
+    start = (container.start_time or 0) if container.format.name in _CUT_ANYWHERE else 0
+    return Fraction(start + container.duration, av.time_base)
 
 
 def _check_file(path: str | Path) -> None:
@@ -199,22 +255,3 @@ def _why_not(path: str | Path) -> str:
     if not any(byte < 9 for byte in head):
         return "a text file, not a video"
     return "not a video that FFmpeg can read; convert it to MP4 (H.264)"
-
-
-def _choose_stream(
-    container: av.container.InputContainer,
-) -> av.video.stream.VideoStream:
-    """Choose the default video stream, else the first; cover art does not count."""
-    disposition = av.stream.Disposition
-    videos = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & disposition.attached_pic
-    ]
-    if not videos:
-        what = "cover art only" if container.streams.video else "sound only"
-        raise VideoError(f"no video stream ({what})" if container.streams else "no video stream")
-    stream = next((s for s in videos if s.disposition & disposition.default), videos[0])
-    if stream.codec_context is None:
-        raise VideoError("this FFmpeg has no decoder for its codec; convert it to MP4 (H.264)")
-    return stream

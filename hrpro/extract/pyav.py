@@ -37,3 +37,8 @@ def rational(value: Any) -> Fraction | None:
     gives a type of its own that knows neither `None` nor a fraction's methods.
     """
     return Fraction(value.numerator, value.denominator) if value else None
+
+
+def tick_s(stream: av.stream.Stream) -> Fraction:
+    """Return the seconds per tick of the times of a stream."""
+    return rational(stream.time_base) or Fraction(1, av.time_base)

@@ -7,69 +7,61 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TypeVar
 
+from hrpro.extract.packets import MAX_GAP_S
+
 T = TypeVar("T")
 
 # Containers round presentation times to their tick; Matroska's and FLV's, the coarsest in common
 # use for camera rates, is 1 ms. Without this allowance every other frame of a video at exactly
 # the target rate would be a hair late, and its predecessor shown twice.
 ROUNDING_S = Fraction(1, 1000)
-# A still may be held for minutes (slide shows, screen recordings). A longer jump is a damaged
-# timestamp or a clock that was set, and would fill the output with copies.
-MAX_GAP_S = Fraction(600)
-
-
-# A smaller step back is a muxer's slip; a larger one means that the clock was set.
-MAX_SLIP_S = Fraction(1)
+# How far frames may be moved from their own time.
+MAX_STEP_BACK_S = Fraction(1, 20)
+_CERTAIN = 50
 
 
 class Timeline:
-    """Turns the presentation times of a stream into strictly increasing ones that start at 0.
+    """Turns the presentation times of frames into strictly increasing ones that start at 0.
 
-    Time 0 is the first displayed frame, whatever the start time of the file (edit lists, captures
-    that began mid-broadcast). Frames that do not fit are placed so that none is lost and the
-    others keep their time:
+    Time 0 is the first displayed frame. No frame is moved away from its own time:
 
     - without a time: one nominal period after the predecessor;
     - a time that repeats or steps back a little: just after the predecessor;
-    - a longer step back, or a leap of more than `MAX_GAP_S`: one nominal period after the
-      predecessor. If the next frame fits the old clock again it was a single bad value, otherwise
-      the new clock is followed from there.
+    - a longer step back, or a leap of more than `MAX_GAP_S`: left out, as players do with what
+      comes too late. Only where all of `_CERTAIN` frames in a row do not fit, their clock is taken
+      for the right one, and they go on behind what came before.
+
+    Clocks that were set are recognised before: see `hrpro.extract.packets.DecodingClock`.
     """
 
     def __init__(self, period_s: Fraction) -> None:
         self.missing = 0  # frames without a time
-        self.disordered = 0  # frames whose time steps back by more than a period, or leaps
+        self.left_out = 0  # frames that came too late, or with an absurd time
         self._period_s = period_s
         self._last: Fraction | None = None
-        # What to add to a file time; the clock in force first, then the one before it.
-        self._clocks: list[Fraction] = []
+        self._start_s: Fraction | None = None
+        self._misfits = 0
 
-    def place(self, file_time_s: Fraction | None) -> Fraction:
-        """Return the time of the next frame in seconds from the first displayed frame."""
+    def place(self, time_s: Fraction | None) -> Fraction | None:
+        """Return the time of the next frame in seconds from the first, None to leave it out."""
         following = Fraction(0) if self._last is None else self._last + self._period_s
-        if file_time_s is None:
+        if time_s is None:
             self.missing += 1
             self._last = following
-        elif self._last is None or not self._clocks:
-            self._clocks = [following - file_time_s]
-            self._last = following
-        else:
-            self._last = self._by_clock(file_time_s, self._last, following)
-        return self._last
-
-    def _by_clock(self, file_time_s: Fraction, last: Fraction, following: Fraction) -> Fraction:
-        times = [file_time_s + clock for clock in self._clocks]
-        fitting = [time_s for time_s in times if last < time_s <= last + MAX_GAP_S]
-        if fitting:
-            time_s = min(fitting)
-            if time_s != times[0]:
-                self._clocks.reverse()
-            return time_s
-        self.disordered += not last - self._period_s <= times[0] <= last
-        if last - MAX_SLIP_S <= times[0] <= last:
-            return last + self._period_s / 4
-        self._clocks = [following - file_time_s, self._clocks[0]]
-        return following
+            return following
+        if self._start_s is None or self._misfits == _CERTAIN:
+            self._start_s = time_s - following
+        placed = time_s - self._start_s
+        if self._last is not None:
+            if not self._last - MAX_STEP_BACK_S <= placed <= self._last + MAX_GAP_S:
+                self.left_out += 1
+                self._misfits += 1
+                return None
+            if placed <= self._last:
+                placed = self._last + self._period_s / 4
+        self._misfits = 0
+        self._last = placed
+        return placed
 
 
 def resample(frames: Iterable[tuple[Fraction, Fraction, T]], fps: Fraction) -> Iterator[T]:

@@ -18,6 +18,9 @@ from hrpro.extract.jobs import Job
 from hrpro.extract.snippet_cutting import SnippetBlock
 from hrpro.features import Fingerprint, Sidecar, VideoFacts
 
+# Coarser than the ticks of all containers.
+_EVEN_S = 0.002
+
 
 @dataclass(frozen=True)
 class VideoFeatures:
@@ -56,10 +59,11 @@ class Video:
         self._reader: FrameReader | None = None
         self._rate = Fraction(0)
         self._last: SnippetBlock | None = None
+        self._starts_s: list[float] = []
 
     @contextmanager
-    def open(self) -> Iterator[FrameReader]:
-        """The frames of the video.
+    def open(self) -> Iterator[Iterator[np.ndarray]]:
+        """The pictures of the video.
 
         Raises:
             VideoError: the file is not a video that can be used; one line with the reason.
@@ -71,12 +75,34 @@ class Video:
             short_side=config.short_side,
             crop=config.crop,
             strict=self.job.strict,
+            stream=config.stream,
         ) as reader:
             rate = config.fps or reader.info.average_fps
             if rate is None:
                 raise VideoError(f"{path}: the frame rate is unknown; give one with --fps")
             self._reader, self._rate = reader, rate
-            yield reader
+            yield reader if config.fps else self._noting_times(reader)
+
+    def _noting_times(self, reader: FrameReader) -> Iterator[np.ndarray]:
+        """The pictures; at the file's own rate the times of the snippets are not evenly spread."""
+        for number, (time_s, picture) in enumerate(reader.timed()):
+            if number % self._config.stride == 0:
+                self._starts_s.append(time_s)
+            yield picture
+
+    def _snippet_starts(
+        self, num_snippets: int, num_frames: int, duration_s: float
+    ) -> tuple[float, ...] | None:
+        """When the snippets begin, unless the frames lie at equal distances."""
+        starts_s = self._starts_s[:num_snippets]
+        period_s = float(1 / self._rate)
+        stride_s = self._config.stride * period_s
+        even = abs(num_frames * period_s - duration_s) < period_s
+        if not starts_s or (
+            even and all(abs(k * stride_s - s) <= _EVEN_S for k, s in enumerate(starts_s))
+        ):
+            return None
+        return tuple(round(start_s, 6) for start_s in starts_s)
 
     @property
     def duration_s(self) -> float:
@@ -101,7 +127,7 @@ class Video:
             return VideoError(f"{self.job.path}: no frame could be decoded")
         features = self._features.array()
         try:
-            facts = self._facts(self._last, self._reader.report, len(features))
+            facts = self._facts(self._last, self._reader, len(features))
         except (OSError, HrproError) as error:  # gone in the meantime
             return error
         sidecar = Sidecar(
@@ -110,8 +136,8 @@ class Video:
         reader = self._reader
         return VideoFeatures(features, self._logits.array(), sidecar, reader.info, reader.report)
 
-    def _facts(self, last: SnippetBlock, report: DecodeReport, num_snippets: int) -> VideoFacts:
-        path, root = self.job.path, self.job.root
+    def _facts(self, last: SnippetBlock, reader: FrameReader, num_snippets: int) -> VideoFacts:
+        path, root, report = self.job.path, self.job.root, reader.report
         stat = path.stat()
         inside = root is not None and path.resolve().is_relative_to(root.resolve())
         shown = path.resolve().relative_to(root.resolve()) if inside else Path(path.name)
@@ -120,12 +146,17 @@ class Video:
             size_bytes=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
             duration_s=round(report.duration_s, 6),
+            start_s=round(reader.info.start_s, 6),
+            stream=reader.info.stream,
             fps=str(self._rate),
             num_frames=last.num_frames,
             num_snippets=num_snippets,
             corrupt_packets=report.corrupt_packets,
+            lost_s=round(report.lost_s, 6),
+            lost=tuple(report.lost),
             truncated=report.truncated,
             padded=last.padded,
+            snippet_start_s=self._snippet_starts(num_snippets, last.num_frames, report.duration_s),
         )
 
 

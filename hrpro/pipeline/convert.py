@@ -16,6 +16,7 @@ from hrpro.pipeline.results.interchange.rates import Rates, exact_rate, rate_of
 from hrpro.pipeline.results.interchange.timecode import timecode_seconds
 from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.video_ids import KnownVideos, video_id_of
+from hrpro.wording import some
 
 
 def convert(
@@ -124,9 +125,9 @@ def _with_videos(source: Path, results: Results, infos: dict[str, VideoInfo]) ->
             raise DataError(f"{source}: {match.problem}")
     named = {match.video_id for match in matches.values()}
     if absent := [path for path in infos if path not in named]:
-        some = ", ".join(sorted(matches)[:5]) or "no video"
+        about = some(matches, 5) or "no video"
         name = video_id_of(absent[0])
-        raise DataError(f"{source}: has nothing about {name!r} (it is about {some})")
+        raise DataError(f"{source}: has nothing about {name!r} (it is about {about})")
     return replace(
         results,
         videos=tuple(
@@ -140,7 +141,8 @@ def _told(video: VideoResult, info: VideoInfo) -> VideoResult:
     return replace(
         video,
         path=str(info.path),
-        duration_s=info.duration_s or video.duration_s,
+        duration_s=info.end_s or video.duration_s,
+        start_s=info.start_s,
         fps=float(info.average_fps) if info.average_fps else video.fps,
     )
 

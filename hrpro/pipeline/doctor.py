@@ -5,20 +5,28 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import re
 import shutil
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
 from hrpro import __version__
-from hrpro.errors import HrproError
+from hrpro.errors import HrproError, UsageError
+from hrpro.pipeline.tried_versions import (
+    NEWEST,
+    NEWEST_PYTHON,
+    installed_dependencies,
+    python_is_newer,
+    requirements,
+)
+from hrpro.wording import megabytes
 
 Status = Literal["ok", "warn", "missing"]
 
@@ -41,22 +49,34 @@ class Check:
     """The command that mends it; empty if all is well."""
 
 
-def diagnose() -> list[Check]:
-    """Check everything; never raises and never uses the network."""
+def diagnose(device: str | None = None, precision: str | None = None) -> list[Check]:
+    """Check everything, without the network.
+
+    Args:
+        device: whose arithmetic is checked; a GPU if there is one.
+        precision: in which numbers; by default the fastest that keeps the features.
+
+    Raises:
+        UsageError: there is no such device or precision; whatever else fails becomes a row.
+    """
+    examinations = {examine.__name__: examine for examine in _EXAMINATIONS}
+    examinations["arithmetic"] = partial(_arithmetic, device, precision)
     checks: list[Check] = []
-    for examine in _EXAMINATIONS:
+    for name, examine in examinations.items():
         try:
             checks.extend(examine())
+        except UsageError:
+            raise
         except (HrproError, ImportError, OSError, RuntimeError, AttributeError) as error:
             # A broken installation is what this is for: report it and go on.
-            name = examine.__name__.removeprefix("_")
-            checks.append(Check(name, "missing", _one_line(error), _REINSTALL))
+            checks.append(Check(name.removeprefix("_"), "missing", _first_line(error), _REINSTALL))
     return checks
 
 
 def _python() -> Iterator[Check]:
     version = platform.python_version()
-    yield Check("python", "ok", f"{version} on {platform.platform()} ({sys.executable})")
+    note = f", newer than {NEWEST_PYTHON}, the last one tried" if python_is_newer(version) else ""
+    yield Check("python", "ok", f"{version}{note} on {platform.platform()} ({sys.executable})")
 
 
 def _packages() -> Iterator[Check]:
@@ -68,6 +88,25 @@ def _packages() -> Iterator[Check]:
     yield _import_check("opencv", "cv2", project="opencv-python")
 
 
+def _versions() -> Iterator[Check]:
+    """How the versions of all dependencies stand to those that hrpro was tried with."""
+    dependencies = installed_dependencies()
+    for each in dependencies:
+        remedy = f'python -m pip install "{each.project}{each.bounds}"'
+        if each.standing == "too old":
+            detail = f"{each.version} does not do; hrpro needs {each.bounds}"
+            yield Check(f"{each.project} version", "missing", detail, remedy)
+        elif each.standing == "absent":
+            yield Check(f"{each.project} version", "missing", "not installed", remedy)
+    newer = [
+        f"{each.project} {each.version} (tried up to {NEWEST[each.project]})"
+        for each in dependencies
+        if each.standing == "newer"
+    ]
+    detail = f"{sum(each.standing == 'tried' for each in dependencies)} as tried"
+    yield Check("versions", "ok", "; ".join([detail, *(f"newer: {each}" for each in newer)]))
+
+
 def _import_check(name: str, module: str, project: str = "") -> Check:
     project = project or name
     try:
@@ -75,7 +114,7 @@ def _import_check(name: str, module: str, project: str = "") -> Check:
             warnings.simplefilter("ignore")
             imported = importlib.import_module(module)
     except Exception as error:  # a binary package can fail to load in any way
-        return Check(name, "missing", _one_line(error), _reinstall(project))
+        return Check(name, "missing", _first_line(error), _reinstall(project))
     return Check(name, "ok", _version(imported, project))
 
 
@@ -118,11 +157,12 @@ def _can_encode(codec: str) -> bool:
 def _devices() -> Iterator[Check]:
     import torch
 
+    from hrpro.devices import cpu_name
     from hrpro.extract.i3d import best_dtype
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     precision = str(best_dtype("cpu")).removeprefix("torch.")
-    yield Check("cpu", "ok", f"{_cpu_name()}, {cores} usable cores, {precision} by default")
+    yield Check("cpu", "ok", f"{cpu_name()}, {cores} usable cores, {precision} by default")
     if not torch.cuda.is_available():
         reason = "this torch is built without CUDA" if torch.version.cuda is None else "none found"
         yield Check("cuda", "ok", f"{reason}; hrpro runs on the CPU")
@@ -132,20 +172,13 @@ def _devices() -> Iterator[Check]:
         yield Check(f"cuda:{index}", "ok", f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB")
 
 
-def _cpu_name() -> str:
-    import torch
-
-    ask = getattr(torch.cpu, "get_capabilities", dict)  # absent before torch 2.10
-    return ask().get("cpu_name") or platform.processor() or platform.machine()
-
-
 def _weights() -> Iterator[Check]:
     from hrpro.extract.weights.library import find_weights
 
     for stream, if_absent in (("rgb", "missing"), ("flow", "warn")):
         found = find_weights(stream)
         if found:
-            detail = f"{found.name}, {found.size_bytes / 1e6:.0f} MB, {found.path}"
+            detail = f"{found.name}, {megabytes(found.size_bytes)}, {found.path}"
             yield Check(f"{stream} weights", "ok", detail)
         else:
             remedy = f"hrpro weights fetch {stream}"
@@ -170,18 +203,13 @@ def _cache() -> Iterator[Check]:
     yield Check("cache", "ok" if enough else "warn", detail, "" if enough else remedy)
 
 
-_DEVELOPERS_EXTRAS = {"dev", "test"}
+_DEVELOPERS_EXTRAS = {"core-test", "dev", "test"}
 
 
 def _extras() -> Iterator[Check]:
     """The optional packages that hrpro's own metadata names, extra by extra."""
-    extras: dict[str, list[str]] = {}
-    for requirement in metadata.requires("hrpro") or []:
-        extra = re.search(r"""extra\s*==\s*["']([\w-]+)["']""", requirement)
-        project = re.match(r"[\w.-]+", requirement)
-        if extra and project:
-            extras.setdefault(extra[1], []).append(project[0])
-    for extra, projects in sorted(extras.items()):
+    for extra in sorted(metadata.metadata("hrpro").get_all("Provides-Extra") or []):
+        projects = [requirement.name for requirement in requirements(extra)]
         absent = [project for project in projects if not _is_installed(project)]
         if absent and extra in _DEVELOPERS_EXTRAS:
             yield Check(f"extra {extra}", "ok", "not installed; for work on hrpro itself")
@@ -200,11 +228,31 @@ def _is_installed(project: str) -> bool:
     return True
 
 
+def _arithmetic(device: str | None, precision: str | None) -> Iterator[Check]:
+    """Whether this device computes features that are right."""
+    from hrpro.devices import choose_device
+    from hrpro.extract.arithmetic import FORMULA, check_arithmetic
+    from hrpro.extract.extractor import choose_dtype
+
+    place = choose_device(device)
+    dtype = choose_dtype(precision, place)
+    number = str(dtype).removeprefix("torch.")
+    report = check_arithmetic(place, dtype)
+    weights = "made-up weights" if report.weights == FORMULA else "the RGB weights"
+    detail = f"I3D on {place} in {number}, {weights}: cosine {report.cosine:.5f} with stored ones"
+    if report.right:
+        yield Check("arithmetic", "ok", detail)
+        return
+    detail += f", and {report.least} is the least that will do; its features are wrong"
+    remedy = "--device cpu" if number == "float32" else "--precision float32"
+    yield Check("arithmetic", "missing", detail, f"use {remedy}, or another version of torch")
+
+
 def _reinstall(project: str) -> str:
     return f"python -m pip install --upgrade --force-reinstall {project}"
 
 
-def _one_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
@@ -212,6 +260,7 @@ def _one_line(error: Exception) -> str:
 _EXAMINATIONS: tuple[Callable[[], Iterator[Check]], ...] = (
     _python,
     _packages,
+    _versions,
     _video_libraries,
     _devices,
     _weights,

@@ -409,6 +409,7 @@ def evaluate_model(
     videos = data.measured
     sequences = DatasetSequences(data, videos, torch_device)
     found = model.localizer.localize(sequences)
+    found = found.in_file_clocks([video.grid.clock for video in videos])
     about = {"name": model.config.localize.method, "folder": str(folder)}
     results = Results(tuple(_video_results(videos, found, model.classes)), about)
     if outs:
@@ -429,8 +430,12 @@ def _video_results(
     videos: Sequence[Video], found: Proposals, classes: Sequence[str]
 ) -> Iterator[VideoResult]:
     for index, video in enumerate(videos):
-        detections = to_detections(found[found.video == index], classes, video.duration_s)
-        yield VideoResult(video.video_id, duration_s=video.duration_s, detections=tuple(detections))
+        start_s = video.grid.clock.start_s
+        rows = found[found.video == index]
+        detections = tuple(to_detections(rows, classes, video.duration_s, start_s))
+        yield VideoResult(
+            video.video_id, duration_s=video.duration_s, start_s=start_s, detections=detections
+        )
 
 
 def _with_curves(

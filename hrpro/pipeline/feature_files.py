@@ -55,6 +55,10 @@ def features_info_lines(info: dict[str, Any]) -> list[str]:
     marks = [name for name in ("truncated", "padded") if video[name]]
     if video["corrupt_packets"]:
         marks.append(f"{video['corrupt_packets']} corrupt packets skipped")
+    if video["lost_s"]:
+        marks.append(f"{video['lost_s']:.2f} s of the picture lost")
+    if video["start_s"]:
+        marks.append(f"the picture starts at {video['start_s']:.2f} s")
     if marks:
         lines.append(f"  {', '.join(marks)}")
     flow = fingerprint["flow"]

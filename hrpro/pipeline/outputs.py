@@ -13,6 +13,7 @@ from pathlib import Path
 from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError, VideoError
 from hrpro.pipeline.console.progress import Reporter
+from hrpro.pipeline.render.palette import result_colors
 from hrpro.pipeline.results.formats import (
     check_outputs,
     paths_by_video,
@@ -20,6 +21,7 @@ from hrpro.pipeline.results.formats import (
 )
 from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.video_ids import KnownVideos, video_id_of
+from hrpro.wording import some
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class OutputPlan:
     """Scale previews down to this many lines."""
     report: Path | None = None
     """Web page; it shows the class activation curves, too."""
+    stream: int | None = None
+    """Which of several video streams previews show."""
 
     def check(self, inputs: Sequence[Path]) -> None:
         """Refuse outputs that could not be written, before the work begins.
@@ -78,6 +82,8 @@ class OutputPlan:
             for name, match in KnownVideos(known).match_all(names).items()
             if match.video_id is not None
         }
+        true = {action.label for annotation in truth.values() for action in annotation.actions}
+        colors = result_colors(results, true)
 
         def of(target: Path) -> Iterator[tuple[VideoResult, Path]]:
             paths = paths_by_video(target, video_ids or names)
@@ -95,7 +101,7 @@ class OutputPlan:
 
             for video, path in of(self.plot):
                 annotation = truth.get(video.video_id)
-                plot_timeline(video, path, annotation.actions if annotation else None)
+                plot_timeline(video, path, annotation.actions if annotation else None, colors)
                 reporter.line(f"wrote {path}")
         if self.render is not None:
             from hrpro.pipeline.render.preview import render_preview
@@ -108,8 +114,10 @@ class OutputPlan:
                         video.detections,
                         path,
                         ground_truth=annotation.actions if annotation else None,
+                        colors=colors,
                         max_height=self.max_height,
                         progress=_bar(reporter, index),
+                        stream=self.stream,
                     )
                     reporter.line(f"wrote {path}")
 
@@ -150,8 +158,7 @@ def result_of_video(
     elif match.problem and match.near is None:
         raise DataError(f"{result}: {match.problem}")
     else:
-        known = ", ".join(each.video_id for each in results.videos[:5])
-        more = ", ..." if len(results.videos) > 5 else ""
+        known = some(by_id, 5)
         name = video_id_of(video.name)
-        raise DataError(f"{result}: has no single result for {name}; it has {known}{more}")
+        raise DataError(f"{result}: has no single result for {name}; it has {known}")
     return Results((replace(found, path=str(video)),), results.model)

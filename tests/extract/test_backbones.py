@@ -28,6 +28,8 @@ from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.recipe import choose_streams, make_recipe
 from hrpro.pipeline.workers.work import WorkerSettings
 
+pytestmark = pytest.mark.core
+
 SMALL = {"short_side": 64, "crop": 64}
 
 

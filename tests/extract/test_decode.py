@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from videos import corners, make_video, number_of, numbered
 
 from hrpro.extract.decode import FrameReader, prefetch, probe, upright
-from hrpro.extract.resample import MAX_GAP_S, Timeline, resample
+from hrpro.extract.packets import MAX_GAP_S, DecodingClock
+from hrpro.extract.resample import Timeline, resample
+
+pytestmark = pytest.mark.core
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -364,49 +367,89 @@ def test_resample_of_nothing_is_nothing():
     assert list(resample([], Fraction(25))) == []
 
 
-def place_all(times, period=Fraction(1, 25)) -> tuple[list[Fraction], Timeline]:
+def place_all(times, period=Fraction(1, 25)) -> tuple[list[Fraction | None], Timeline]:
     timeline = Timeline(period)
     return [timeline.place(None if t is None else Fraction(t)) for t in times], timeline
 
 
 @given(st.lists(st.none() | st.fractions(-(10**4), 10**4, max_denominator=1000), max_size=30))
 def test_timeline_always_increases_from_zero(times):
-    placed, _ = place_all(times)
+    placed, timeline = place_all(times)
+    kept = [time for time in placed if time is not None]
     assert not placed or placed[0] == 0
-    assert all(a < b for a, b in pairwise(placed))
+    assert all(a < b for a, b in pairwise(kept))
+    assert len(kept) + timeline.left_out == len(times)
 
 
 def test_timeline_keeps_sound_times():
     times = [Fraction(5) + Fraction(i, 30) for i in range(20)]
     placed, timeline = place_all(times)
     assert placed == [Fraction(i, 30) for i in range(20)]
-    assert (timeline.missing, timeline.disordered) == (0, 0)
+    assert (timeline.missing, timeline.left_out) == (0, 0)
 
 
-@pytest.mark.parametrize("bad", [Fraction(-3600), Fraction(9999), Fraction(1, 50)])
-def test_timeline_forgives_a_single_bad_time(bad):
-    times = [Fraction(i, 25) for i in range(20)]
-    placed, timeline = place_all([*times[:10], bad, *times[11:]])
-    assert placed[:10] + placed[11:] == times[:10] + times[11:]
-    assert timeline.disordered == 1
+def clocked(times: list[int]) -> tuple[list[int], DecodingClock]:
+    """Put decoding times in milliseconds, 40 from frame to frame, on one clock."""
+    clock = DecodingClock(Fraction(1, 1000), Fraction(1, 25))
+    placed = []
+    for number, ticks in enumerate(times):
+        upcoming = times[number + 1 : number + 51]
+        placed.append(ticks + clock.place(ticks, lambda upcoming=upcoming: upcoming))
+    return placed, clock
+
+
+@pytest.mark.parametrize("bad", [-3_600_000, -100_000, 9_999_000])
+def test_decoding_clock_forgives_a_single_bad_time(bad):
+    times = [40 * i for i in range(20)]
+    odd = [*times[:10], bad, *times[11:]]
+    placed, clock = clocked(odd)
+    assert placed == odd
+    assert clock.resets == 0
+
+
+@given(st.integers(1, 60), st.integers(0, 20), st.integers(1, 20))
+def test_decoding_clock_is_not_moved_by_parts_in_a_wrong_place(first, between, length):
+    times = [40 * i for i in range(150)]
+    second = first + length + between
+    swapped = list(times)
+    swapped[first : first + length] = times[second : second + length]
+    swapped[second : second + length] = times[first : first + length]
+    assert clocked(swapped)[0] == swapped
+
+
+def test_decoding_clock_goes_on_when_it_was_set():
+    times = [40 * i for i in range(50)]
+    for shift in (-1_000_000, 5_000_000):
+        placed, clock = clocked([*times[:25], *(t + shift for t in times[25:])])
+        assert placed == times
+        assert clock.resets == 1
+
+
+def test_decoding_clock_holds_long_stills_and_keeps_slips():
+    gap = int(1000 * MAX_GAP_S)
+    for times in ([0, gap, 2 * gap], [0, 40, 20, 80, 120], [0, 1, 0, 41]):
+        assert clocked(times)[0] == times
 
 
 def test_timeline_squeezes_repeated_times_in_without_delaying_the_others():
     placed, timeline = place_all([Fraction(i, 25) for i in (0, 1, 1, 1, 2, 3)])
     assert [placed[i] for i in (0, 1, 4, 5)] == [Fraction(i, 25) for i in range(4)]
-    assert timeline.disordered == 0
+    assert timeline.left_out == 0
 
 
-def test_timeline_goes_on_when_the_clock_was_set():
-    times = [Fraction(i, 25) for i in range(50)]
-    for shift in (-1000, 5000):
-        placed, timeline = place_all([*times[:25], *(t + shift for t in times[25:])])
-        assert placed == times
-        assert timeline.disordered == 1
+@pytest.mark.parametrize("bad", [0, 9999])
+def test_timeline_leaves_out_what_has_an_impossible_time(bad):
+    times = [Fraction(i, 25) for i in range(20)]
+    placed, timeline = place_all([*times[:10], Fraction(bad), *times[11:]])
+    assert placed == [*times[:10], None, *times[11:]]
+    assert timeline.left_out == 1
 
 
-def test_timeline_holds_long_stills():
-    assert place_all([0, MAX_GAP_S, 2 * MAX_GAP_S])[0] == [0, MAX_GAP_S, 2 * MAX_GAP_S]
+def test_timeline_follows_many_frames_that_agree():
+    times = [Fraction(i, 25) for i in range(100)]
+    placed, timeline = place_all([*times, *times])
+    assert placed == [*times, *[None] * 50, *(4 + t for t in times[:50])]
+    assert timeline.left_out == 50
 
 
 def test_timeline_places_frames_without_a_time():

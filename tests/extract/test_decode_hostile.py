@@ -25,7 +25,10 @@ from videos import (
 )
 
 from hrpro.errors import VideoError
+from hrpro.extract import frames
 from hrpro.extract.decode import FrameReader, prefetch, probe
+
+pytestmark = pytest.mark.core
 
 FAST_START = {"movflags": "faststart"}
 
@@ -122,28 +125,42 @@ def test_damaged_packets_are_skipped_and_counted(tmp_path, threads):
     assert [number_of(p) for p in pictures] == [n for n in range(30) if n not in (7, 8, 20)]
     assert report.corrupt_packets == 3
     assert not report.truncated
-    assert report.warnings == ["3 damaged packets skipped"]
+    assert report.lost == [(0.28, 0.36), (0.8, 0.84)]
+    assert report.lost_s == pytest.approx(0.12)
+    assert report.warnings == [
+        "0.12 s of the picture lost (0.28-0.36 s, 0.80-0.84 s); 3 damaged packets skipped"
+    ]
     # The others keep their time: the frame before the damage is held.
     held, report = whole(path, 25)
     assert [number_of(p) for p in held] == [*range(7), 6, 6, *range(9, 20), 19, *range(21, 30)]
     assert report.duration_s == pytest.approx(1.2)
 
 
-def test_seven_failures_in_a_row_are_bridged_and_eight_end_the_video(tmp_path):
-    path = damage_packets(make_video(tmp_path / "a.mp4", 30, gop=1), range(10, 17))
+def test_however_long_the_damage_the_rest_is_shown_in_its_place(tmp_path):
+    path = damage_packets(make_video(tmp_path / "a.mp4", 60, gop=1), range(10, 50))
     pictures, report = whole(path)
-    assert len(pictures) == 23
+    assert [number_of(p) for p in pictures] == [*range(10), *(n % 56 for n in range(50, 60))]
+    assert report.corrupt_packets == 40
     assert not report.truncated
+    assert report.lost == [(0.4, 2.0)]
+    assert report.duration_s == pytest.approx(2.4)
 
-    path = damage_packets(make_video(tmp_path / "b.mp4", 30, gop=1), range(10, 18))
+
+@pytest.mark.parametrize("limit", ["MAX_FRUITLESS_PACKETS", "bytes"])
+def test_work_without_a_picture_is_bounded(tmp_path, monkeypatch, limit):
+    path = damage_packets(make_video(tmp_path / "a.mp4", 60, gop=1), range(10, 50))
+    if limit == "bytes":  # as if an index named the same bytes again and again
+        monkeypatch.setattr(frames, "FRUITLESS_SHARE", Fraction(1, 20))
+    else:
+        monkeypatch.setattr(frames, limit, 20)
     pictures, report = whole(path)
     assert [number_of(p) for p in pictures] == list(range(10))
-    assert report.corrupt_packets == 8
     assert report.truncated
-    assert any("gave up after 8" in warning for warning in report.warnings)
+    assert any("gave up after" in warning for warning in report.warnings)
+    assert report.lost == [(0.4, 2.4)]
 
 
-def test_giving_up_keeps_the_frames_that_the_decoder_holds_back(tmp_path):
+def test_damage_up_to_the_end_keeps_the_frames_that_the_decoder_holds_back(tmp_path):
     path = make_video(tmp_path / "a.mp4", 40, b_frames=3, gop=20)
     pictures, report = whole(damage_packets(path, range(20, 40)))
     assert [number_of(p) for p in pictures] == list(range(20))

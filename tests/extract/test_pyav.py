@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import pytest
+
 from hrpro.extract.pyav import rational
+
+pytestmark = pytest.mark.core
 
 
 class AVRational:

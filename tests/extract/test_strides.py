@@ -33,12 +33,13 @@ class Means(nn.Module):
 def counts(monkeypatch) -> Counter:
     """What is decoded, computed and copied on the way to the networks."""
     counts: Counter = Counter()
-    decode_frames, cut_snippets, flow = decode.decode_frames, extractor.cut_snippets, Dis.__call__
+    cut_snippets, flow = extractor.cut_snippets, Dis.__call__
 
-    def counting_decode(*args, **kwargs):
-        for frame in decode_frames(*args, **kwargs):
+    class CountingDecoding(decode.Decoding):
+        def __next__(self):
+            frame = super().__next__()
             counts["decoded"] += 1
-            yield frame
+            return frame
 
     def counting_flow(self, frames):
         counts["flow"] += len(frames) - 1
@@ -50,7 +51,7 @@ def counts(monkeypatch) -> Counter:
                 counts[f"{stream} copied"] += len(array)
             yield block
 
-    monkeypatch.setattr(decode, "decode_frames", counting_decode)
+    monkeypatch.setattr(decode, "Decoding", CountingDecoding)
     monkeypatch.setattr(extractor, "cut_snippets", counting_cut)
     monkeypatch.setattr(Dis, "__call__", counting_flow)
     monkeypatch.setattr(

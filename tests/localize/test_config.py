@@ -20,6 +20,8 @@ from hrpro.localize.config import RunConfig, load_config, resolve_dataset
 from hrpro.localize.methods.hrpro.config import HrproConfig
 from hrpro.localize.methods.sal.config import SalConfig, SalNetwork
 
+pytestmark = pytest.mark.core
+
 PRESETS = ("activitynet", "beoid", "custom", "demo", "gtea", "thumos", "thumos-plus")
 
 

@@ -5,13 +5,25 @@ from __future__ import annotations
 import builtins
 import shutil
 import sys
+from email.message import Message
 
+import numpy
 import pytest
 
-from hrpro.errors import WeightsError
+from hrpro.errors import UsageError, WeightsError
+from hrpro.extract import arithmetic
 from hrpro.extract.weights import library as weights
-from hrpro.pipeline import doctor
+from hrpro.pipeline import doctor, tried_versions
 from hrpro.pipeline.doctor import diagnose
+
+pytestmark = pytest.mark.core
+
+
+@pytest.fixture(autouse=True)
+def quick_arithmetic(monkeypatch):
+    """These tests ask many times; the computation has tests of its own."""
+    right = arithmetic.ArithmeticReport(1.0, 0.999, arithmetic.WEIGHTS)
+    monkeypatch.setattr(arithmetic, "check_arithmetic", lambda device, dtype: right)
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +39,17 @@ def checks() -> dict[str, doctor.Check]:
 
 def test_this_installation():
     found = checks()
-    for name in ("python", "hrpro", "torch", "torchvision", "pytorchvideo", "opencv", "av", "cpu"):
+    for name in (
+        "python",
+        "hrpro",
+        "torch",
+        "torchvision",
+        "pytorchvideo",
+        "opencv",
+        "av",
+        "cpu",
+        "arithmetic",
+    ):
         assert found[name].status == "ok", found[name]
         assert found[name].detail
     assert "libavcodec" in found["av"].detail
@@ -111,13 +133,68 @@ def test_an_examination_that_fails_is_one_row(monkeypatch):
     assert [(check.name, check.status) for check in diagnose()] == [
         ("broken", "missing"),
         ("python", "ok"),
+        ("arithmetic", "ok"),
     ]
     assert diagnose()[0].detail == "first line"
 
 
+def metadata_of(monkeypatch, requires, extras=()):
+    """Let hrpro's metadata ask for these."""
+    monkeypatch.setattr(tried_versions.metadata, "requires", lambda name: requires)
+    message = Message()
+    for extra in extras:
+        message["Provides-Extra"] = extra
+    monkeypatch.setattr(doctor.metadata, "metadata", lambda name: message)
+
+
 def test_an_absent_extra_names_the_packages(monkeypatch):
     requires = ["torch>=2.6", 'ray; extra == "ray"', "no-such-project>=1 ; extra == 'web'"]
-    monkeypatch.setattr(doctor.metadata, "requires", lambda name: requires)
+    metadata_of(monkeypatch, requires, ["ray", "web"])
     found = checks()
     assert found["extra web"].status == "warn"
     assert found["extra web"].remedy == "python -m pip install no-such-project"
+
+
+def test_a_version_below_the_bound_is_a_failure_with_the_remedy(monkeypatch):
+    metadata_of(monkeypatch, ["numpy>=1000", "torch>=2.6", "no-such-project>=3"])
+    found = checks()
+    assert found["numpy version"].status == "missing"
+    assert found["numpy version"].remedy == 'python -m pip install "numpy>=1000"'
+    assert found["no-such-project version"].remedy == 'python -m pip install "no-such-project>=3"'
+    assert "torch version" not in found
+    assert found["versions"].detail == "1 as tried"
+
+
+def test_a_version_newer_than_those_tried_is_a_note(monkeypatch):
+    metadata_of(monkeypatch, ["numpy>=1", "pandas>=1"])
+    monkeypatch.setitem(tried_versions.NEWEST, "numpy", "1.0")
+    check = checks()["versions"]
+    assert check.status == "ok"
+    assert f"newer: numpy {numpy.__version__} (tried up to 1.0)" in check.detail
+
+
+def test_a_python_newer_than_those_tried_is_a_note(monkeypatch):
+    assert "newer" not in checks()["python"].detail
+    monkeypatch.setattr(doctor.platform, "python_version", lambda: "3.99.1")
+    assert "3.99.1, newer than" in checks()["python"].detail
+
+
+def test_every_dependency_has_a_lower_bound_and_a_newest_version_that_was_tried():
+    wanted = list(tried_versions.requirements())
+    assert {each.name for each in wanted} == set(tried_versions.NEWEST)
+    for each in wanted:
+        assert [bound.operator for bound in each.specifier] == [">="], each
+        assert each.specifier.contains(tried_versions.NEWEST[each.name]), each
+
+
+def test_wrong_arithmetic_is_a_failure(monkeypatch):
+    wrong = arithmetic.ArithmeticReport(0.8, 0.999, arithmetic.FORMULA)
+    monkeypatch.setattr(arithmetic, "check_arithmetic", lambda device, dtype: wrong)
+    found = {check.name: check for check in diagnose("cpu", "bfloat16")}["arithmetic"]
+    assert found.status == "missing"
+    assert "cosine 0.80000" in found.detail and "--precision float32" in found.remedy
+
+
+def test_a_device_that_is_not_there_is_the_callers_mistake():
+    with pytest.raises(UsageError, match="cuda:99"):
+        diagnose("cuda:99")

@@ -21,6 +21,8 @@ from hrpro.localize.training.checkpoint import load_checkpoint
 from hrpro.pipeline.evaluate import parse_tious
 from hrpro.pipeline.results.formats import read_results
 
+pytestmark = pytest.mark.core
+
 SETTINGS = ["--preset", PRESET]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -18,30 +18,40 @@ RAFT = ("raft-large", "raft-small")
 NETWORKS = (*BACKBONES, *RAFT)
 
 
-def build_network(name: str, stream: Stream | None) -> nn.Module:
-    """Build an untrained network on the current default device.
+def build_network(
+    name: str, stream: Stream | None, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """Build an untrained network.
 
     Args:
         name: one of `NETWORKS`.
         stream: what it looks at; None for RAFT.
+        device: where; on ``meta`` it has shapes but no numbers.
     """
+    # Not within the context: with some versions of torch its compiler, which torchvision imports,
+    # does not load while ``meta`` is the default device.
+    build = _builder(name, stream)
+    with torch.device(device):
+        return build()
+
+
+def _builder(name: str, stream: Stream | None) -> Callable[[], nn.Module]:
     if name == "i3d":
-        return InceptionI3D(STREAM_CHANNELS[stream])
+        return partial(InceptionI3D, STREAM_CHANNELS[stream])
     if name in RAFT:
         from torchvision.models import optical_flow
 
-        return getattr(optical_flow, name.replace("-", "_"))()
+        return getattr(optical_flow, name.replace("-", "_"))
     with warnings.catch_warnings():  # about its own use of torch.jit.script
         warnings.simplefilter("ignore")
         from pytorchvideo.models import hub
-    return getattr(hub, name)()  # the other backbones have pytorchvideo's names
+    return getattr(hub, name)  # the other backbones have pytorchvideo's names
 
 
 @cache
 def expected_shapes(stream: Stream | None, network: str = "i3d") -> dict[str, tuple[int, ...]]:
     """Name and shape of every weight of a network, in its own order."""
-    with torch.device("meta"):  # shapes only, no memory
-        built = build_network(network, stream)
+    built = build_network(network, stream, "meta")
     return {
         name: tuple(tensor.shape)
         for name, tensor in built.state_dict().items()
@@ -60,8 +70,7 @@ def load_network(name: str, stream: Stream | None, state_dict: Mapping[str, Tens
     Raises:
         WeightsError: a weight is missing, superfluous or of the wrong shape.
     """
-    with torch.device("meta"):
-        network = build_network(name, stream)
+    network = build_network(name, stream, "meta")
     try:
         network.load_state_dict(with_counters(state_dict, network), assign=True)
     except RuntimeError as error:

@@ -28,6 +28,7 @@ class Point:
 
     class_index: int
     time_s: float
+    """In seconds from the first picture, as the snippets and what is detected in them."""
     snippet: int
     """Index of the snippet that holds it, in ``[0, T - 1]``."""
 
@@ -42,11 +43,12 @@ class Video:
     num_snippets: int
     grid: SnippetGrid
     duration_s: float
-    """As decoded, by the sidecar; else by the ground truth; else what the snippets cover."""
+    """Its end in the clock of the video file: as decoded, by the sidecar; else by the ground truth;
+    else by what the snippets cover."""
     points: tuple[Point, ...] = ()
     """In order of time; empty for test videos."""
     actions: tuple[Action, ...] | None = None
-    """Ground truth; None if there is none for this video."""
+    """Ground truth, in the clock of the video file; None if there is none for this video."""
     labels: tuple[int, ...] = ()
     """Indices of the classes that a training video is known to show, rising."""
 
@@ -183,7 +185,7 @@ def _build(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> Data
             file.path,
             file.num_snippets,
             file.grid(default_grid),
-            file.decoded_s or (truth and truth.duration_s) or file.duration_s(default_grid),
+            file.decoded_end_s or (truth and truth.duration_s) or file.end_s(default_grid),
             _points(scan.points.get(video_id, []), index) if subset == "train" else (),
             truth.actions if truth else None,
             tuple(sorted(index[name] for name in scan.labels.get(video_id, ()))),

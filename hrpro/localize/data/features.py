@@ -16,6 +16,7 @@ from hrpro.features import Sidecar, read_features, read_sidecar
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.problems import Problems
 from hrpro.video_ids import KnownVideos
+from hrpro.wording import and_more
 
 SUBSETS = ("train", "test")
 
@@ -35,16 +36,19 @@ class FeatureFile:
         if self.sidecar is None:
             return otherwise
         print_ = self.sidecar.fingerprint
-        return SnippetGrid(float(Fraction(self.sidecar.video.fps)), print_.snippet, print_.stride)
+        fps = float(Fraction(self.sidecar.video.fps))
+        return SnippetGrid(fps, print_.snippet, print_.stride, self.sidecar.clock)
 
     @property
-    def decoded_s(self) -> float | None:
-        """Seconds of the video by the sidecar, if it tells them."""
-        return (self.sidecar.video.duration_s or None) if self.sidecar is not None else None
+    def decoded_end_s(self) -> float | None:
+        """End of the video in its file's clock, by the sidecar, if it tells that."""
+        if self.sidecar is None or not self.sidecar.video.duration_s:
+            return None
+        return self.sidecar.video.start_s + self.sidecar.video.duration_s
 
-    def duration_s(self, otherwise: SnippetGrid) -> float:
-        """Seconds of the video by the sidecar, else what the snippets cover."""
-        return self.decoded_s or self.grid(otherwise).covered_s(self.num_snippets)
+    def end_s(self, otherwise: SnippetGrid) -> float:
+        """End of the video in its file's clock: by the sidecar, else what the snippets cover."""
+        return self.decoded_end_s or self.grid(otherwise).covered_s(self.num_snippets)
 
 
 class FeatureFolder:
@@ -208,8 +212,7 @@ def _difference(odd: FeatureFile, usual: FeatureFile) -> str:
 
 
 def _and_more(files: list[FeatureFile]) -> str:
-    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    return f"{files[0].path}{more}"
+    return f"{files[0].path}{and_more(len(files) - 1)}"
 
 
 class FeatureStore:

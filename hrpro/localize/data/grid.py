@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from hrpro.clock import Times, VideoClock
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class SnippetGrid:
     """Frames a snippet covers."""
     stride: int = 16
     """Frames from one snippet to the next."""
+    clock: VideoClock = field(default_factory=VideoClock)
+    """From these times, which count from the first picture, to those of the video file."""
 
     @property
     def stride_s(self) -> float:
@@ -52,6 +56,14 @@ class SnippetGrid:
             return self.index_at(frame / video_fps)
         return int(frame * self.fps / (video_fps * self.stride))
 
-    def start_s(self, snippet: float | np.ndarray) -> float | np.ndarray:
+    def start_s(self, snippet: Times) -> Times:
         """Time at which a snippet (or a fraction of one) begins to answer for the video."""
         return snippet * self.stride_s + self.offset_s
+
+    def centre_s(self, snippet: Times) -> Times:
+        """Time of the middle of a snippet, or between those of two."""
+        return (snippet * self.stride + self.snippet / 2) / self.fps
+
+    def position_at(self, time_s: Times) -> Times:
+        """The snippet, or the fraction of one, whose middle is at a time."""
+        return (time_s * self.fps - self.snippet / 2) / self.stride

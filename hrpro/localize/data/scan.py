@@ -27,6 +27,7 @@ from hrpro.localize.data.supervision import MISSING, Supervision
 from hrpro.problems import Problems
 from hrpro.video_ids import KnownVideos, Match
 from hrpro.videos_folder import ids_in_folder
+from hrpro.wording import some
 
 TRAIN_SUBSETS = ("train", "training")
 """How ground truths call the videos that are for training."""
@@ -403,19 +404,22 @@ def _place_points(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
         if file is None:
             continue
         grid = file.grid(config.features.grid())
-        duration_s = (truth and truth.duration_s) or file.duration_s(config.features.grid())
+        duration_s = (truth and truth.duration_s) or file.end_s(config.features.grid())
         placed = scan.points.setdefault(video_id, [])
         for row in rows:
+            # Frames count from the first picture, seconds are those of the file.
             if row.frame is not None:
                 assert fps is not None  # or the rows of this video were passed over above
                 time_s, snippet = row.frame / fps, grid.index_at_frame(row.frame, fps)
             else:
                 assert row.time_s is not None  # a row has one or the other
-                time_s, snippet = row.time_s, grid.index_at(row.time_s)
-            if time_s > duration_s + grid.stride_s:
+                time_s = grid.clock.to_snippets(row.time_s)
+                snippet = grid.index_at(time_s)
+            file_s = grid.clock.to_file(time_s)
+            if file_s > duration_s + grid.stride_s:
                 problems.error(
                     f"{scan.layout.points}:{row.line}",
-                    f"the point at {time_s:.2f} s lies after the end of {video_id!r} "
+                    f"the point at {file_s:.2f} s lies after the end of {video_id!r} "
                     f"({duration_s:.2f} s)",
                     "correct or delete it" if row.frame is None
                     else f"correct it, or the frame rate of the video ({fps:g} fps)",
@@ -480,9 +484,3 @@ def _report_unknown(
 
 def _plural(what: str) -> str:
     return what if what.endswith("s") else f"{what}s"
-
-
-def some(names: Iterable[str], limit: int = 3) -> str:
-    """The first few of some names, in order."""
-    ordered = sorted(names)
-    return ", ".join(ordered[:limit]) + (", ..." if len(ordered) > limit else "")

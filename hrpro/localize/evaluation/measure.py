@@ -27,8 +27,11 @@ def measure(
         classes: names of the classes that they count.
         detections: after NMS; measured as result files have them.
     """
-    durations_s = {video.video_id: video.duration_s for video in dataset.test}
-    reported = detections.reported([durations_s[video_id] for video_id in video_ids])
+    videos = {video.video_id: video for video in dataset.test}
+    clocks = [videos[video_id].grid.clock for video_id in video_ids]
+    reported = detections.in_file_clocks(clocks).reported(
+        [videos[video_id].duration_s for video_id in video_ids], [clock.start_s for clock in clocks]
+    )
     table = reported.to_frame(video_ids, classes)
     if dataset.ambiguous is not None:
         table = drop_ambiguous(table, dataset.ambiguous)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.data.supervision import Supervision
+from hrpro.localize.nn.ema import WeightAverage
 from hrpro.localize.nn.precision import Precision
 from hrpro.localize.proposals.generate import Array, Proposals
 
@@ -89,18 +90,25 @@ class Stage(ABC):
         model: what is optimised; a part of the localizer.
         schedule: how.
         num_videos: training videos.
+        average: of the model's weights, if the stage itself needs one while it trains. It takes
+            the place of the one that the config's ``ema`` asks for: the trainer moves it along,
+            evaluates with it, saves it, and leaves its weights in the model.
     """
 
     model: nn.Module
     schedule: Schedule
     num_videos: int
+    average: WeightAverage | None = None
 
     def prepare(self) -> None:  # noqa: B027 - not every stage has something to prepare
         """Get ready for the first update; not called when training is resumed."""
 
     @abstractmethod
-    def losses(self, videos: Sequence[int]) -> dict[str, Tensor]:
-        """Losses of a batch of training videos, as scalars; ``total`` is what is minimised."""
+    def losses(self, videos: Sequence[int]) -> dict[str, Tensor] | None:
+        """Losses of a batch of training videos, as scalars; ``total`` is what is minimised.
+
+        None if there is nothing to learn from the batch; the weights stay as they are.
+        """
 
     def after_update(self, num_done: int) -> None:  # noqa: B027 - likewise
         """Follow the model after each optimiser step (the teacher of a student, say).

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from hrpro.clock import VideoClock
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -80,7 +82,19 @@ class Proposals:
         """Return the rows in order of falling score; ties keep their order."""
         return self[np.argsort(-self.score, kind="stable")]
 
-    def reported(self, durations_s: Sequence[float]) -> Proposals:
+    def in_file_clocks(self, clocks: Sequence[VideoClock]) -> Proposals:
+        """Return the table with the times of the video files, given the clock of each video."""
+        start_s, end_s = self.start_s.copy(), self.end_s.copy()
+        for index, clock in enumerate(clocks):
+            if clock != VideoClock():
+                rows = self.video == index
+                start_s[rows] = clock.to_file(start_s[rows])
+                end_s[rows] = clock.to_file(end_s[rows])
+        return self.replace(start_s=start_s, end_s=end_s)
+
+    def reported(
+        self, durations_s: Sequence[float], begins_s: Sequence[float] | None = None
+    ) -> Proposals:
         """Return the rows as result files have them, so that a number measured on either is one.
 
         Times lie within their video and are rounded to the millisecond, scores to six decimals;
@@ -90,11 +104,15 @@ class Proposals:
 
         Args:
             durations_s: seconds of each video in the batch.
+            begins_s: when its picture begins; 0 by default.
         """
         length_s = np.asarray(durations_s, dtype=np.float64)[self.video]
+        begin_s = np.zeros(len(self))
+        if begins_s is not None:
+            begin_s = np.asarray(begins_s, dtype=np.float64)[self.video]
         rounded = self.replace(
-            start_s=self.start_s.clip(0, length_s).round(3),
-            end_s=self.end_s.clip(0, length_s).round(3),
+            start_s=self.start_s.clip(begin_s, length_s).round(3),
+            end_s=self.end_s.clip(begin_s, length_s).round(3),
             score=self.score.round(6),
         )
         kept = rounded[rounded.start_s < rounded.end_s]
@@ -168,16 +186,23 @@ def spans(lengths: Array) -> tuple[Array, Array]:
 
 
 def temporal_iou(
-    start_a: Array, end_a: Array, start_b: Array, end_b: Array, extra: float = 0.0
+    start_a: Array,
+    end_a: Array,
+    start_b: Array,
+    end_b: Array,
+    extra: float = 0.0,
+    guard: float = 0.0,
 ) -> Array:
     """Return the intersection over union of segments (broadcast), 0 where both are empty.
 
     `extra` is added to every length, intersections included; 1 gives the formula with inclusive
-    pixel coordinates that many localization releases apply to seconds.
+    pixel coordinates that many localization releases apply to seconds. `guard` is added to the
+    lengths alone.
     """
     intersection = np.minimum(end_a, end_b) - np.maximum(start_a, start_b) + extra
     intersection = np.maximum(intersection, 0.0)
-    union = (end_a - start_a + extra) + (end_b - start_b + extra) - intersection
+    more = extra + guard
+    union = (end_a - start_a + more) + (end_b - start_b + more) - intersection
     return intersection / np.maximum(union, np.finfo(np.float64).tiny)
 
 

@@ -38,6 +38,7 @@ def soft_nms(
     sigma: float = 0.3,
     iou: IouKind = "legacy",
     min_score: float | None = None,
+    guard: float = 0.0,
 ) -> Proposals:
     """Lower the scores of proposals that overlap better ones: Gaussian soft-NMS.
 
@@ -50,6 +51,7 @@ def soft_nms(
         sigma: width of the Gaussian.
         iou: how the overlap of two proposals is computed.
         min_score: drop what ends below this score, which also saves the time to compute it.
+        guard: added to every length but not to intersections, as ActionFormer does.
 
     Returns:
         The proposals in order of falling final score.
@@ -59,7 +61,7 @@ def soft_nms(
     """
     if not sigma > 0:
         raise ValueError(f"sigma must be positive, not {sigma}")
-    suppression = _Suppression(proposals, sigma, EXTRA_LENGTH[iou], min_score)
+    suppression = _Suppression(proposals, sigma, EXTRA_LENGTH[iou], min_score, guard)
     suppression.run()
     result = suppression.table.replace(score=suppression.score)
     if min_score is not None:
@@ -113,9 +115,14 @@ class _Suppression:
     """
 
     def __init__(
-        self, proposals: Proposals, sigma: float, extra: float, min_score: float | None
+        self,
+        proposals: Proposals,
+        sigma: float,
+        extra: float,
+        min_score: float | None,
+        guard: float,
     ) -> None:
-        self.sigma, self.extra = sigma, extra
+        self.sigma, self.extra, self.guard = sigma, extra, guard
         # A score below a positive floor stays there; one below 0 may rise.
         self.floor = min_score if min_score is not None and min_score > 0 else -np.inf
         # In time order, the partners that a proposal overlaps follow it directly.
@@ -151,7 +158,7 @@ class _Suppression:
         self._take_in_turn(np.flatnonzero(in_turn))
 
     def _weight(self, start_a: Array, end_a: Array, start_b: Array, end_b: Array) -> Array:
-        iou = temporal_iou(start_a, end_a, start_b, end_b, self.extra)
+        iou = temporal_iou(start_a, end_a, start_b, end_b, self.extra, self.guard)
         return np.exp(iou * iou / -self.sigma)
 
     def _take_at_once(self, nodes: _Nodes, some: Array, partners: Array) -> Array:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hrpro.errors import HrproError
 from hrpro.localize.methods.base import Stage, StageState
+from hrpro.localize.nn.ema import WeightAverage
 from hrpro.localize.nn.precision import Precision, autocast
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
 from hrpro.localize.training.checkpoint import (
@@ -24,7 +25,6 @@ from hrpro.localize.training.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
-from hrpro.localize.training.ema import WeightAverage
 from hrpro.localize.training.interruption import Interruption, held_back
 from hrpro.localize.training.optimization import (
     build_optimizer,
@@ -81,7 +81,9 @@ class Trainer:
         self.device = next(stage.model.parameters()).device
         self.batches = EpochBatches(stage.num_videos, schedule.batch_videos, config.seed)
         self.optimizer = build_optimizer(stage.model, schedule)
-        self.average = WeightAverage(stage.model, config.ema) if config.ema else None
+        self.average = stage.average
+        if self.average is None and config.ema:
+            self.average = WeightAverage(stage.model, config.ema)
         self.num_done = 0
         self._unread: list[tuple[int, dict[str, Tensor]]] = []
         self._loss_sums: Losses = {}
@@ -144,18 +146,23 @@ class Trainer:
             if "between 0 and 1" in str(error) or "device-side assert" in str(error):
                 raise self._diverged(self.num_done + 1) from error
             raise
+        if losses is not None:
+            self._step(losses["total"])
+        self.num_done += 1
+        self.stage.after_update(self.num_done)
+        if losses is not None:
+            if self.average:
+                self.average.update(self.num_done)
+            self._unread.append((self.num_done, {k: loss.detach() for k, loss in losses.items()}))
+
+    def _step(self, loss: Tensor) -> None:
         schedule = self.stage.schedule
         set_learning_rate(self.optimizer, learning_rate(schedule, self.num_done))
         self.optimizer.zero_grad()
-        losses["total"].backward()
+        loss.backward()
         if schedule.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.stage.model.parameters(), schedule.clip_norm)
         self.optimizer.step()
-        self.num_done += 1
-        self.stage.after_update(self.num_done)
-        if self.average:
-            self.average.update(self.num_done)
-        self._unread.append((self.num_done, {k: loss.detach() for k, loss in losses.items()}))
 
     def _read_losses(self, watch: Watch) -> None:
         """Bring the losses of several updates from the device at once, and pass them on."""
@@ -185,7 +192,7 @@ class Trainer:
         )
 
     def _mean_losses(self) -> Losses:
-        means = {name: total / self._num_summed for name, total in self._loss_sums.items()}
+        means = {name: total / max(self._num_summed, 1) for name, total in self._loss_sums.items()}
         self._loss_sums, self._num_summed = {}, 0
         return means
 

@@ -40,6 +40,8 @@ class Summary:
     warnings: list[str] = field(default_factory=list)
     video_s: float = 0.0
     """Seconds of video worked through."""
+    lost_s: float = 0.0
+    """Seconds of their pictures that were lost to damage."""
     elapsed_s: float = 0.0
 
     def line(self) -> str:
@@ -54,6 +56,8 @@ class Summary:
                 f"; {self.video_s:.1f} s of video in {self.elapsed_s:.1f} s "
                 f"({self.video_s / self.elapsed_s:.1f}x real time)"
             )
+        if self.lost_s:
+            text += f"; {self.lost_s:.2f} s of the pictures lost to damage"
         return text
 
     def lines(self) -> list[str]:

@@ -14,6 +14,7 @@ from hrpro.localize.data.catalogue import RELEASE, DriveArchive, KnownDataset, R
 from hrpro.localize.data.config import DATASET_YAML
 from hrpro.localize.data.features import FeatureFolder
 from hrpro.pipeline.datasets.archives import unpack
+from hrpro.wording import one_line
 
 DRIVE_URL = "https://drive.google.com/uc?id={}"
 DOWNLOADS = ".downloads"
@@ -124,7 +125,7 @@ def download_from_drive(archive: DriveArchive, folder: Path) -> Path:
             DRIVE_URL.format(archive.drive_id), str(target), resume=True, use_cookies=False
         )
     except Exception as error:  # gdown raises requests', its own and OS errors
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)[:200]
         raise DataError(f"{archive.page}: cannot download: {reason}") from error
     return target
 

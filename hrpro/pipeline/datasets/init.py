@@ -27,6 +27,7 @@ from hrpro.problems import Problems
 from hrpro.texts import read_text
 from hrpro.video_ids import KnownVideos
 from hrpro.videos_folder import DATASET_YAML, LeftOut, videos_folder
+from hrpro.wording import count, some
 
 TEST_SHARE = 0.25
 """Share of the videos that is kept for testing, if the person does not say."""
@@ -48,9 +49,9 @@ class InitOutcome:
     def lines(self) -> Iterator[str]:
         """Describe it, line by line."""
         yield (
-            f"{self.folder}: {_count(self.num_videos, 'video')} in {self.videos}, "
+            f"{self.folder}: {count(self.num_videos, 'video')} in {self.videos}, "
             f"{len(self.split.train)} for training, {len(self.split.test)} for testing; "
-            f"{_count(len(self.classes), 'class', 'classes')}"
+            f"{count(len(self.classes), 'class', 'classes')}"
         )
         yield from self.notes
         yield f"next: {self.next_command}"
@@ -109,8 +110,8 @@ def init(
     unusable = [name for name in names if name != name.strip() or len(name.splitlines()) > 1]
     if unusable:
         outcome.notes.append(
-            f"left out: {_some(unusable)}: names must not begin or end with a blank or hold a "
-            "line break; rename them and run this again"
+            f"left out: {some(map(repr, unusable))}: names must not begin or end with a blank or "
+            "hold a line break; rename them and run this again"
         )
     _make_folder(folder)
     _write_settings(folder, classes, outcome)
@@ -226,19 +227,19 @@ def _update_splits(
         both = before.train and before.test
         test_share = before.test_share if both and not resplit else TEST_SHARE
     if absent := sorted({*before.train, *before.test} - set(names)):
-        notes.append(f"in the splits, but not among the videos: {_some(absent)}")
+        notes.append(f"in the splits, but not among the videos: {some(map(repr, absent))}")
     if resplit or not (before.train or before.test):
         dealt = deal({*names, *before.train, *before.test}, test_share, seed, labels)
         split = Split(tuple(sorted(dealt.train)), tuple(sorted(dealt.test)))
         moved = (set(before.train) & set(split.test)) | (set(before.test) & set(split.train))
         if moved:
             notes.append(
-                f"{_count(len(moved), 'video')} changed sides: models trained before have seen "
+                f"{count(len(moved), 'video')} changed sides: models trained before have seen "
                 "videos that are for testing now; train again before you measure"
             )
         if idle := labels.keys() & set(split.test):
             notes.append(
-                f"{_count(len(idle), 'video')} with points or marks for testing: the points in "
+                f"{count(len(idle), 'video')} with points or marks for testing: the points in "
                 "them are not trained on"
             )
         _write_split(layout.folder / "split_train.txt", split.train)
@@ -301,12 +302,3 @@ def _append_split(path: Path, names: Sequence[str]) -> None:
     if text and not text.endswith("\n"):
         text += "\n"
     write_text(path, text + "".join(f"{name}\n" for name in names))
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or f'{one}s'}"
-
-
-def _some(names: Sequence[str], limit: int = 3) -> str:
-    more = f", ... ({len(names)} in all)" if len(names) > limit else ""
-    return ", ".join(map(repr, names[:limit])) + more

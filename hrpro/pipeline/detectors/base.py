@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from hrpro.clock import VideoClock
 from hrpro.extract.config import ExtractConfig
 from hrpro.features import Fingerprint
 from hrpro.pipeline.results.model import Curves, Detection
@@ -66,7 +69,36 @@ class Detector(Protocol):
     def detect(
         self, video: VideoFeatures, classes: Collection[str] | None = None
     ) -> list[Detection]:
-        """All detections of one video, of `classes` only if given, in no particular order."""
+        """All detections of one video, of `classes` only if given, in no particular order.
+
+        Their times, and those of the curves, are in the clock of the video file.
+        """
 
     def curves(self, video: VideoFeatures, labels: Collection[str]) -> Curves:
         """The class activation sequences of some classes, as the detections were read off them."""
+
+
+def curves_in_file_clock(
+    values: np.ndarray, labels: Sequence[str], start_s: float, step_s: float, clock: VideoClock
+) -> Curves:
+    """Values at equal distances on the time line of the snippets, as curves of the video file.
+
+    Args:
+        values: ``[T, C]``, one column for each label.
+        labels: names of the classes.
+        start_s: time of the first value, counted from the first picture.
+        step_s: from one value to the next.
+        clock: of the video; where it runs unevenly, values are interpolated.
+    """
+    if clock.snippet_s and len(values) > 1:
+        times_s = clock.to_file(start_s + step_s * np.arange(len(values), dtype=np.float64))
+        even_s = np.linspace(times_s[0], times_s[-1], len(values))
+        columns = [np.interp(even_s, times_s, column) for column in values.T]
+        start_s, step_s = float(even_s[0]), float(even_s[1] - even_s[0])
+    else:
+        columns, start_s = list(values.T), clock.to_file(start_s)
+    return Curves(
+        start_s,
+        step_s,
+        {label: column.round(4).tolist() for label, column in zip(labels, columns, strict=True)},
+    )

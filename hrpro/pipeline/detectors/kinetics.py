@@ -8,6 +8,7 @@ same steps that a trained localizer goes through.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -20,6 +21,7 @@ from hrpro.extract.video_progress import VideoFeatures
 from hrpro.features import Fingerprint
 from hrpro.localize.proposals.generate import ProposalConfig, Proposals, generate_proposals, smooth
 from hrpro.localize.proposals.nms import soft_nms
+from hrpro.pipeline.detectors.base import curves_in_file_clock
 from hrpro.pipeline.results.model import Curves, Detection
 
 
@@ -94,28 +96,30 @@ class KineticsDetector:
         Raises:
             UsageError: a class is not one of the 400.
         """
-        sidecar = video.sidecar
-        return self.localize(
+        sidecar, clock = video.sidecar, video.sidecar.clock
+        found = self.localize(
             video.logits,
             stride_s=sidecar.snippet_stride_s,
             snippet_s=sidecar.snippet_length_s,
-            duration_s=sidecar.video.duration_s,
+            duration_s=clock.to_snippets(sidecar.video.start_s + sidecar.video.duration_s),
             classes=classes,
         )
+        return [
+            replace(
+                each,
+                start_s=round(clock.to_file(each.start_s), 3),
+                end_s=round(clock.to_file(each.end_s), 3),
+            )
+            for each in found
+        ]
 
     def curves(self, video: VideoFeatures, labels: Collection[str]) -> Curves:
         """The smoothed probabilities of some classes, at the middles of the snippets."""
         sidecar = video.sidecar
         stride_s, snippet_s = sidecar.snippet_stride_s, sidecar.snippet_length_s
         probabilities = self._probabilities(video.logits, stride_s)
-        return Curves(
-            snippet_s / 2,
-            stride_s,
-            {
-                label: probabilities[:, class_index(self.classes, label)].round(4).tolist()
-                for label in labels
-            },
-        )
+        values = probabilities[:, [class_index(self.classes, label) for label in labels]]
+        return curves_in_file_clock(values, list(labels), snippet_s / 2, stride_s, sidecar.clock)
 
     def _probabilities(self, logits: np.ndarray, stride_s: float) -> np.ndarray:
         width = max(1, round(self.config.smooth_s / stride_s)) | 1  # odd, so that nothing shifts
@@ -131,7 +135,7 @@ class KineticsDetector:
         duration_s: float,
         classes: Collection[str] | None = None,
     ) -> list[Detection]:
-        """Detections from the logits of sliding snippets.
+        """Detections from the logits of sliding snippets, in seconds from the first picture.
 
         Args:
             logits: ``[T, 400]``.

@@ -75,7 +75,7 @@ class ResultParts:
             return "missing"
         if worker is not None:
             wanted = json.loads(json.dumps(dict(worker.about)))
-            if part.about != wanted or part.fingerprint.difference(worker.fingerprint):
+            if part.about != wanted or part.fingerprint.changes(worker.fingerprint):
                 return "missing"
         return "done"
 

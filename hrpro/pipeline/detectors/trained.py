@@ -24,6 +24,7 @@ from hrpro.localize.training.model_folder import (
     TrainedModel,
     load_model,
 )
+from hrpro.pipeline.detectors.base import curves_in_file_clock
 from hrpro.pipeline.detectors.kinetics import class_index
 from hrpro.pipeline.results.model import Curves, Detection
 
@@ -57,6 +58,7 @@ class TrainedDetector:
         return {
             "name": self.model.config.localize.method,
             "folder": str(self.model.folder),
+            "classes": list(self.classes),
             **{kind: self.model.metrics.get(kind) for kind in kinds},
         }
 
@@ -77,7 +79,9 @@ class TrainedDetector:
         if classes is not None:
             wanted = [class_index(self.classes, name) for name in classes]
         found = self.model.localizer.localize([sequence], wanted)
-        return to_detections(found, self.classes, video.sidecar.video.duration_s)
+        found = found.in_file_clocks([sequence.grid.clock])
+        facts = video.sidecar.video
+        return to_detections(found, self.classes, facts.start_s + facts.duration_s, facts.start_s)
 
     def curves(self, video: VideoFeatures, labels: Collection[str]) -> Curves:
         """The class activation sequences of some classes, at the middles of the snippets."""
@@ -97,23 +101,31 @@ def to_curves(
         classes: names, by column.
         labels: the classes that are wanted.
     """
-    return Curves(
-        grid.offset_s + grid.stride_s / 2,
-        grid.stride_s,
-        {label: activations[:, class_index(classes, label)].round(4).tolist() for label in labels},
+    values = activations[:, [class_index(classes, label) for label in labels]]
+    return curves_in_file_clock(
+        values, list(labels), grid.offset_s + grid.stride_s / 2, grid.stride_s, grid.clock
     )
 
 
 def to_sequence(video: VideoFeatures) -> FeatureSequence:
     """The features of a video as the localizer takes them."""
     fingerprint, facts = video.sidecar.fingerprint, video.sidecar.video
-    grid = SnippetGrid(float(Fraction(facts.fps)), fingerprint.snippet, fingerprint.stride)
+    grid = SnippetGrid(
+        float(Fraction(facts.fps)), fingerprint.snippet, fingerprint.stride, video.sidecar.clock
+    )
     return FeatureSequence(torch.from_numpy(video.features), grid)
 
 
-def to_detections(found: Proposals, classes: Sequence[str], duration_s: float) -> list[Detection]:
-    """Turn the proposals of one video into detections; see `Proposals.reported`."""
-    reported = found.replace(video=np.zeros_like(found.video)).reported([duration_s])
+def to_detections(
+    found: Proposals, classes: Sequence[str], duration_s: float, begin_s: float = 0.0
+) -> list[Detection]:
+    """Turn the proposals of one video into detections; see `Proposals.reported`.
+
+    All times, those of the proposals too, are in the clock of the video file: its picture lasts
+    from `begin_s` to `duration_s`.
+    """
+    found = found.replace(video=np.zeros_like(found.video))
+    reported = found.reported([duration_s], [begin_s])
     return [
         Detection(classes[label], score, start_s, end_s)
         for label, score, start_s, end_s in zip(

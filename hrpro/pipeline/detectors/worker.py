@@ -113,11 +113,12 @@ class DetectionParts:
         ).write(job.target)
 
     def _result(self, job: Job, video: VideoFeatures) -> VideoResult:
-        rate = video.info.average_fps
+        rate, facts = video.info.average_fps, video.sidecar.video
         return VideoResult(
             video_id=job.key,
             path=str(job.path),
-            duration_s=video.sidecar.video.duration_s,
+            duration_s=round(facts.start_s + facts.duration_s, 6),
+            start_s=facts.start_s,
             fps=None if rate is None else float(rate),
             detections=tuple(self._detector.detect(video, self._classes)),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Annotated, Literal
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
@@ -95,11 +96,13 @@ Action = Annotated[
 
 
 class Request(BaseModel):
-    """Body of a request: an action and the window that it comes from."""
+    """Body of a request: an action, its name, and the window that it comes from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     client: str = Field(min_length=1, max_length=100)
+    id: str = Field(default_factory=lambda: uuid4().hex, min_length=1, max_length=100)
+    """An action that is sent again under its name is not done again."""
     action: Action
 
 

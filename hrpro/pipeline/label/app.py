@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hrpro.errors import HrproError, UsageError
 from hrpro.pipeline.label.actions import ConflictError, RefusedError, read_request
 from hrpro.pipeline.label.project import Project, UnknownVideoError
+from hrpro.wording import one_line
 
 STATIC = Path(__file__).with_name("static")
 TOKEN_HEADER = "x-hrpro-token"
@@ -51,12 +52,14 @@ def create_app(project: Project, token: str, port: int) -> Starlette:
     app = Starlette(
         routes=[
             Route("/", _index),
+            Mount("/static/web", StaticFiles(packages=[("hrpro.pipeline.web", "static")])),
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
             Route("/api/state", api.state),
             Route("/api/changes", api.changes),
             Route("/api/classes", api.add_class, methods=["POST"]),
             Route("/api/settings", api.change_settings, methods=["POST"]),
             Route("/api/videos/{video_id:path}/actions", api.act, methods=["POST"]),
+            Route("/api/frames/{video_id:path}", api.frames),
             Route("/api/videos/{video_id:path}", api.video),
             Route("/media/{video_id:path}", api.media),
         ],
@@ -80,10 +83,15 @@ class _Api:
         video_id = request.path_params["video_id"]
         return JSONResponse(await run_in_threadpool(self._project.video, video_id, client))
 
+    async def frames(self, request: Request) -> Response:
+        video_id = request.path_params["video_id"]
+        times = await run_in_threadpool(self._project.frame_times, video_id)
+        return JSONResponse({"times": times})
+
     async def act(self, request: Request) -> Response:
         wanted = read_request(await _body(request))
         video_id = request.path_params["video_id"]
-        answer = await run_in_threadpool(self._project.act, video_id, wanted.client, wanted.action)
+        answer = await run_in_threadpool(self._project.act, video_id, wanted)
         return JSONResponse(answer)
 
     async def changes(self, request: Request) -> Response:
@@ -150,7 +158,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
     else:
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
         text = str(error)
-    return JSONResponse({"error": " ".join(text.split())}, status)
+    return JSONResponse({"error": one_line(text)}, status)
 
 
 async def _fail(request: Request, error: Exception) -> Response:

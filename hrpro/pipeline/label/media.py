@@ -12,10 +12,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hrpro.errors import DataError, HrproError
+from hrpro.errors import DataError, HrproError, VideoError
 from hrpro.files import read_json, write_json
-from hrpro.pipeline.label.playable import MediaFacts, look_at, stamp
+from hrpro.pipeline.label.playable import MediaFacts, frame_times, look_at, stamp
 from hrpro.pipeline.label.proxies import make_proxy
+from hrpro.wording import one_line
 
 NICENESS = 10
 _SAVE_EVERY = 100
@@ -89,10 +90,6 @@ class MediaLibrary:
             self._news.notify_all()
         return facts
 
-    def facts(self, video_id: str) -> MediaFacts | None:
-        """Return what is known of a video so far."""
-        return self._facts.get(video_id)
-
     def state(self, video_id: str) -> dict[str, Any]:
         """Return how a video is played, for the page."""
         facts = self._facts.get(video_id)
@@ -127,6 +124,16 @@ class MediaLibrary:
             return self._videos[video_id]
         return self._proxy(video_id, facts) if playback == "proxy" else None
 
+    def frame_times(self, video_id: str) -> list[float] | None:
+        """Return when each frame of what a browser gets is shown; None: at a constant rate.
+
+        None, too, while there is nothing to be played, or if it cannot be read.
+        """
+        path = self.file(video_id)
+        with suppress(VideoError):
+            return path and frame_times(path, self._facts[video_id].fps)
+        return None
+
     # ---------------------------------------------------------------- looking at the videos
 
     def _look_at_all(self) -> None:
@@ -149,7 +156,7 @@ class MediaLibrary:
             facts = look_at(path)
         except Exception as error:  # a bug in a decoder costs this video, not the program
             size_bytes, mtime_ns = stamp(path)
-            facts = MediaFacts(size_bytes=size_bytes, mtime_ns=mtime_ns, error=_line(error))
+            facts = MediaFacts(size_bytes=size_bytes, mtime_ns=mtime_ns, error=one_line(error))
         with self._news:
             self._facts[video_id] = facts
             self._failed.pop(video_id, None)
@@ -190,7 +197,7 @@ class MediaLibrary:
             except _StoppedError:
                 continue
             except Exception as error:  # the others go on
-                reason = _line(error).removeprefix(f"{self._videos[video_id]}: ")
+                reason = one_line(error).removeprefix(f"{self._videos[video_id]}: ")
                 self._failed[video_id] = reason
             finally:
                 self._progress.pop(video_id, None)
@@ -235,7 +242,3 @@ def _lower_priority() -> None:
     with suppress(AttributeError, OSError):
         if os.uname().sysname == "Linux":
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

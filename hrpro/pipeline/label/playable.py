@@ -10,16 +10,17 @@ from pydantic import BaseModel, ConfigDict
 from hrpro.errors import VideoError
 from hrpro.extract.decode import VideoInfo, probe
 from hrpro.extract.probe import naming, open_video
-from hrpro.pipeline.render.h264 import duration_of
+from hrpro.pipeline.render.h264 import end_of
 
 MP4_SUFFIXES = {".mp4", ".m4v", ".mov"}
 _VIDEO_CODECS = {"mp4": {"h264"}, "webm": {"vp8", "vp9", "av1"}}
 _AUDIO_CODECS = {"mp4": {"aac", "mp3"}, "webm": {"opus", "vorbis"}}
 # Full range is marked in the stream, and browsers heed that.
 _PIXEL_FORMATS = {"yuv420p", "yuvj420p"}
-# Players start their clock with the earliest stream. Encoders let sound begin a few samples early.
-_LATE_PICTURE_S, _EARLY_SOUND_S = 0.0005, 0.05
+# Players do not agree on what they show before the first picture.
+_LATE_PICTURE_S = 0.0005
 _MANY_PACKETS = 64
+_SHARE_OF_FRAME = 0.1
 
 
 class MediaFacts(BaseModel):
@@ -57,7 +58,7 @@ def look_at(path: Path) -> MediaFacts:
     size_bytes, mtime_ns = stamp(path)
     try:
         info = probe(path)
-        duration_s = duration_of(info)
+        duration_s = end_of(info)
         obstacle = _obstacle(path, info)
     except VideoError as error:
         reason = str(error).removeprefix(f"{path}: ")
@@ -73,11 +74,35 @@ def look_at(path: Path) -> MediaFacts:
     )
 
 
+def frame_times(path: Path, fps: float | None) -> list[float] | None:
+    """Return when each frame of a playable video is shown, on the clock of players.
+
+    Args:
+        path: the file that browsers play.
+        fps: its rate, if it is a constant one.
+
+    Returns:
+        Seconds, in order; None if every frame is where the rate says, to a tenth of a frame.
+
+    Raises:
+        VideoError: the file cannot be read.
+    """
+    with naming(path), open_video(path) as (container, stream):
+        times = sorted(
+            float(packet.pts * packet.time_base)
+            for packet in container.demux(stream)
+            if packet.pts is not None and packet.time_base is not None and not packet.is_discard
+        )
+    if fps and all(abs(time_s * fps - k) < _SHARE_OF_FRAME for k, time_s in enumerate(times)):
+        return None
+    return [round(time_s, 6) for time_s in times]
+
+
 def _obstacle(path: Path, info: VideoInfo) -> str | None:
     """Return what keeps browsers from playing a file as we see it, or None."""
     suffix = path.suffix.lower()
     kind = "mp4" if suffix in MP4_SUFFIXES else suffix.removeprefix(".")
-    with naming(path), open_video(path) as (container, stream):
+    with naming(path), open_video(path) as (container, stream, _):
         demuxer = container.format.name
         if kind not in _VIDEO_CODECS or kind not in demuxer:
             return f"browsers do not open {demuxer} files"
@@ -94,8 +119,7 @@ def _obstacle(path: Path, info: VideoInfo) -> str | None:
         # Browsers flip nothing, and square pixels are not all of theirs.
         if info.mirrored:
             return "it is stored mirrored"
-        begin_s = (container.start_time or 0) / av.time_base
-        if abs(info.start_s) > _LATE_PICTURE_S or begin_s < -_EARLY_SOUND_S:
+        if info.start_s > _LATE_PICTURE_S or info.clock_start_s:
             return "its clock does not start at 0 with the first picture"
         if _hides_frames(container, stream):
             return "its first frames are to be hidden (edit list)"

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.errors import DataError, HrproError
-from hrpro.pipeline.label import palette
-from hrpro.pipeline.label.actions import Action, Change, ConflictError, RefusedError, Step
+from hrpro.pipeline.label.actions import Change, ConflictError, RefusedError, Request, Step
+from hrpro.pipeline.label.class_keys import class_keys
 from hrpro.pipeline.label.dataset import LabelDataset
+from hrpro.pipeline.label.folder_lock import FolderLock, PageMemory
 from hrpro.pipeline.label.media import MediaLibrary
-from hrpro.pipeline.label.state import POINT, Values
-from hrpro.pipeline.label.store import FOLDER, FolderLock, LabelStore
+from hrpro.pipeline.label.state import Values
+from hrpro.pipeline.label.store import FOLDER, LabelStore
 from hrpro.pipeline.label.suggestions import Suggestions, read_suggestions
+from hrpro.pipeline.render.palette import class_colors
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ class Project:
         self._media_changed_at: dict[str, int] = {}
         self._settings_changed_at = 0
         with ExitStack() as on_failure:
-            self._folder_lock = FolderLock(self.dataset.folder)
+            self._folder_lock = FolderLock(self.dataset.folder, FOLDER)
             on_failure.callback(self._folder_lock.release)
             self._suggestions = Suggestions()
             self.load_suggestions()
@@ -71,14 +73,14 @@ class Project:
         except DataError as error:
             _log.warning("%s; ignored (hrpro label --model RUN makes it anew)", error)
 
-    def announce(self, url: str) -> None:
-        """Tell a second process where this one is to be found."""
-        self._folder_lock.announce(url)
+    def announce(self, url: str, port: int) -> None:
+        """Tell a second process, and the next start, where this one is to be found."""
+        self._folder_lock.announce(url, port)
 
     @property
-    def last_port(self) -> int | None:
-        """Where the process served that had the dataset before, if it was killed."""
-        return self._folder_lock.last_port
+    def page(self) -> PageMemory:
+        """What the page of this dataset goes by, from one start to the next."""
+        return self._folder_lock.page
 
     def close(self) -> None:
         """Stop the work in the background and let go of the folder."""
@@ -92,16 +94,14 @@ class Project:
         """Return everything but the labels themselves."""
         with self._lock:
             classes = self._classes()
-            looks = zip(
-                classes,
-                palette.keys(classes, self.dataset.config.label.keys),
-                palette.colours(len(classes)),
-                strict=True,
-            )
+            keys = class_keys(classes, self.dataset.config.label.keys)
+            colors = class_colors(classes)
             return {
                 "dataset": self.dataset.name,
+                "dataset_id": self.page.id,
                 "classes": [
-                    {"name": label, "key": key, "color": colour} for label, key, colour in looks
+                    {"name": label, "key": key, "color": colors[label]}
+                    for label, key in zip(classes, keys, strict=True)
                 ],
                 "reaction_s": self.dataset.reaction_s,
                 "revision": self._revision,
@@ -163,6 +163,14 @@ class Project:
         """
         return self.media.file(self._known(video_id))
 
+    def frame_times(self, video_id: str) -> list[float] | None:
+        """Return when each frame of a video is shown, in seconds; None if its rate is constant.
+
+        Raises:
+            UnknownVideoError: there is no such video.
+        """
+        return self.media.frame_times(self._known(video_id))
+
     def _known(self, video_id: str) -> str:
         if video_id not in self.dataset.videos:
             raise UnknownVideoError("there is no such video")
@@ -212,8 +220,10 @@ class Project:
 
     # ------------------------------------------------------------------ what the page changes
 
-    def act(self, video_id: str, client: str, action: Action) -> dict[str, Any]:
+    def act(self, video_id: str, request: Request) -> dict[str, Any]:
         """Carry out an action; return the video as `video` does, and the point that is new.
+
+        An action that comes once more, because its answer was lost, is only answered again.
 
         Raises:
             UnknownVideoError: there is no such video.
@@ -223,28 +233,26 @@ class Project:
         """
         duration_s = self.media.want(self._known(video_id)).duration_s
         with self._lock:
-            self._note_labels(self._store.take_over_edits())
+            labels = self._store.labels
+            if request.id not in labels.carried_out:
+                self._note_labels(self._store.take_over_edits())
+                self._carry_out(video_id, request, duration_s)
+                self._note_labels([video_id])
+            created = labels.carried_out.get(request.id)
+            return {**self.video(video_id, request.client), "created": created}
+
+    def _carry_out(self, video_id: str, request: Request, duration_s: float | None) -> None:
+        action, of = request.action, None
+        if isinstance(action, Step):
+            of, values = self._step(video_id, request.client, action)
+        else:
+            self._check_class(getattr(action, "label", None))
             labels = self._store.labels.video(video_id)
-            of = None
-            if isinstance(action, Step):
-                of, values = self._step(video_id, client, action)
-            else:
-                self._check_class(getattr(action, "label", None))
-                suggested = self._suggestions.video(video_id)
-                new_id = f"p{self._store.labels.number + 1}"
-                values = Change(labels, suggested, duration_s, new_id).values(action)
-            created = next(
-                (
-                    name.removeprefix(POINT)
-                    for name, value in values.items()
-                    if name.startswith(POINT) and value is not None and labels.get(name) is None
-                ),
-                None,
-            )
-            entry = action.model_dump(exclude_none=True)
-            self._store.commit(client, entry, {video_id: values}, of)
-            self._note_labels([video_id])
-            return {**self.video(video_id, client), "created": created}
+            suggested = self._suggestions.video(video_id)
+            new_id = f"p{self._store.labels.number + 1}"
+            values = Change(labels, suggested, duration_s, new_id).values(action)
+        wanted = action.model_dump(exclude_none=True)
+        self._store.commit(request.client, wanted, {video_id: values}, of, request.id)
 
     def add_class(self, name: str) -> dict[str, Any]:
         """Add a class to ``dataset.yaml``; return the state.

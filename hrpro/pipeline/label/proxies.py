@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hrpro.extract.decode import probe
-from hrpro.pipeline.render.h264 import duration_of, rewrite_video
+from hrpro.pipeline.render.h264 import end_of, rewrite_video
 
 LONG_SIDE = 1280
 CRF = 23
@@ -15,7 +15,7 @@ KEYFRAME_S = 0.5
 
 
 def make_proxy(video: Path, proxy: Path, progress: Callable[[float], None]) -> float:
-    """Write an MP4 that browsers play, with each frame at its time after the first displayed one.
+    """Write an MP4 that browsers play, with each frame at its time in the clock of the original.
 
     Args:
         video: the original.
@@ -23,14 +23,14 @@ def make_proxy(video: Path, proxy: Path, progress: Callable[[float], None]) -> f
         progress: called with the share that is done, 0 to 1; what it raises stops the work.
 
     Returns:
-        How long the original really is, in seconds: headers lie.
+        When the original really ends, in seconds of its clock: headers lie.
 
     Raises:
         VideoError: the original cannot be decoded.
         HrproError: the copy cannot be written.
     """
     info = probe(video)
-    duration_s = duration_of(info)
+    duration_s = end_of(info)
     short_side, long_side = sorted((info.width, info.height))
     if long_side > LONG_SIDE:
         short_side = short_side * LONG_SIDE // long_side
@@ -42,4 +42,4 @@ def make_proxy(video: Path, proxy: Path, progress: Callable[[float], None]) -> f
         keyframe_s=KEYFRAME_S,
         progress=lambda done_s: progress(min(done_s / duration_s, 1.0) if duration_s else 0.0),
     )
-    return report.duration_s
+    return info.start_s + report.duration_s

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import threading
 import webbrowser
@@ -36,8 +35,8 @@ def label(
         folder: the dataset.
         model: model folder whose detections are offered as suggestions; None takes those that
             were made last, if there are any.
-        port: None takes a free one; after a crash the one before, so that a page that is still open
-            can be opened again without losing what it could not send.
+        port: None takes the one of the last time if it is free, so that a page that is still open
+            goes on by itself.
         reaction_s: seconds from an action to the key press, instead of the dataset's own.
         browser: open the page in the default browser.
         announce: called with the address of the page.
@@ -49,7 +48,7 @@ def label(
     """
     with (
         closing(Project(folder, reaction_s)) as project,
-        _listen(port, project.last_port) as listener,
+        _listen(port, project.page.port) as listener,
     ):
         if model is not None:
             # Only here: a page without a model needs not wait for the networks to be imported.
@@ -58,7 +57,7 @@ def label(
 
             suggest(folder, model, workers=WorkerOptions(workers=None), reporter=reporter)
             project.load_suggestions()
-        token = secrets.token_urlsafe(24)
+        token = project.page.token
         port = listener.getsockname()[1]
         url = f"http://{HOST}:{port}/?token={token}"
         config = uvicorn.Config(
@@ -76,7 +75,7 @@ def label(
                 # A thread, because some browsers keep their caller waiting.
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-        project.announce(url)
+        project.announce(url, port)
         project.media.start()
         with suppress(KeyboardInterrupt):  # uvicorn passes it on once it has stopped
             _Server(config, started).run(sockets=[listener])

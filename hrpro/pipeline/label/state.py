@@ -58,6 +58,8 @@ class Entry(BaseModel):
     """When, in UTC."""
     client: str
     """Which window of which browser."""
+    id: str | None = None
+    """Name that the window gave the action, so that it counts once, however often it is sent."""
     action: dict[str, object]
     """What was asked for."""
     of: int | None = None
@@ -183,12 +185,23 @@ class Labels:
         self.videos: dict[str, VideoLabels] = {}
         self.number = 0
         """Number of the last entry."""
+        self.carried_out: dict[str, str | None] = {}
+        """Ids of actions -> the point that came into being, if one did."""
 
     def apply(self, entry: Entry) -> None:
         """Go on by one entry."""
+        if entry.id is not None:
+            self.carried_out[entry.id] = self._new_point(entry)
         for video_id, values in entry.videos.items():
             self.video(video_id).apply(entry, values)
         self.number = entry.number
+
+    def _new_point(self, entry: Entry) -> str | None:
+        for video_id, values in entry.videos.items():
+            for name, value in values.items():
+                if isinstance(value, Point) and self.video(video_id).get(name) is None:
+                    return name.removeprefix(POINT)
+        return None
 
     def video(self, video_id: str) -> VideoLabels:
         """The labels of one video; empty ones for a video that was not labelled yet."""

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 from datetime import datetime, timezone
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
-
-from hrpro.errors import DataError, HrproError, UsageError
-from hrpro.files import atomic_path, read_json
+from hrpro.errors import DataError
+from hrpro.files import atomic_path
 from hrpro.pipeline.label.actions import ConflictError
 from hrpro.pipeline.label.dataset import OLD_POINTS, POINTS
 from hrpro.pipeline.label.journal import Journal
@@ -22,70 +17,6 @@ from hrpro.pipeline.results.model import Detection, Results, VideoResult, write_
 from hrpro.video_ids import KnownVideos
 
 FOLDER = "label"
-
-
-class FolderLock:
-    """Keeps a second process from labelling the same dataset, and tells it where the first one is.
-
-    Args:
-        folder: the dataset; its folder ``label/`` is made.
-
-    Raises:
-        UsageError: another process has it; names its address.
-        HrproError: the folder cannot be written.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        own = folder / FOLDER
-        try:
-            own.mkdir(exist_ok=True)
-            self._lock = FileLock(own / "lock", timeout=0)
-            self._lock.acquire()
-        except Timeout:
-            raise UsageError(
-                f"{folder}: is being labelled already{_address(own)}; open that page, in as many "
-                "windows as you like"
-            ) from None
-        except OSError as error:
-            raise HrproError(
-                f"{own}: cannot write: {error.strerror or error}; copy the dataset to a folder of "
-                "yours"
-            ) from error
-        self._address = own / "server.json"
-        self._announced = False
-        self.was_killed = self._address.exists()
-        """Whether the process that had the folder before never came to its end."""
-        self.last_port = _last_port(self._address) if self.was_killed else None
-        """Where that process served: its page, if it is still open, sends there what it has."""
-
-    def announce(self, url: str) -> None:
-        """Leave the address of the page for a second process."""
-        self._announced = True
-        self._address.unlink(missing_ok=True)
-        # The address holds the token: nobody else may read it, not even for a moment.
-        handle = os.open(self._address, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"url": url}, file)
-
-    def release(self) -> None:
-        """Let go of the folder."""
-        if self._announced:  # else the mark of one that was killed stays
-            self._address.unlink(missing_ok=True)
-        self._lock.release()
-
-
-def _address(own: Path) -> str:
-    try:
-        return f" at {read_json(own / 'server.json')['url']}"
-    except (DataError, KeyError, TypeError):
-        return ""
-
-
-def _last_port(address: Path) -> int | None:
-    try:
-        return urlsplit(read_json(address)["url"]).port
-    except (DataError, KeyError, TypeError, ValueError, AttributeError):
-        return None
 
 
 class LabelStore:
@@ -126,6 +57,7 @@ class LabelStore:
         action: dict[str, object],
         videos: dict[str, Values],
         of: int | None = None,
+        action_id: str | None = None,
     ) -> None:
         """Write an entry into the journal, go on by it, and rewrite what follows from it.
 
@@ -144,6 +76,7 @@ class LabelStore:
             number=self.labels.number + 1,
             at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             client=client,
+            id=action_id,
             action=action,
             of=of,
             videos=videos,

@@ -32,6 +32,7 @@ from hrpro.pipeline.detectors.trained import extract_config, to_detections
 from hrpro.pipeline.workers.launch import WorkerOptions
 from hrpro.pipeline.workers.work import WorkerSettings
 from hrpro.video_ids import KnownVideos
+from hrpro.wording import count
 
 SUGGESTIONS = Path("label", "suggestions.json")
 """Where they are in the dataset folder."""
@@ -101,13 +102,12 @@ def suggest(
         if name not in without and (path := features.any_subset(name)) is not None:
             entries[name] = _entry(inspect_features(path), trained, min_score, allow_mixed)
     if without:
-        reporter.problem(
-            f"warning: no suggestions for {len(without)} videos, which have no features"
-        )
+        missing = count(len(without), "video")
+        reporter.problem(f"warning: no suggestions for {missing} without features")
     target = folder / SUGGESTIONS
     write_json(target, {"model": str(model), "videos": entries})
-    count = sum(len(entry["detections"]) for entry in entries.values())
-    reporter.line(f"{count} suggestions in {len(entries)} videos: {target}")
+    found = count(sum(len(entry["detections"]) for entry in entries.values()), "suggestion")
+    reporter.line(f"{found} in {count(len(entries), 'video')}: {target}")
     return target
 
 
@@ -125,9 +125,11 @@ def _entry(
     grid = model.features.grid.grid()
     video = FeatureSequence(torch.from_numpy(features), file.grid(grid))
     (scores,) = model.localizer.video_scores([video])
+    clock = video.grid.clock
     found = hard_nms(model.localizer.localize([video]), MAX_OVERLAP, "exact")
     found = found[found.score >= min_score]
-    detections = to_detections(found, model.classes, file.duration_s(grid))
+    found = found.in_file_clocks([clock])
+    detections = to_detections(found, model.classes, file.end_s(grid), clock.start_s)
     return {
         "uncertainty": round(uncertainty(scores, found.score), 4),
         "detections": [

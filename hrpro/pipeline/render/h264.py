@@ -46,8 +46,9 @@ def rewrite_video(
 ) -> DecodeReport:
     """Write a video upright, with square pixels, as H.264 (yuv420p).
 
-    Every frame keeps its time, counted from the first one that is displayed; sound is kept. Memory
-    does not grow with the length of the video.
+    Every frame keeps its time in the file's own clock; where that begins before the first picture,
+    the first picture is shown from there on, because not all players show nothing. Sound is kept.
+    Memory does not grow with the length of the video.
 
     Args:
         info: the video, as `probe` describes it.
@@ -56,7 +57,7 @@ def rewrite_video(
         painter: called once with width and height; what it returns draws on each picture.
         crf: x264's constant rate factor; less is better and larger.
         keyframe_s: at most so many seconds from one key frame to the next, for quick seeking.
-        progress: called with the time in seconds that is written.
+        progress: called with the time in seconds that is written, in the file's own clock.
 
     Returns:
         What decoding met: damage that was skipped, an early end.
@@ -66,10 +67,12 @@ def rewrite_video(
         HrproError: the new one cannot be written.
     """
     with (
-        FrameReader(info.path, fps=None, short_side=short_side, crop=None) as reader,
+        FrameReader(
+            info.path, fps=None, short_side=short_side, crop=None, stream=info.stream
+        ) as reader,
         prefetch(reader.timed(), _prefetch_depth(info, short_side)) as timed,
     ):
-        pictures = _with_ends(timed, reader.report)
+        pictures = _in_file_clock(_with_ends(timed, reader.report), info.start_s)
         first = next(pictures)
         height, width = first[2].shape[:2]
         paint = painter(width, height) if painter is not None else None
@@ -81,7 +84,7 @@ def rewrite_video(
             ) as output,
         ):
             encoder = Encoder(output, width, height, info.average_fps, crf, keyframe_s)
-            with closing(Sound(info.path, info.start_s, output)) as sound:
+            with closing(Sound(info.path, info.clock_start_s, output)) as sound:
                 for start_s, end_s, picture in chain([first], pictures):
                     if paint is not None:
                         paint(picture, start_s)
@@ -94,9 +97,12 @@ def rewrite_video(
     return reader.report
 
 
-def duration_of(info: VideoInfo) -> float:
-    """Return the duration of a video in seconds: by its header, else by reading through it."""
-    return info.duration_s or _scanned_duration(info.path, info)
+def end_of(info: VideoInfo) -> float:
+    """Return when the picture of a video ends, in seconds of its file's clock.
+
+    By the header, else by reading through it.
+    """
+    return info.end_s or _scanned_end(info)
 
 
 class Encoder:
@@ -199,6 +205,16 @@ def _with_ends(
     yield start_s, report.duration_s, _even(picture)
 
 
+def _in_file_clock(
+    pictures: Iterator[tuple[float, float, np.ndarray]], first_s: float
+) -> Iterator[tuple[float, float, np.ndarray]]:
+    """Shift the times of pictures by that of the first one, which is shown from 0 on."""
+    start_s, end_s, picture = next(pictures)
+    yield start_s, end_s + first_s, picture
+    for start_s, end_s, picture in pictures:
+        yield start_s + first_s, end_s + first_s, picture
+
+
 def _even(picture: np.ndarray) -> np.ndarray:
     height, width = (side // 2 * 2 for side in picture.shape[:2])
     return np.ascontiguousarray(picture[:height, :width])
@@ -209,12 +225,16 @@ def _prefetch_depth(info: VideoInfo, short_side: int) -> int:
     return round(min(max(PREFETCH_BYTES / (3 * num_pixels), 2), 32))
 
 
-def _scanned_duration(path: Path, info: VideoInfo) -> float:
-    """Return the duration of a video whose header has none, by reading through its packets."""
-    end_s = info.start_s
-    with naming(path), open_video(path) as (container, stream), suppress(av.FFmpegError):
+def _scanned_end(info: VideoInfo) -> float:
+    """Return when a video ends whose header does not tell, by reading through its packets."""
+    end_s = info.clock_start_s + info.start_s
+    with (
+        naming(info.path),
+        open_video(info.path, stream=info.stream) as (container, stream, _),
+        suppress(av.FFmpegError),
+    ):
         for packet in container.demux(stream):
             if packet.pts is not None:
                 end = packet.pts + (packet.duration or 0)
                 end_s = max(end_s, float(end * stream.time_base))
-    return end_s - info.start_s
+    return end_s - info.clock_start_s

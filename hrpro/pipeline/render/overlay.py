@@ -6,28 +6,21 @@ blends and a line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from hrpro.pipeline.render.fonts import font_for
+from hrpro.pipeline.render.palette import class_colors
 from hrpro.pipeline.results.model import Detection
+from hrpro.wording import clock
 
 MAX_ROWS = 6
-# Okabe and Ito's colours, which colour-blind people can tell apart, lightest blue first.
-COLOURS = (
-    (86, 180, 233),
-    (230, 159, 0),
-    (0, 188, 140),
-    (240, 228, 66),
-    (222, 110, 170),
-    (232, 104, 40),
-)
 WHITE, BLACK, TRACK = (255, 255, 255), (0, 0, 0), (44, 44, 48)
 # Pillow's drawing replaces pixels, opacity included: what is drawn last decides.
 OPAQUE = 235
@@ -59,6 +52,7 @@ class Overlay:
         duration_s: of the video, in seconds; the length of the timeline.
         detections: of this video.
         ground_truth: actions of this video, or None if it has no ground truth.
+        colors: ``#rrggbb`` by class; by default as `class_colors` chooses for these.
     """
 
     def __init__(
@@ -68,6 +62,7 @@ class Overlay:
         duration_s: float,
         detections: Sequence[Detection],
         ground_truth: Sequence[Span] | None = None,
+        colors: Mapping[str, str] | None = None,
     ) -> None:
         self._width, self._height = width, height
         self._duration_s = max(duration_s, 1e-3)
@@ -79,6 +74,8 @@ class Overlay:
         rows = min(MAX_ROWS, max(1, int(0.42 * height / self._row_px)))
         hidden = len(classes) - rows if len(classes) > rows else 0
         self._classes = classes[:rows]
+        colors = colors or class_colors(classes)
+        self._colors = [ImageColor.getrgb(colors[label])[:3] for label in self._classes]
         self._names = [_one_line(label) for label in self._classes]
         self._more = f"+{hidden} more" if hidden else ""
         self._font = ImageFont.truetype(
@@ -120,10 +117,10 @@ class Overlay:
         draw = ImageDraw.Draw(image)
         for row, (label, score) in enumerate(zip(self._names, scores, strict=True)):
             top, bottom = row * row_px, (row + 1) * row_px - max(1, margin // 3) - 1
-            colour, active = COLOURS[row], score > -np.inf
+            active = score > -np.inf
             draw.rectangle((0, top, width, bottom), (*BLACK, 170 if active else 100))
             filled = width * max(0.0, score) / self._scale if active else 0
-            draw.rectangle((0, top, max(filled, margin), bottom), (*colour, 215))
+            draw.rectangle((0, top, max(filled, margin), bottom), (*self._colors[row], 215))
             number = f"{score:.2f}" if active else ""
             room = width - 4 * margin - self._font.getlength(number and " " + number)
             ink = (*WHITE, 255 if active else 190)
@@ -174,10 +171,11 @@ class Overlay:
         """Return the colour of the class, the duller the lower the score."""
         score = getattr(span, "score", self._scale) / self._scale
         share = 0.3 + 0.7 * min(max(score, 0.0), 1.0)
-        mixed = (
-            round(share * c + (1 - share) * t) for c, t in zip(COLOURS[row], TRACK, strict=True)
+        red, green, blue = (
+            round(share * c + (1 - share) * t)
+            for c, t in zip(self._colors[row], TRACK, strict=True)
         )
-        return (*mixed, OPAQUE)
+        return red, green, blue, OPAQUE
 
     def _draw_clock(self, tenths: int) -> _Layer:
         text = f"{clock(tenths // 10)}.{tenths % 10} / {clock(self._duration_s)}"
@@ -217,13 +215,6 @@ class Overlay:
         while label and self._font.getlength(label + "…") > room:
             label = label[:-1].rstrip()
         return label + "…"
-
-
-def clock(time_s: float) -> str:
-    """Return a time as players show it: ``1:05``, ``1:02:03``."""
-    minutes, seconds = divmod(int(time_s), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 def _one_line(label: str) -> str:

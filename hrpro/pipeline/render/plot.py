@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import textwrap
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
@@ -20,29 +19,34 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from hrpro.errors import UsageError
 from hrpro.files import atomic_path
 from hrpro.pipeline.render.fonts import font_for
-from hrpro.pipeline.render.overlay import Span, clock, ranked_classes
+from hrpro.pipeline.render.overlay import Span, ranked_classes
+from hrpro.pipeline.render.palette import class_colors
 from hrpro.pipeline.results.model import VideoResult
+from hrpro.wording import clock
 
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 MAX_ROWS = 40
 TRUTH_COLOUR = "#d55e00"
-# The pale third of the map would vanish on white paper.
-SCORES: Colormap = ListedColormap(colormaps["GnBu"](np.linspace(0.3, 1.0, 256)))
+GREY = "#8c8c8c"
+"""Of a detection in the legend and the scale, which stand for all classes."""
 
 
 def plot_timeline(
     result: VideoResult,
     out_path: str | Path,
     ground_truth: Iterable[Span] | None = None,
+    colors: Mapping[str, str] | None = None,
 ) -> None:
-    """Draw the detections of one video over time, darker for a higher score.
+    """Draw the detections of one video over time, in the colour of their class, by score.
 
     There is a row for each class, those of the ground truth first, then by best score; at most 40.
+    The higher a score, the darker its bar.
 
     Args:
         result: what was found in the video.
         out_path: the picture; .png, .pdf or .svg.
         ground_truth: the true actions, drawn beneath the detections of their class.
+        colors: ``#rrggbb`` by class; by default as `class_colors` chooses for these.
 
     Raises:
         UsageError: `out_path` has another suffix.
@@ -60,11 +64,13 @@ def plot_timeline(
     )
     axes = figure.add_subplot()
     top_score = max([1.0, *(found.score for found in result.detections)])
-    shades = ScalarMappable(Normalize(0, top_score), SCORES)
-    _draw_spans(axes, classes, result, truth, shades)
+    scale = Normalize(0, top_score)
+    _draw_spans(axes, classes, result, truth, scale, colors or class_colors(classes))
     _label_axes(axes, classes, hidden, result, truth)
     if classes:
-        figure.colorbar(shades, ax=axes, label="score", pad=0.01, fraction=0.02)
+        figure.colorbar(
+            ScalarMappable(scale, _shades(GREY)), ax=axes, label="score", pad=0.01, fraction=0.02
+        )
     with atomic_path(out_path) as temporary, warnings.catch_warnings():
         # A character that no font of this machine has becomes a box; the plot is of use still.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -86,7 +92,8 @@ def _draw_spans(
     classes: Sequence[str],
     result: VideoResult,
     truth: Sequence[Span] | None,
-    shades: ScalarMappable,
+    scale: Normalize,
+    colors: Mapping[str, str],
 ) -> None:
     """Fill row k, which reaches from k - 0.5 to k + 0.5: detections, the truth beneath them."""
     below = 0.4 if truth is None else 0.12
@@ -95,9 +102,9 @@ def _draw_spans(
             (found for found in result.detections if found.label == label),
             key=lambda found: found.score,  # the best last, so that it is on top
         )
-        colours = shades.to_rgba([detection.score for detection in found])
+        shades = _shades(colors[label])(scale([detection.score for detection in found]))
         # The outline keeps a second visible in an hour.
-        _bars(axes, found, row - 0.4, row + below, facecolors=colours, edgecolors=colours)
+        _bars(axes, found, row - 0.4, row + below, facecolors=shades, edgecolors=shades)
         actions = [action for action in truth or () if action.label == label]
         _bars(axes, actions, row + 0.18, row + 0.4, color=TRUTH_COLOUR)
 
@@ -105,6 +112,12 @@ def _draw_spans(
 def _bars(axes: Axes, spans: Sequence[Span], top: float, bottom: float, **style: object) -> None:
     ranges = [(span.start_s, span.end_s - span.start_s) for span in spans]
     axes.broken_barh(ranges, (top, bottom - top), linewidth=0.8, **style)
+
+
+def _shades(color: str) -> Colormap:
+    """From pale, but not lost on white paper, to the colour and a little darker than it."""
+    full = np.array(to_rgb(color))
+    return LinearSegmentedColormap.from_list("score", [0.7 + 0.3 * full, full, 0.8 * full])
 
 
 def _label_axes(
@@ -135,7 +148,7 @@ def _label_axes(
     if not classes:
         axes.text(0.5, 0.5, "nothing found", transform=axes.transAxes, ha="center", va="center")
     if truth is not None:
-        kinds = [Patch(color=SCORES(0.7), label="found"), Patch(color=TRUTH_COLOUR, label="truth")]
+        kinds = [Patch(color=GREY, label="found"), Patch(color=TRUTH_COLOUR, label="truth")]
         axes.legend(
             handles=kinds,
             loc="lower right",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from hrpro.errors import UsageError
 from hrpro.extract.decode import DecodeReport, probe
-from hrpro.pipeline.render.h264 import Paint, duration_of, rewrite_video
+from hrpro.pipeline.render.h264 import Paint, end_of, rewrite_video
 from hrpro.pipeline.render.overlay import Overlay, Span
 from hrpro.pipeline.results.formats import check_outputs
 from hrpro.pipeline.results.model import Detection
@@ -21,14 +21,17 @@ def render_preview(
     detections: Iterable[Detection],
     out_path: str | Path,
     ground_truth: Iterable[Span] | None = None,
+    colors: Mapping[str, str] | None = None,
     max_height: int | None = None,
     progress: Callable[[float, float], None] | None = None,
+    stream: int | None = None,
 ) -> DecodeReport:
     """Write the video again with its detections drawn on it.
 
     Top left a bar with label and score for each class, at the bottom a timeline with a playhead,
     and the ground truth beside it if given. H.264 (yuv420p) that browsers and phones play, upright
-    with square pixels; every frame keeps its time; sound is kept. A short side below 160 pixels is
+    with square pixels; every frame keeps its time in the video file's
+    own clock; sound is kept. A short side below 160 pixels is
     enlarged to 160. Memory does not grow with the length of the video.
 
     Args:
@@ -36,8 +39,10 @@ def render_preview(
         detections: what was found in it; all of them are shown, so filter them before.
         out_path: the preview: .mp4 (or .m4v, .mov, .mkv). It appears when it is complete.
         ground_truth: the true actions of the video (anything with `label`, `start_s`, `end_s`).
+        colors: ``#rrggbb`` by class; by default as `class_colors` chooses for these.
         max_height: scale the preview down to at most this many lines.
         progress: called with the time that is written and the duration, both in seconds.
+        stream: which of several video streams; see `hrpro.extract.streams.choose_stream`.
 
     Returns:
         What decoding met: damage that was skipped, an early end.
@@ -50,12 +55,12 @@ def render_preview(
     video_path, out_path = Path(video_path), Path(out_path)
     check_preview_path(out_path)
     check_outputs([], [out_path], inputs=[video_path])
-    info = probe(video_path)
-    duration_s = duration_of(info)
+    info = probe(video_path, stream)
+    duration_s = end_of(info)
 
     def painter(width: int, height: int) -> Paint:
         truth = None if ground_truth is None else list(ground_truth)
-        return Overlay(width, height, duration_s, list(detections), truth).draw
+        return Overlay(width, height, duration_s, list(detections), truth, colors).draw
 
     return rewrite_video(
         info,

@@ -24,7 +24,7 @@ class Sound:
 
     Args:
         path: the video.
-        start_s: the time in the file's own clock that becomes 0, in seconds: its first picture.
+        start_s: the timestamp that becomes 0, in seconds: `VideoInfo.clock_start_s`.
         output: where the sound goes; its stream is added at once, before the header is written.
     """
 
@@ -49,7 +49,7 @@ class Sound:
         self._ready = next(self._packets, None)
 
     def _read(self, path: Path) -> Iterator[av.Packet]:
-        with open_video(path) as (container, _):
+        with open_video(path) as (container, *_):
             source = container.streams.best("audio")
             if source is None or source.codec_context is None or not source.rate:
                 return

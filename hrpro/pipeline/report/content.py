@@ -14,6 +14,7 @@ from hrpro.errors import DataError
 from hrpro.localize.evaluation.average_precision import drop_ambiguous, mean_average_precision
 from hrpro.pipeline.console.tables import averages
 from hrpro.pipeline.evaluate import Evaluation, Truth, evaluate_table, results_table
+from hrpro.pipeline.render.palette import result_colors
 from hrpro.pipeline.results.model import Curves, Results, VideoResult
 from hrpro.video_ids import KnownVideos
 from hrpro.videos_folder import video_key, videos_below
@@ -84,6 +85,7 @@ def run_content(
         "name": name,
         "model": _model_text(results.model),
         "classes": list(classes),
+        "colors": list(map(result_colors(results, classes).get, classes)),
         "videos": rows,
         "threshold": _first_threshold(results, sum(map(len, shown.values()))),
         "evaluation": evaluation and _evaluation(evaluation),

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.files import write_text
-
-# In this order: each uses what the ones before it define.
-_SCRIPTS = ("dom.js", "overview.js", "timeline.js", "player.js", "video.js", "main.js")
+from hrpro.pipeline.web.bundle import bundle, shared_file
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -51,8 +49,8 @@ def write_page(path: Path, title: str, data: dict[str, Any], media: dict[str, Pa
         HrproError: the file cannot be written.
     """
     folder = files(__package__) / "static"
-    script = "".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    script = f'"use strict";\n{script}'
+    script = bundle(folder, "main.js")
+    styles = (shared_file("palette.css"), folder / "report.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
@@ -61,7 +59,7 @@ def write_page(path: Path, title: str, data: dict[str, Any], media: dict[str, Pa
     page = _PAGE.format(
         policy=policy,
         title=html.escape(title),
-        style=(folder / "report.css").read_text(encoding="utf-8"),
+        style="".join(style.read_text(encoding="utf-8") for style in styles),
         data=_script_safe(data),
         media="".join(_embedded(name, video) for name, video in media.items()),
         script=script,

@@ -1,8 +1,8 @@
 """What detection gives: labelled, scored spans per video, and the result JSON that holds them.
 
 The JSON is the ActivityNet detection format, so that evaluation code made for it works unchanged,
-plus a few keys: ``videos`` (where each video is, how long), ``model`` (what made the detections),
-and on request ``curves`` (the class activation sequences behind them).
+plus a few keys: ``videos`` (where each video is, how long, when its picture starts), ``model``
+(what made the detections), and on request ``curves`` (the class activation sequences behind them).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.errors import DataError
+from hrpro.wording import some
 
 #: The version string of ActivityNet's own detection files; it names the format, not this program.
 FORMAT_VERSION = "VERSION 1.3"
@@ -73,7 +74,9 @@ class VideoResult:
     """The detections of one video, highest score first.
 
     `path`, `duration_s` and `fps` (frames per second) are None where a file does not tell them,
-    and so are the `curves`.
+    and so are `start_s` and the `curves`. All times are in the video file's own clock, the one that
+    players show: the picture lasts from `start_s` to `duration_s`. Mostly `start_s` is 0; it is not
+    where sound begins before the picture, or where the first pictures cannot be shown.
     """
 
     video_id: str
@@ -82,6 +85,7 @@ class VideoResult:
     fps: float | None = None
     detections: tuple[Detection, ...] = ()
     curves: Curves | None = None
+    start_s: float | None = None
 
     def __post_init__(self) -> None:
         ranked = sorted(self.detections, key=lambda detection: -detection.score)
@@ -143,7 +147,7 @@ class Results:
         for video in self.videos:
             if video.video_id == video_id:
                 return video
-        known = ", ".join(video.video_id for video in self.videos[:5]) or "none at all"
+        known = some((video.video_id for video in self.videos), 5) or "none at all"
         raise DataError(f"no video {video_id!r} in the results (there are {known})")
 
     def filter(
@@ -178,6 +182,7 @@ def to_json(results: Results) -> dict[str, Any]:
                 "path": video.path,
                 "duration": video.duration_s,
                 "fps": video.fps,
+                **({} if video.start_s is None else {"start_s": video.start_s}),
             }
             for video in results.videos
         },
@@ -255,7 +260,7 @@ def _video(
 ) -> VideoResult:
     if not isinstance(rows, list) or not isinstance(about, Mapping):
         raise DataError("the detections must be a list, what is known of the video an object")
-    path, duration_s, fps = (about.get(key) for key in ("path", "duration", "fps"))
+    path, *numbers = (about.get(key) for key in ("path", "duration", "fps", "start_s"))
     if path is not None and not isinstance(path, str):
         raise DataError(f"the path must be a text, not {path!r}")
     detections = []
@@ -266,13 +271,11 @@ def _video(
             if left_out is None:
                 raise DataError(f"detection {number}: {error}") from error
             left_out(f"video {video_id!r}: detection {number}", error)
-    return VideoResult(
-        video_id,
-        path,
-        None if duration_s is None else _finite(duration_s, "duration"),
-        None if fps is None else _finite(fps, "fps"),
-        tuple(detections),
+    duration_s, fps, start_s = (
+        None if number is None else _finite(number, name)
+        for number, name in zip(numbers, ("duration", "fps", "start_s"), strict=True)
     )
+    return VideoResult(video_id, path, duration_s, fps, tuple(detections), start_s=start_s)
 
 
 def _curves(value: Any) -> Curves | None:

@@ -59,6 +59,8 @@ class Done:
     seconds: float
     """What the work took."""
     warnings: tuple[str, ...] = ()
+    lost_s: float = 0.0
+    """Seconds of picture that cannot be shown."""
 
 
 @dataclass(frozen=True)

@@ -217,6 +217,7 @@ class Supervisor:
         self._reporter.detail(f"{key}: {done.num_snippets} snippets, {done.duration_s:.1f} s")
         self._summary.done.append(key)
         self._summary.video_s += done.duration_s
+        self._summary.lost_s += done.lost_s
         self._note_fruit()
         member.finish(key)
         self._agenda.finish(key, "done", seconds=done.seconds)

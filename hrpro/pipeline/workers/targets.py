@@ -63,7 +63,7 @@ class FeatureTargets:
             return "missing"  # damaged: make it anew
         if sidecar is None:
             return "missing"
-        if worker and (differences := sidecar.fingerprint.difference(worker.fingerprint)):
+        if worker and (differences := sidecar.fingerprint.changes(worker.fingerprint)):
             return differences
         facts = sidecar.video
         same = (facts.size_bytes, facts.mtime_ns) == file_identity(source.path)

@@ -36,6 +36,7 @@ from hrpro.pipeline.workers.messages import (
     Started,
     WorkerError,
 )
+from hrpro.wording import one_line
 
 if TYPE_CHECKING:
     from hrpro.extract.config import ExtractConfig
@@ -159,7 +160,7 @@ def _innocently(error: Exception) -> HrproError:
 
     if isinstance(error, HrproError):
         return error
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    text = f"{type(error).__name__}: {one_line(error)}"
     what, remedy = "the program", "--debug shows where"
     if is_device_fault(error):
         what, remedy = "the device", "try again, without --compile, or with another --device"
@@ -236,7 +237,9 @@ def work(
             if error is None:
                 assert not isinstance(result, Exception)
                 facts, warnings = result.sidecar.video, tuple(result.report.warnings)
-                yield Done(job.key, facts.num_snippets, facts.duration_s, seconds, warnings)
+                yield Done(
+                    job.key, facts.num_snippets, facts.duration_s, seconds, warnings, facts.lost_s
+                )
             else:
                 yield Failed(job.key, _reason(error, job.path), seconds)
             del reported[job.key]

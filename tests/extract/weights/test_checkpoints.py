@@ -21,6 +21,8 @@ from hrpro.extract.i3d import load_i3d
 from hrpro.extract.weights.checkpoints import cross_modal, read_checkpoint
 from hrpro.extract.weights.zoo import expected_shapes
 
+pytestmark = pytest.mark.core
+
 FIRST_CONV = "Conv3d_1a_7x7.conv.weight"
 
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from hrpro.errors import DataError, HrproError
 from hrpro.localize.methods.base import Schedule, Stage
+from hrpro.localize.nn.ema import WeightAverage
 from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
 from hrpro.localize.training import interruption
 from hrpro.localize.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from hrpro.localize.training.ema import WeightAverage
 from hrpro.localize.training.interruption import held_back
 from hrpro.localize.training.trainer import Trainer, TrainerConfig
 

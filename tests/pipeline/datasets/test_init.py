@@ -19,6 +19,8 @@ from hrpro.pipeline.datasets.settings import add_class, add_classes, set_reactio
 from hrpro.pipeline.datasets.splits import Split, deal
 from hrpro.videos_folder import videos_folder
 
+pytestmark = pytest.mark.core
+
 
 def write(folder, text: str):
     folder.mkdir(exist_ok=True)

@@ -310,6 +310,28 @@ def test_a_video_that_is_being_copied_says_so_and_the_others_can_be_labelled(
         window.unroute(pattern)
 
 
+def test_steps_and_points_follow_a_variable_rate(tmp_path, serve, open_page):
+    folder = make_dataset(tmp_path / "own")
+    times = [0, 40, 80, 480, 520, 560, 700, 1500, 1540, 1900]
+    make_video(
+        folder / "videos" / "vfr.mp4", len(times), painter=numbered(160, 120),
+        times=times, time_base=Fraction(1, 1000), b_frames=2,
+    )  # fmt: skip
+    label = open_page(serve(folder), "vfr")
+    label.wait_for_picture()
+    label.page.wait_for_timeout(300)  # the times of the frames come after the picture
+    for frame in range(len(times) - 1):  # MP4 has no length for the last one, so it is not shown
+        label.wait_for(lambda frame=frame: shown_frame(label) == frame, f"picture {frame}")
+        assert frame_reading(label) == frame
+        label.press("ArrowRight")
+    label.press("ArrowLeft")
+    label.wait_for(lambda: shown_frame(label) == 7, "picture 7")
+    label.press("1", "ArrowLeft", "Tab", "[")
+    label.wait_for(lambda: shown_frame(label) == 6, "picture 6")
+    label.wait_until_saved()
+    assert points(folder, "vfr") == [("HandShaking", pytest.approx((0.7 + 1.5) / 2, abs=1e-3))]
+
+
 def test_shuttle_speed_and_backwards(dataset, serve, open_page):
     url = serve(dataset)
     label = open_page(url)
@@ -492,6 +514,59 @@ def test_an_answer_that_gets_lost_does_not_make_a_second_point(dataset, serve, o
     label.wait_for(lambda: len(label.marks) == 1)
     label.problems = [problem for problem in label.problems if not is_network(problem)]
     assert points(dataset) == [("HandShaking", middle(75))]
+
+
+def test_an_undo_whose_answer_gets_lost_takes_back_one_point(dataset, serve, open_page):
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    for seconds in (3, 6):
+        label.seek(seconds)
+        label.press("1")
+    label.wait_until_saved()
+    lost: list[str] = []
+
+    def lose(route):
+        if len(lost) == 2:
+            route.continue_()
+            return
+        lost.append(route.fetch().text())
+        route.abort()
+
+    label.page.route("**/actions", lose)
+    label.press("z")
+    label.wait_for(lambda: len(lost) == 2)
+    label.wait_until_saved()
+    label.wait_for(lambda: len(label.marks) == 1)
+    label.problems = [problem for problem in label.problems if not is_network(problem)]
+    assert points(dataset) == [("HandShaking", middle(75))]
+
+
+def test_unsent_actions_stay_with_their_dataset(dataset, tmp_path, browser, serve, open_page):
+    window = new_window(browser)
+    with label_server(dataset) as url:
+        label = open_page(url, window=window)
+        label.wait_for_picture()
+        label.page.route("**/actions", lambda route: route.abort())
+        label.seek(3)
+        label.press("1")
+        label.page.locator("#banner", has_text="1 action not saved").wait_for()
+    port = url.partition("127.0.0.1:")[2].partition("/")[0]
+    other = shutil.copytree(dataset, tmp_path / "other")
+    label.page.once("dialog", lambda dialog: dialog.accept())
+    label.problems.clear()
+    with label_server(other, "--port", port) as other_url:  # in the same tab
+        label.page.goto(other_url)
+        label.wait_until_saved()
+        assert label.marks == []
+    label.page.unroute("**/actions")
+    label.page.close()
+    label.problems.clear()
+    back = open_page(serve(dataset), window=window)  # in another tab
+    back.wait_until_saved()
+    back.wait_for(lambda: len(back.marks) == 1)
+    assert points(dataset) == [("HandShaking", middle(75))]
+    assert not (other / "points.csv").exists()
 
 
 def test_unsent_actions_outlive_a_reload_of_the_page(dataset, serve, open_page):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,13 +23,15 @@ from videos import corners, make_sound, make_video, noise, number_of, numbered
 
 from hrpro.cli import main
 from hrpro.errors import UsageError
-from hrpro.extract.decode import FrameReader
+from hrpro.extract.decode import FrameReader, probe
 from hrpro.pipeline.label import app as app_module
 from hrpro.pipeline.label import media as media_module
 from hrpro.pipeline.label.app import create_app
 from hrpro.pipeline.label.playable import look_at
 from hrpro.pipeline.label.project import Project
 from hrpro.pipeline.label.proxies import make_proxy
+
+pytestmark = pytest.mark.core
 
 TOKEN, PORT = "secret-token", 8123
 HEADERS = {"X-Hrpro-Token": TOKEN}
@@ -281,6 +284,44 @@ def test_detections_by_http(folder, serve):
     assert reviewed["results"] == {}
 
 
+def test_an_action_that_is_sent_again_counts_once_even_after_a_restart(folder):
+    def session(*bodies):
+        project = Project(folder)
+        app = create_app(project, TOKEN, PORT)
+        client = TestClient(app, f"http://127.0.0.1:{PORT}", headers=HEADERS)
+        answers = [client.post("/api/videos/a/actions", json=body) for body in bodies]
+        project.close()
+        assert {answer.status_code for answer in answers} == {200}
+        return [answer.json() for answer in answers]
+
+    def body(name, **action):
+        return {"client": "w", "id": name, "action": action}
+
+    one, two = (body(f"n{k}", type="add", label="run", time_s=k / 10) for k in (1, 2))
+    undo = body("n3", type="undo")
+    first, again, _ = session(one, one, two)
+    assert first["created"] == again["created"] == first["points"][0]["id"]
+    assert [len(answer["points"]) for answer in session(undo, undo)] == [1, 1]
+    again, other, _ = session(undo, body("n4", type="undo"), one)
+    assert [len(answer["points"]) for answer in (again, other)] == [1, 0]
+    assert (folder / "points.csv").read_text() == "video_id,class,time\n"
+
+
+def test_frames_of_a_variable_rate_have_their_times(tmp_path, serve):
+    videos = tmp_path / "ds" / "videos"
+    steps = [0, 40, 80, 480, 520, 560, 700, 1500]
+    base = Fraction(1, 1000)
+    make_video(videos / "vfr.mp4", len(steps), times=steps, time_base=base, b_frames=2)
+    make_video(videos / "cfr.mp4", 30, Fraction(30000, 1001), b_frames=2)
+    make_video(videos / "old.avi", 10, codec="mpeg4")
+    client = serve(videos.parent)
+    times = client.get("/api/frames/vfr").json()["times"]
+    assert times == pytest.approx([step / 1000 for step in steps], abs=1e-3)
+    assert client.get("/api/frames/cfr").json() == {"times": None}
+    assert client.get("/api/frames/old").json() == {"times": None}  # its copy is not there yet
+    assert client.get("/api/frames/none").status_code == 404
+
+
 def test_two_windows_stay_in_step(client):
     since = client.get("/api/state").json()["revision"]
     first = act(client, window="one", type="add", label="run", time_s=0.1).json()["created"]
@@ -523,8 +564,11 @@ def test_a_proxy_shows_each_frame_at_its_time(tmp_path, name, options):
     duration_s = make_proxy(video, tmp_path / "proxy.mp4", shares.append)
     before, after = frames(video), frames(tmp_path / "proxy.mp4")
     assert [number_of(picture) for _, picture in after] == [number_of(p) for _, p in before]
-    assert [t for t, _ in after] == pytest.approx([t for t, _ in before], abs=2e-5)
-    assert after[0][0] == 0
+    start_s = probe(video).start_s
+    expected = [0, *(start_s + t for t, _ in before[1:])]  # the first is shown from the begin
+    assert [t for t, _ in after] == pytest.approx(expected, abs=2e-5)
+    # In the transport stream, the encoder's run-in of the sound comes first.
+    assert start_s == pytest.approx(1.234 if "late" in name else 0, abs=0.07)
     facts = look_at(tmp_path / "proxy.mp4")
     assert (facts.obstacle, facts.error) == (None, None)
     assert duration_s > after[-1][0]
@@ -572,7 +616,7 @@ def test_copies_are_made_in_the_background_and_kept(tmp_path, serve):
     assert (answer.status_code, answer.content) == (206, b"ftyp")
     seen = client.get("/api/changes?since=0").json()["playback"]
     assert seen["good"]["playback"] == "proxy" and seen["good"]["progress"] == 1.0
-    assert client.get("/api/videos/late").json()["duration_s"] == 0.8  # its header says 1.8
+    assert client.get("/api/videos/late").json()["duration_s"] == pytest.approx(1.8)
     assert act(client, "bad", type="done", done=True).status_code == 200
 
 
@@ -617,7 +661,7 @@ def test_the_video_that_is_asked_for_goes_first(tmp_path, monkeypatch):
     project = Project(tmp_path)
     project.media.start()
     assert started.wait(10)
-    wait_for(lambda: all(project.media.facts(name) for name in "abcd"))
+    wait_for(lambda: all(project.media.state(name)["duration_s"] for name in "abcd"))
     project.video("d")
     asked.set()
     wait_for(lambda: len(made) == 4)
@@ -682,9 +726,29 @@ def test_a_killed_server_loses_nothing(folder):
         process.stdout.close()
     project = Project(folder)
     assert [point["time_s"] for point in project.video("a")["points"]] == [0.5]
-    assert project.last_port == url.port  # a page that is still open finds it there
+    # A page that is still open finds it there.
+    assert (project.page.port, project.page.token) == (url.port, url.params["token"])
     project.close()
-    assert (folder / "label" / "server.json").stat().st_mode & 0o077 == 0
+    for name in ("server.json", "page.json"):
+        assert (folder / "label" / name).stat().st_mode & 0o077 == 0
+
+
+def test_the_next_start_is_where_the_last_one_was_but_not_for_a_copy(folder, tmp_path):
+    project = Project(folder)
+    project.announce("http://127.0.0.1:8123/?token=x", 8123)
+    page = project.page
+    project.close()
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    again, other = Project(folder), Project(copy)
+    assert again.page == page
+    assert other.page.port is None
+    assert {other.page.id, other.page.token}.isdisjoint({page.id, page.token})
+    again.close()
+    other.close()
+    (folder / "label" / "page.json").write_text("{")
+    fresh = Project(folder)
+    assert fresh.page.token != page.token
+    fresh.close()
 
 
 def test_wrong_options_are_one_line(folder, tmp_path):
@@ -710,10 +774,12 @@ def test_a_port_that_is_taken_is_said(folder):
 
 
 def test_everything_the_page_needs_is_packaged():
-    static = Path(app_module.__file__).with_name("static")
+    pipeline = Path(app_module.__file__).parents[1]
     settings = (Path(__file__).parents[3] / "setup.cfg").read_text()
-    assert "hrpro.pipeline.label = static/*" in settings
-    assert all(path.is_file() for path in static.iterdir())  # the pattern takes no folders
+    for page in ("label", "report", "web"):
+        assert f"hrpro.pipeline.{page} = static/*" in settings
+        # The pattern takes no folders.
+        assert all(path.is_file() for path in (pipeline / page / "static").iterdir())
 
 
 def test_a_model_gives_suggestions_before_the_page_opens(folder, monkeypatch):

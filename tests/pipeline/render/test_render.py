@@ -8,17 +8,23 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import ImageColor
 from videos import corners, damage_packets, make_sound, make_video, noise, numbered, truncate
 
 from hrpro.annotations import Action
 from hrpro.errors import HrproError, UsageError, VideoError
 from hrpro.extract.decode import FrameReader, probe
 from hrpro.pipeline.render import h264
-from hrpro.pipeline.render.overlay import COLOURS, Overlay, clock, ranked_classes
+from hrpro.pipeline.render.overlay import Overlay, ranked_classes
+from hrpro.pipeline.render.palette import class_colors
 from hrpro.pipeline.render.preview import render_preview
 from hrpro.pipeline.results.model import Detection
+from hrpro.wording import clock
+
+pytestmark = pytest.mark.core
 
 JUMP = Detection("jump", 0.9, 0.2, 0.6)
+GREEN = ImageColor.getrgb(class_colors(["jump"])["jump"])
 
 
 @pytest.fixture
@@ -75,8 +81,9 @@ def test_variable_rate_and_late_start_are_kept(tmp_path, preview):
         tmp_path / "v.mkv", 6, times=late, time_base=Fraction(1, 1000), options={"bf": "0"}
     )
     path = preview(video)
-    assert times(path) == pytest.approx([tick / 1000 for tick in ticks], abs=1e-5)
-    assert probe(path).duration_s == pytest.approx(1.54, abs=0.01)
+    # In the clock of the file; the first picture is held from its begin.
+    assert times(path) == pytest.approx([0, *(tick / 1000 for tick in late[1:])], abs=1e-5)
+    assert probe(path).duration_s == pytest.approx(1.234 + 1.54, abs=0.01)
 
 
 @pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(24000, 1001), 120, 1])
@@ -307,7 +314,7 @@ def test_bar_is_as_long_as_the_score(size):
     lengths = []
     for score in (0.25, 0.5, 1.0):
         top = drawn([Detection("jump", score, 2, 4)], 3, size)[: size[1] // 10]
-        lengths.append(np.flatnonzero(like(top, COLOURS[0]).any(axis=0))[[0, -1]])
+        lengths.append(np.flatnonzero(like(top, GREEN).any(axis=0))[[0, -1]])
     assert len({start for start, _ in lengths}) == 1
     ends = [end - start + 1 for start, end in lengths]
     assert ends[0] / ends[2] == pytest.approx(0.25, abs=0.03)
@@ -316,7 +323,7 @@ def test_bar_is_as_long_as_the_score(size):
 
 def test_bar_is_there_only_while_the_action_lasts():
     jump = [Detection("jump", 0.9, 2, 4)]
-    areas = [like(drawn(jump, t)[:30], COLOURS[0]).sum() for t in (1.99, 2.0, 3.99, 4.0)]
+    areas = [like(drawn(jump, t)[:30], GREEN).sum() for t in (1.99, 2.0, 3.99, 4.0)]
     assert areas[0] == areas[3] < 0.2 * areas[1]
     assert areas[1] == areas[2]
 
@@ -332,13 +339,13 @@ def test_timeline_and_playhead():
     jump, truth = [Detection("jump", 1.0, 5, 7.5)], [Action("jump", 0.0, 2.5)]
     picture = drawn(jump, 2.5, truth=truth)
     rows = slice(240 - 40, 240)
-    blue = like(picture[rows], COLOURS[0])
-    columns = np.flatnonzero(blue.any(axis=0))
+    green = like(picture[rows], GREEN)
+    columns = np.flatnonzero(green.any(axis=0))
     found = columns[columns > 130]
     left = columns[0]  # the truth begins at time 0
     scale = (found[0] - left) / 5  # pixels a second
     assert (found[-1] - left) / scale == pytest.approx(7.5, abs=0.15)
-    assert blue[:, found].any(axis=1).argmax() < blue[:, left].argmax()  # the truth lies beneath
+    assert green[:, found].any(axis=1).argmax() < green[:, left].argmax()  # the truth lies beneath
     white = like(picture[-20:], (255, 255, 255)).all(axis=0)
     assert (np.flatnonzero(white).mean() - left) / scale == pytest.approx(2.5, abs=0.15)
 
@@ -374,8 +381,6 @@ def test_preview_shows_the_bar_at_the_right_frames(tmp_path, preview):
     )
     path = preview(video, [Detection("jump", 1.0, 0.2, 0.6)])
     lit = [
-        time_s
-        for time_s, picture in timed_pictures(path)
-        if like(picture[3:18], COLOURS[0]).sum() > 300
+        time_s for time_s, picture in timed_pictures(path) if like(picture[3:18], GREEN).sum() > 300
     ]
     assert lit == pytest.approx([k / 25 for k in range(5, 15)], abs=1e-5)

@@ -24,6 +24,8 @@ from hrpro.pipeline.results.formats import (
 )
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
+pytestmark = pytest.mark.core
+
 TWO = [Detection("walk", 0.25, 1.5, 3601.0004), Detection("R&B <i>--> x", 0.5, 0.0, 0.9996)]
 ONE_VIDEO = Results([VideoResult("clip", detections=TWO)])
 

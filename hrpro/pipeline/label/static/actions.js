@@ -1,15 +1,16 @@
 // What an action does to a video: shown at once, before the server confirms it.
 
-import { moment } from "./format.js";
+import { moment } from "./web/format.js";
 
 const change = (list, id, values) =>
   list.map((item) => (item.id === id ? { ...item, ...values } : item));
 
 /**
- * The video after an action. What follows from it elsewhere (the point of an accepted detection,
- * undo and redo) is left to the server's answer.
+ * The video after an action; until the server names a new point, it has the name of the action.
+ * What follows from it elsewhere (the point of an accepted detection, undo and redo) is left to the
+ * server's answer.
  */
-export function applied(video, { action, temporary }) {
+export function applied(video, { id, action }) {
   const { points, detections } = video;
   const withDetection = (values) => ({
     ...video,
@@ -19,7 +20,7 @@ export function applied(video, { action, temporary }) {
     case "add":
       return {
         ...video,
-        points: [...points, { id: temporary, label: action.label, time_s: action.time_s }],
+        points: [...points, { id, label: action.label, time_s: action.time_s }],
       };
     case "move":
       return { ...video, points: change(points, action.point, { time_s: action.time_s }) };

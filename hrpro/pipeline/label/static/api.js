@@ -4,7 +4,7 @@ const TOKEN = new URLSearchParams(location.search).get("token") ?? "";
 const TIMEOUT_MS = 15000;
 
 /** The server was reached and said no. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(message, status) {
     super(message);
     this.status = status;
@@ -39,6 +39,7 @@ async function request(address, body) {
 export const api = {
   state: () => request("/api/state"),
   video: (id, client) => request(`/api/videos/${path(id)}?client=${encodeURIComponent(client)}`),
+  frames: (id) => request(`/api/frames/${path(id)}`),
   act: (id, body) => request(`/api/videos/${path(id)}/actions`, body),
   addClass: (name) => request("/api/classes", { name }),
   settings: (values) => request("/api/settings", values),

@@ -1,7 +1,7 @@
 // The panel of classes: their keys, colours and counts, and the settings of labelling.
 
-import { el, reconcile, setText } from "./dom.js";
-import { inkOn } from "./format.js";
+import { el, reconcile, setText } from "./web/dom.js";
+import { inkOn } from "./ink.js";
 import { classKey, keyCaps } from "./keys.js";
 
 export class ClassPanel {

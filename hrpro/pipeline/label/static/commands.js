@@ -1,6 +1,6 @@
 // What every command does; keys, buttons and the mouse all end up here.
 
-import { clamp, frameAt, middleOf, moment, plural, span } from "./format.js";
+import { clamp, moment, plural, span } from "./web/format.js";
 
 const AROUND_S = 1; // a detection is looped with this much before and after it
 const NEAR_S = 0.5; // a selected point is let go when the playhead is farther away
@@ -8,7 +8,8 @@ const ZOOM = 1.5;
 const UNDO = "(Z: undo)";
 
 export function makeCommands({ store, player, timeline, videos, say, open, toggleHelp, flash }) {
-  const exact = (seconds) => Number(clamp(seconds, 0, middleOf(player.lastFrame, player.fps)).toFixed(3));
+  const exact = (seconds) =>
+    Number(clamp(seconds, 0, player.frames.middle(player.frames.last)).toFixed(3));
   const quoted = (item) => `“${item.label}”`;
   const openDetections = () =>
     timeline.detections
@@ -37,7 +38,7 @@ export function makeCommands({ store, player, timeline, videos, say, open, toggl
   function selectPoint(point) {
     player.pause();
     player.loop = null;
-    player.seekFrame(frameAt(point.time_s, player.fps)); // first: see keepSelection
+    player.seekFrame(player.frames.at(point.time_s)); // first: see keepSelection
     store.select("point", point.id);
     timeline.reveal(point.time_s, point.time_s);
     say(`point ${quoted(point)} at ${moment(point.time_s)}`);
@@ -46,7 +47,7 @@ export function makeCommands({ store, player, timeline, videos, say, open, toggl
   function otherPoint(direction) {
     const points = [...store.video.points].sort((a, b) => direction * (a.time_s - b.time_s));
     const at = points.findIndex((point) => point.id === store.selected?.id);
-    const beyond = (point) => direction * (point.time_s - player.time) > 0.5 / player.fps;
+    const beyond = (point) => direction * (point.time_s - player.time) > 0.5 * player.frames.length(player.time);
     const next = at >= 0 ? points[at + 1] : points.find(beyond);
     if (!next) return false;
     selectPoint(next);
@@ -108,10 +109,12 @@ export function makeCommands({ store, player, timeline, videos, say, open, toggl
     return retime(selected, times.start_s, times.end_s);
   }
 
-  function nudge(frames) {
+  function nudge(direction) {
     const { selected } = store;
     if (!selected) return say("Choose a point or a detection first.");
-    const shifted = (seconds) => exact(middleOf(frameAt(seconds, player.fps) + frames, player.fps));
+    const { frames } = player;
+    const shifted = (seconds) =>
+      exact(frames.middle(clamp(frames.at(seconds) + direction, 0, frames.last)));
     player.pause();
     if (selected.kind === "point") {
       movePoint(selected, shifted(selected.time_s));

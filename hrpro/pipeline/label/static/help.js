@@ -1,6 +1,6 @@
 // The help page: three steps and every key.
 
-import { el } from "./dom.js";
+import { el } from "./web/dom.js";
 import { COMMANDS, classKey, keyCaps } from "./keys.js";
 
 const SEEN = "hrpro.label.help-seen";

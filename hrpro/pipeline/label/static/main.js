@@ -2,8 +2,8 @@
 
 import { ClassPanel } from "./classes.js";
 import { makeCommands } from "./commands.js";
-import { setText } from "./dom.js";
-import { percent, plural } from "./format.js";
+import { setText } from "./web/dom.js";
+import { percent, plural } from "./web/format.js";
 import { Help } from "./help.js";
 import { belongsTo, commandOf, keyName } from "./keys.js";
 import { Player } from "./player.js";
@@ -73,10 +73,13 @@ function showVideo() {
   drawAll();
 }
 
-function loadMedia() {
+async function loadMedia() {
   const { confirmed } = store;
-  player.load(store.mediaOf(confirmed.id), confirmed);
+  const source = store.mediaOf(confirmed.id);
+  player.load(source, confirmed);
   timeline.open(confirmed.duration_s);
+  const times = source && (await store.frameTimes(confirmed.id));
+  if (times && player.source === source) player.setFrameTimes(times);
 }
 
 function drawAll() {

@@ -1,4 +1,5 @@
-// Actions on their way to the server: one after the other, kept until the server has them.
+// Actions on their way to the server: one after the other, kept until the server has them. Each
+// has a name of its own, so that one whose answer was lost can be sent again.
 
 import { Unreachable } from "./api.js";
 
@@ -7,19 +8,32 @@ const FORBIDDEN = 403; // the server was started anew, with another token
 
 export class Outbox {
   /**
-   * @param send posts one entry `{video, action, temporary}` and returns the server's answer
+   * @param send posts one entry `{id, client, video, action}` and returns the server's answer
    * @param handlers `saved(entry, answer)`, `refused(entry, error)`, `changed()`
-   * @param name of the stored copy, which outlives a reload of the page
    */
-  constructor(send, handlers, name) {
+  constructor(send, handlers) {
     this.send = send;
     this.handlers = handlers;
-    this.name = name;
-    this.entries = JSON.parse(localStorage.getItem(name) ?? "[]");
+    this.entries = [];
     this.problem = null; // why the first entry could not be sent
     this.failures = 0;
     this.busy = false;
     this.timer = null;
+  }
+
+  /**
+   * Take up what this tab, and tabs that are closed, could not send. A tab that is open still sends
+   * the same once more, which the server does not mind.
+   * @param dataset begins the names under which actions for this dataset are kept
+   * @param client ends the name of this tab's own
+   */
+  open(dataset, client) {
+    this.name = dataset + client;
+    const names = Object.keys(localStorage).filter((name) => name.startsWith(dataset));
+    names.sort((a, b) => (b === this.name) - (a === this.name)); // the own ones first
+    this.entries = names.flatMap((name) => JSON.parse(localStorage.getItem(name)));
+    this.#store();
+    for (const name of names) if (name !== this.name) localStorage.removeItem(name);
   }
 
   push(entry) {
@@ -47,7 +61,6 @@ export class Outbox {
         answer = await this.send(entry);
       } catch (error) {
         if (error instanceof Unreachable || error.status === FORBIDDEN) {
-          entry.retried = true;
           this.#postpone(error);
           break;
         }
@@ -56,7 +69,7 @@ export class Outbox {
       this.problem = null;
       this.failures = 0;
       this.entries.shift();
-      if (answer?.created) this.#rename(entry.temporary, answer.created);
+      if (answer?.created) this.#rename(entry.id, answer.created);
       this.#store();
       if (refusal) this.handlers.refused(entry, refusal);
       else this.handlers.saved(entry, answer);
@@ -73,8 +86,8 @@ export class Outbox {
   }
 
   /** Later actions on a point that only now got its name. */
-  #rename(temporary, name) {
-    for (const { action } of this.entries) if (action.point === temporary) action.point = name;
+  #rename(id, name) {
+    for (const { action } of this.entries) if (action.point === id) action.point = name;
   }
 
   #store() {

@@ -1,9 +1,11 @@
 // The video: exact frames, speeds, playing backwards and loops on top of a <video> element.
 
-import { clamp, frameAt, middleOf } from "./format.js";
+import { Frames } from "./frames.js";
+import { clamp } from "./web/format.js";
 
-export const SPEEDS = [0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4];
+const SPEEDS = [0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4];
 const FASTEST_SHUTTLE = 4;
+const USUAL_FPS = 25;
 const NEAR_S = 0.3; // browsers stop telling which frame they show when nobody can see it
 
 export class Player {
@@ -11,8 +13,7 @@ export class Player {
   constructor(video, changed) {
     this.video = video;
     this.changed = changed;
-    this.fps = 25;
-    this.duration = 0;
+    this.frames = new Frames(USUAL_FPS, 0);
     this.target = null; // where a seek under way, or the one after it, leads
     this.shown = null; // start of the frame on display, as far as the browser tells it
     this.reverse = 0; // speed of playing backwards
@@ -27,8 +28,7 @@ export class Player {
   }
 
   load(source, { fps, duration_s }) {
-    this.fps = fps || 25;
-    this.duration = duration_s || 0;
+    this.frames = new Frames(fps || USUAL_FPS, duration_s || 0);
     this.loop = null;
     this.reverse = 0;
     this.target = null;
@@ -37,6 +37,16 @@ export class Player {
     if (source) this.video.src = source;
     else this.video.removeAttribute("src");
     this.video.load();
+    this.changed();
+  }
+
+  get duration() {
+    return this.frames.duration;
+  }
+
+  /** Take over when each frame is shown, which becomes known a little later. */
+  setFrameTimes(times) {
+    this.frames = new Frames(this.frames.fps, this.duration, times);
     this.changed();
   }
 
@@ -59,16 +69,11 @@ export class Player {
     if (this.playing) return this.video.currentTime;
     const clock = this.video.currentTime;
     const near = this.shown !== null && Math.abs(this.shown - clock) < NEAR_S;
-    const frame = frameAt(near ? this.shown : clock, this.fps);
-    return middleOf(Math.min(frame, this.lastFrame), this.fps);
+    return this.frames.middle(this.frames.at(near ? this.shown : clock));
   }
 
   get frame() {
-    return frameAt(this.time, this.fps);
-  }
-
-  get lastFrame() {
-    return Math.max(0, Math.round(this.duration * this.fps) - 1);
+    return this.frames.at(this.time);
   }
 
   toggle() {
@@ -78,7 +83,7 @@ export class Player {
 
   play() {
     this.reverse = 0;
-    if (this.video.ended || this.time > this.duration - 0.5 / this.fps) this.seek(0);
+    if (this.video.ended || this.frame === this.frames.last) this.seek(0);
     // A refusal (no source yet, a new one coming) shows in the play state; nothing else to do.
     this.video.play().catch(() => {});
     this.changed();
@@ -103,7 +108,7 @@ export class Player {
   }
 
   seekFrame(frame) {
-    this.seek(middleOf(clamp(frame, 0, this.lastFrame), this.fps));
+    this.seek(this.frames.middle(clamp(frame, 0, this.frames.last)));
   }
 
   step(frames) {
@@ -112,8 +117,8 @@ export class Player {
   }
 
   jump(seconds) {
-    const middle = middleOf(frameAt(this.time + seconds, this.fps), this.fps);
-    this.seek(this.playing ? this.time + seconds : middle);
+    const wish = this.time + seconds;
+    this.seek(this.playing ? wish : this.frames.middle(this.frames.at(wish)));
   }
 
   setSpeed(speed) {
@@ -176,7 +181,7 @@ export class Player {
   #seeked() {
     const wish = this.target;
     this.target = null;
-    if (wish !== null && Math.abs(wish - this.video.currentTime) > 0.1 / this.fps) this.seek(wish);
+    if (wish !== null && Math.abs(wish - this.video.currentTime) > 0.1 * this.frames.length(wish)) this.seek(wish);
     this.changed();
   }
 

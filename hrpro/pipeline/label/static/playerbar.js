@@ -1,7 +1,7 @@
 // The buttons and readings under the picture, and the notice in its place while there is none.
 
-import { setIcon, setText } from "./dom.js";
-import { clock, percent } from "./format.js";
+import { setText } from "./web/dom.js";
+import { clock, percent } from "./web/format.js";
 
 export class PlayerBar {
   /** @param reload called when the person wants the video tried again */
@@ -54,4 +54,9 @@ export class PlayerBar {
     if (this.player.video.error) return "The browser could not play this video.";
     return null;
   }
+}
+
+/** Choose one of the symbols at the top of index.html. */
+function setIcon(button, name) {
+  button.querySelector("use").setAttribute("href", `#i-${name}`);
 }

@@ -1,7 +1,7 @@
 // The line under the player: what is selected and what can be done with it, for mouse and touch.
 
-import { el, reconcile, setText } from "./dom.js";
-import { moment, percent, plural, span } from "./format.js";
+import { el, reconcile, setText } from "./web/dom.js";
+import { moment, percent, plural, span } from "./web/format.js";
 
 const BUTTONS = {
   point: [

@@ -16,20 +16,19 @@ export class Store {
     this.confirmed = null; // the open video as the server last told it
     this.selection = null; // {kind: "point" | "detection", id}
     this.lost = false; // whether the last poll failed
-    this.numNames = 0;
     this.outbox = new Outbox(
-      (entry) => this.#send(entry),
+      ({ id, client, video, action }) => api.act(video, { id, client, action }),
       {
         saved: (entry, answer) => this.#saved(entry, answer),
         refused: (entry, error) => this.#refused(entry, error),
         changed: () => this.handlers.changed(),
       },
-      `hrpro.outbox.${this.client}`,
     );
   }
 
   async start() {
     this.data = await api.state();
+    this.outbox.open(`hrpro.outbox.${this.data.dataset_id}.`, this.client);
     this.outbox.pump();
     setInterval(() => this.#poll(), POLL_MS);
   }
@@ -49,6 +48,15 @@ export class Store {
   mediaOf(id) {
     const playback = this.data.videos.find((video) => video.id === id)?.playback;
     return ["direct", "proxy"].includes(playback) ? api.media(id) : null;
+  }
+
+  /** When each frame of a video is shown; null at a constant rate, or if nobody knows. */
+  async frameTimes(id) {
+    try {
+      return (await api.frames(id)).times;
+    } catch {
+      return null; // the rate will do
+    }
   }
 
   get selected() {
@@ -85,9 +93,8 @@ export class Store {
 
   /** Do something to the open video. */
   act(action) {
-    this.numNames += 1;
-    const temporary = `new-${this.client}-${this.numNames}-${Date.now()}`;
-    this.outbox.push({ video: this.confirmed.id, action, temporary });
+    const { client } = this;
+    this.outbox.push({ id: crypto.randomUUID(), client, video: this.confirmed.id, action });
   }
 
   async addClass(name) {
@@ -110,20 +117,8 @@ export class Store {
     return true;
   }
 
-  async #send(entry) {
-    const { video, action } = entry;
-    if (entry.retried && action.type === "add") {
-      // The first try may have arrived although its answer did not.
-      const answer = await api.video(video, this.client);
-      const same = ({ label, time_s }) => label === action.label && time_s === action.time_s;
-      const found = answer.points.find(same);
-      if (found) return { ...answer, created: found.id };
-    }
-    return api.act(video, { client: this.client, action });
-  }
-
   #saved(entry, answer) {
-    if (this.selection?.id === entry.temporary && answer.created)
+    if (this.selection?.id === entry.id && answer.created)
       this.selection.id = answer.created;
     const isOpen = entry.video === this.confirmed?.id;
     if (isOpen && ["undo", "redo"].includes(entry.action.type))

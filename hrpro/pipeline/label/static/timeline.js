@@ -1,8 +1,9 @@
 // The timeline: one lane per class with its points and detections, below the whole video in small.
 
 import { drag } from "./drag.js";
-import { el, reconcile, setAttribute, setText } from "./dom.js";
-import { clamp, clock, frameAt, inkOn, middleOf, moment, percent, span } from "./format.js";
+import { el, reconcile, setAttribute, setText } from "./web/dom.js";
+import { clamp, clock, moment, percent, span } from "./web/format.js";
+import { inkOn } from "./ink.js";
 import { keySign } from "./keys.js";
 import { TimeScale } from "./timescale.js";
 
@@ -201,8 +202,11 @@ export class Timeline {
     if (item.time_s !== undefined) return this.#dragging(item, event, (time) => ({ time_s: time }));
     const edge = event.target.dataset.edge;
     if (!edge) return this.#scrubOnMove();
-    const limits = { start_s: (time) => Math.min(time, item.end_s - 1 / this.player.fps),
-      end_s: (time) => Math.max(time, item.start_s + 1 / this.player.fps) };
+    const { frames } = this.player;
+    const limits = {
+      start_s: (time) => Math.min(time, item.end_s - frames.length(item.end_s)),
+      end_s: (time) => Math.max(time, item.start_s + frames.length(item.start_s)),
+    };
     return this.#dragging(item, event, (time) => ({ [edge]: limits[edge](time) }));
   }
 
@@ -226,13 +230,13 @@ export class Timeline {
   }
 
   #dragging(item, first, changed) {
-    const { fps } = this.player;
+    const { frames } = this.player;
     const old = item.time_s ?? item[first.target.dataset.edge];
     const offset = old - this.#timeOn(this.parts.lanes, first);
     return {
       move: (event) => {
         const wished = clamp(this.#timeOn(this.parts.lanes, event) + offset, 0, this.scale.duration);
-        const time = middleOf(Math.min(frameAt(wished, fps), this.player.lastFrame), fps);
+        const time = frames.middle(frames.at(wished));
         this.preview = { id: item.id, ...changed(time) };
         this.on.seek(time);
         this.update();

@@ -1,6 +1,6 @@
 // The part of the video that the timeline shows: its limits, zoom and tick marks.
 
-import { clamp } from "./format.js";
+import { clamp } from "./web/format.js";
 
 const TICKS = [0.04, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
 const SHORTEST_S = 0.4;
@@ -29,10 +29,6 @@ export class TimeScale {
   /** Share of the width, 0 to 1 inside the view. */
   share(seconds) {
     return (seconds - this.start) / this.length;
-  }
-
-  secondsAt(share) {
-    return clamp(this.start + share * this.length, 0, this.duration);
   }
 
   fit() {

@@ -1,7 +1,7 @@
 // The list of videos: search, filters, and how far the work is.
 
-import { el, reconcile, setAttribute, setText } from "./dom.js";
-import { clock, percent, plural } from "./format.js";
+import { el, reconcile, setAttribute, setText } from "./web/dom.js";
+import { clock, percent, plural } from "./web/format.js";
 
 const FILTERS = {
   all: () => true,

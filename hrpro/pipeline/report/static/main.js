@@ -1,14 +1,22 @@
 // Build the page from its data.
 
+import { evaluationOf, indexOfRuns } from "./overview.js";
+import { makeVideoView } from "./video.js";
+import { videoList } from "./videos.js";
+import { el } from "./web/dom.js";
+import { plural } from "./web/format.js";
+
 const data = JSON.parse(document.getElementById("data").textContent);
 const page = document.getElementById("page");
+
+const classes = (data.classes ?? []).map((name, index) => ({ name, color: data.colors[index] }));
 
 if (data.runs) page.replaceChildren(...indexOfRuns(data.runs));
 else showRun();
 
 function showRun() {
   const filters = { score: data.threshold, hidden: new Set() };
-  const holder = make("div", { class: "video-holder" });
+  const holder = el("div", { class: "video-holder" });
   let view = null;
   let current = -1;
 
@@ -16,7 +24,7 @@ function showRun() {
     if (index === current || !data.videos[index]) return;
     current = index;
     view?.stop();
-    view = makeVideoView(data.videos[index], data.classes, filters);
+    view = makeVideoView(data.videos[index], classes, filters);
     holder.replaceChildren(view.element);
     for (const row of document.querySelectorAll(".video-row")) {
       if (Number(row.dataset.video) === index) row.setAttribute("aria-current", "true");
@@ -26,15 +34,15 @@ function showRun() {
   }
 
   const total = data.videos.reduce((sum, video) => sum + video.detections.length + video.left_out, 0);
-  const parts = [make("header", {},
-    make("h1", {}, data.name),
-    make("p", { class: "quiet" }, [plural(data.videos.length, "video"), plural(total, "detection"), data.model && `model ${data.model}`].filter(Boolean).join(" · ")),
+  const parts = [el("header", {},
+    el("h1", {}, data.name),
+    el("p", { class: "quiet" }, [plural(data.videos.length, "video"), plural(total, "detection"), data.model && `model ${data.model}`].filter(Boolean).join(" · ")),
   )];
-  if (data.evaluation) parts.push(evaluationOf(data.evaluation));
-  const list = data.videos.length > 1 ? videoList(data.videos, Boolean(data.evaluation), open) : null;
-  parts.push(make("div", { class: list ? "with-list" : "" }, list, make("div", { class: "viewer" }, controls(filters, () => view?.apply()), holder)));
+  if (data.evaluation) parts.push(evaluationOf(data.evaluation, new Map(classes.map(({ name, color }) => [name, color]))));
+  const list = data.videos.length > 1 ? videoList(data.videos, classes, Boolean(data.evaluation), open) : null;
+  parts.push(el("div", { class: list ? "with-list" : "" }, list, el("div", { class: "viewer" }, controls(filters, () => view?.apply()), holder)));
   page.replaceChildren(...parts);
-  if (!data.videos.length) holder.append(make("p", { class: "quiet" }, "There are no videos in these results."));
+  if (!data.videos.length) holder.append(el("p", { class: "quiet" }, "There are no videos in these results."));
   const named = Number(location.hash.slice(1));
   const first = list ? Number(list.querySelector(".video-row").dataset.video) : 0;
   open(location.hash.length > 1 && data.videos[named] ? named : first);
@@ -44,8 +52,8 @@ function controls(filters, changed) {
   const scores = data.videos.flatMap((video) => video.detections.map(([, score]) => score));
   const highest = scores.reduce((most, score) => Math.max(most, score), 0);
   const lowest = scores.reduce((least, score) => Math.min(least, score), 0);
-  const text = make("output", {}, filters.score.toFixed(2));
-  const slider = make("input", {
+  const text = el("output", {}, filters.score.toFixed(2));
+  const slider = el("input", {
     type: "range", min: lowest, max: highest || 1, step: "any", value: filters.score, "aria-label": "Lowest score shown",
     oninput: (event) => {
       filters.score = Number(event.target.value);
@@ -55,7 +63,7 @@ function controls(filters, changed) {
   });
   const used = [...new Set(data.videos.flatMap((video) => [...(video.truth ?? []), ...video.detections].map(([label]) => label)))].sort((a, b) => a - b);
   const chips = used.map((label) =>
-    make("button", {
+    el("button", {
       type: "button", class: "chip", "aria-pressed": "true",
       onclick: (event) => {
         const chip = event.currentTarget;
@@ -64,21 +72,21 @@ function controls(filters, changed) {
         chip.setAttribute("aria-pressed", String(show));
         changed();
       },
-    }, make("i", { class: "dot", style: { background: colourOf(label) } }), data.classes[label]),
+    }, el("i", { class: "dot", style: { background: classes[label].color } }), classes[label].name),
   );
   function all(hide) {
     filters.hidden = new Set(hide ? used : []);
     for (const chip of chips) chip.setAttribute("aria-pressed", String(!hide));
     changed();
   }
-  return make(
+  return el(
     "div",
     { class: "controls", role: "group", "aria-label": "Filters" },
-    make("label", { class: "slider" }, "score from ", slider, text),
-    make("div", { class: "chips" },
+    el("label", { class: "slider" }, "score from ", slider, text),
+    el("div", { class: "chips" },
       ...(used.length > 3 ? [
-        make("button", { type: "button", class: "link", onclick: () => all(false) }, "all"),
-        make("button", { type: "button", class: "link", onclick: () => all(true) }, "none"),
+        el("button", { type: "button", class: "link", onclick: () => all(false) }, "all"),
+        el("button", { type: "button", class: "link", onclick: () => all(true) }, "none"),
       ] : []),
       ...chips),
   );

@@ -1,81 +1,95 @@
 // Several runs side by side, and what is known of a whole data set.
 
+import { el } from "./web/dom.js";
+import { percent, plural } from "./web/format.js";
+
+/** A share as the literature writes average precision: "45.3". */
+const hundredths = (share) => (100 * share).toFixed(1);
+
 function mapHeads(evaluation) {
   return [...evaluation.tious.map(String), ...Object.keys(evaluation.averages).map((range) => `avg ${range}`)];
 }
 
 function mapCells(evaluation) {
-  return [...evaluation.map, ...Object.values(evaluation.averages)].map(percent);
+  return [...evaluation.map, ...Object.values(evaluation.averages)].map(hundredths);
 }
 
-function indexOfRuns(runs) {
+export function indexOfRuns(runs) {
   const measured = runs.find((run) => run.evaluation)?.evaluation;
   const heads = ["run", "videos", "detections", ...(measured ? mapHeads(measured) : [])];
   const rows = runs.map((run) => {
-    const link = make("a", { href: run.page }, run.name);
+    const link = el("a", { href: run.page }, run.name);
     const same = run.evaluation && mapHeads(run.evaluation).join() === (measured && mapHeads(measured).join());
     return [link, String(run.num_videos), String(run.num_detections), ...(same ? mapCells(run.evaluation) : [])];
   });
   const caption = measured ? "Mean average precision in percent, by the temporal IoU that counts as found." : "";
-  return [make("h1", {}, "Runs"), caption && make("p", { class: "quiet" }, caption), table(heads, rows)].filter(Boolean);
+  return [el("h1", {}, "Runs"), caption && el("p", { class: "quiet" }, caption), table(heads, rows)].filter(Boolean);
 }
 
-function evaluationOf(evaluation) {
+export function evaluationOf(evaluation, colors) {
   const [range, average] = Object.entries(evaluation.averages).at(-1);
-  return make(
+  return el(
     "section",
     { class: "evaluation", "aria-label": "Evaluation" },
-    make("h2", {}, "How good the detections are"),
-    make(
+    el("h2", {}, "How good the detections are"),
+    el(
       "p",
       { class: "headline" },
-      make("strong", {}, `${percent(average)} %`),
+      el("strong", {}, percent(average, 1)),
       ` mean average precision over temporal IoU ${range}, ${plural(evaluation.num_videos, "video")}`,
     ),
-    ...evaluation.warnings.map((warning) => make("p", { class: "quiet" }, warning)),
+    ...evaluation.warnings.map((warning) => el("p", { class: "quiet" }, warning)),
     table(["tIoU", ...mapHeads(evaluation)], [["mAP", ...mapCells(evaluation)]]),
-    make(
+    el(
       "div",
       { class: "side-by-side" },
-      make("div", {}, make("h3", {}, "By class"), classBars(evaluation)),
-      make("div", {}, make("h3", {}, "Mistakes"), mistakeBars(evaluation.mistakes)),
+      el("div", {}, el("h3", {}, "By class"), classBars(evaluation, colors)),
+      el("div", {}, el("h3", {}, "Mistakes"), mistakeBars(evaluation.mistakes)),
     ),
   );
 }
 
+function table(heads, rows) {
+  const head = el("tr", {}, ...heads.map((text) => el("th", { scope: "col" }, text)));
+  const body = rows.map(([first, ...rest]) =>
+    el("tr", {}, el("th", { scope: "row" }, first), ...rest.map((cell) => el("td", {}, cell))),
+  );
+  return el("div", { class: "scrolls" }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...body)));
+}
+
 function bars(rows) {
-  // rows: [label, share 0..1, text, colour]
-  return make(
+  // rows: [label, share 0..1, text, color]
+  return el(
     "div",
     { class: "bars", role: "list" },
-    ...rows.map(([label, share, text, colour]) =>
-      make(
+    ...rows.map(([label, share, text, color]) =>
+      el(
         "div",
         { role: "listitem", class: "bar" },
-        make("span", { class: "bar-label", title: label }, label),
-        make("span", { class: "bar-track" }, make("span", { class: "bar-fill", style: { width: `${100 * share}%`, background: colour } })),
-        make("span", { class: "bar-value" }, text),
+        el("span", { class: "bar-label", title: label }, label),
+        el("span", { class: "bar-track" }, el("span", { class: "bar-fill", style: { width: `${100 * share}%`, background: color } })),
+        el("span", { class: "bar-value" }, text),
       ),
     ),
   );
 }
 
-function classBars(evaluation) {
-  const rows = evaluation.classes.map(({ label, ap }, index) => {
+function classBars(evaluation, colors) {
+  const rows = evaluation.classes.map(({ label, ap }) => {
     const mean = ap.reduce((sum, value) => sum + value, 0) / ap.length;
-    return [label, mean, percent(mean), colourOf(index)];
+    return [label, mean, hundredths(mean), colors.get(label) ?? "var(--dim)"];
   });
   rows.sort((a, b) => b[1] - a[1]);
-  return make("div", {}, bars(rows), make("p", { class: "quiet" }, "Average precision, mean over all tIoU, in percent."));
+  return el("div", {}, bars(rows), el("p", { class: "quiet" }, "Average precision, mean over all tIoU, in percent."));
 }
 
-const MISTAKE_COLOURS = {
+const MISTAKE_COLORS = {
   "true positive": "var(--good)",
-  duplicate: "hsl(45 70% 50%)",
-  "wrong label": "hsl(280 45% 60%)",
-  localization: "hsl(205 60% 52%)",
-  confusion: "hsl(325 50% 58%)",
-  background: "hsl(0 0% 55%)",
+  duplicate: "var(--duplicate)",
+  "wrong label": "var(--wrong-label)",
+  localization: "var(--localization)",
+  confusion: "var(--confusion)",
+  background: "var(--background)",
 };
 const MISTAKE_MEANING = {
   "true positive": "found",
@@ -92,45 +106,13 @@ function mistakeBars(mistakes) {
   const rows = counts.map(([kind, count]) => [
     MISTAKE_MEANING[kind] ?? kind,
     count / total,
-    `${percent(count / total)} %`,
-    MISTAKE_COLOURS[kind] ?? "var(--quiet)",
+    percent(count / total, 1),
+    MISTAKE_COLORS[kind] ?? "var(--dim)",
   ]);
-  return make(
+  return el(
     "div",
     {},
     bars(rows),
-    make("p", { class: "quiet" }, `The ${total} best-scored detections, at tIoU ${mistakes.tiou}.`),
+    el("p", { class: "quiet" }, `The ${total} best-scored detections, at tIoU ${mistakes.tiou}.`),
   );
-}
-
-function videoList(videos, measured, open) {
-  const order = videos.map((video, index) => ({ video, index }));
-  const worth = ({ video }) => video.quality ?? 2;
-  if (measured) order.sort((a, b) => worth(a) - worth(b));
-  const rows = order.map(({ video, index }) =>
-    make(
-      "a",
-      { class: "video-row", href: `#${index}`, "data-video": index, onclick: (event) => { event.preventDefault(); open(index); } },
-      make("span", { class: "video-name", title: video.id }, video.id),
-      make("span", { class: "video-value" }, video.quality === null ? clock(video.duration) : `${percent(video.quality)} %`),
-      strip(video),
-    ),
-  );
-  const title = measured ? "Videos, the worst first" : "Videos";
-  return make("nav", { class: "videos", "aria-label": "Videos" }, make("h2", {}, title), make("div", { class: "video-rows" }, ...rows));
-}
-
-function strip(video) {
-  // The ground truth (or, without, the best detections) of a video, a few pixels high.
-  const spans = video.truth ?? video.detections.slice(0, 30).map(([label, , start, end]) => [label, start, end]);
-  return make(
-    "span",
-    { class: "strip", "aria-hidden": "true" },
-    ...spans.map(([label, start, end]) => make("span", { style: { ...place(video, start, end), background: colourOf(label) } })),
-  );
-}
-
-function place(video, start, end) {
-  const share = (seconds) => `${(100 * Math.min(1, Math.max(0, seconds / (video.duration || 1)))).toFixed(4)}%`;
-  return { left: share(start), width: `calc(${share(end)} - ${share(start)})` };
 }

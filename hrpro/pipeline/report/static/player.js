@@ -1,14 +1,16 @@
 // The video itself: part of the page, linked, or missing.
 
-function makePlayer(video, moved) {
+import { el } from "./web/dom.js";
+
+export function makePlayer(video, moved) {
   if (!video.embedded && !video.link) {
-    const note = make("p", { class: "quiet note" }, "The video is not where the results say; give its folder with --videos.");
+    const note = el("p", { class: "quiet note" }, "The video is not where the results say; give its folder with --videos.");
     let at = 0;
     return { element: note, seek: (seconds) => { at = seconds; moved(at); }, stop: () => {} };
   }
-  const note = make("p", { class: "quiet note", hidden: true },
+  const note = el("p", { class: "quiet note", hidden: true },
     "This browser cannot play the video here (its format, or the file was moved). The timeline works all the same; hrpro render makes a copy that plays everywhere.");
-  const player = make("video", { controls: true, playsinline: true, preload: "metadata", "aria-label": video.id });
+  const player = el("video", { controls: true, playsinline: true, preload: "metadata", "aria-label": video.id });
   let address = null;
   if (video.embedded) {
     const bytes = Uint8Array.from(atob(document.getElementById(video.embedded.id).textContent), (letter) => letter.charCodeAt(0));
@@ -24,7 +26,7 @@ function makePlayer(video, moved) {
   }
   for (const event of ["play", "seeked", "timeupdate"]) player.addEventListener(event, follow);
   return {
-    element: make("div", { class: "player" }, player, note),
+    element: el("div", { class: "player" }, player, note),
     seek(seconds) {
       player.currentTime = seconds;
       moved(seconds);

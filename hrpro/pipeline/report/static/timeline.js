@@ -1,9 +1,13 @@
 // The timeline of one video: a row per class with its class activation curve, the ground truth
 // and the detections. A click anywhere seeks there.
 
-function makeTimeline(video, classes, seek) {
-  const inner = make("div", { class: "timeline-inner" });
-  const scroller = make("div", { class: "timeline", tabindex: "0", role: "group", "aria-label": "Timeline: arrows left and right seek" }, inner);
+import { place } from "./place.js";
+import { el, svg } from "./web/dom.js";
+import { clock } from "./web/format.js";
+
+export function makeTimeline(video, classes, seek) {
+  const inner = el("div", { class: "timeline-inner" });
+  const scroller = el("div", { class: "timeline", tabindex: "0", role: "group", "aria-label": "Timeline: arrows left and right seek" }, inner);
   const playheads = [];
   let playing = 0;
 
@@ -11,43 +15,43 @@ function makeTimeline(video, classes, seek) {
     playheads.length = 0;
     const labels = rowsOf(video, shown);
     inner.replaceChildren(axis(video), ...labels.map((label) => row(label, shown)));
-    if (!labels.length) inner.append(make("p", { class: "quiet" }, "Nothing to show with these filters."));
+    if (!labels.length) inner.append(el("p", { class: "quiet" }, "Nothing to show with these filters."));
     move(playing);
   }
 
   function row(label, shown) {
-    const track = make("div", { class: "track" });
+    const track = el("div", { class: "track" });
     track.addEventListener("click", (event) => {
       if (event.target.closest("button")) return;
       const box = track.getBoundingClientRect();
       seek(((event.clientX - box.left) / box.width) * video.duration);
     });
     const curve = video.curves?.classes[label];
-    if (curve) track.append(curveOf(video, curve, label));
+    if (curve) track.append(curveOf(video, curve, classes[label].color));
     for (const [, start, end] of (video.truth ?? []).filter(([each]) => each === label)) {
-      track.append(make("span", {
-        class: "truth", title: `marked: ${classes[label]} ${clock(start)} - ${clock(end)}`,
-        style: { ...place(video, start, end), "--colour": colourOf(label) },
+      track.append(el("span", {
+        class: "truth", title: `marked: ${classes[label].name} ${clock(start, 1)} - ${clock(end, 1)}`,
+        style: { ...place(video, start, end), "--color": classes[label].color },
       }));
     }
     const found = shown.filter((detection) => detection.label === label);
     const lanes = lanesOf(found);
     for (const detection of found) {
-      const text = `${classes[label]} ${clock(detection.start)} - ${clock(detection.end)}, score ${detection.score.toFixed(2)}`;
-      const bar = make("button", {
+      const text = `${classes[label].name} ${clock(detection.start, 1)} - ${clock(detection.end, 1)}, score ${detection.score.toFixed(2)}`;
+      const bar = el("button", {
         class: "detection", type: "button", title: text, "aria-label": text,
-        style: { ...place(video, detection.start, detection.end), background: colourOf(label), opacity: detection.opacity, "--lane": lanes.get(detection) },
+        style: { ...place(video, detection.start, detection.end), background: classes[label].color, opacity: detection.opacity, "--lane": lanes.get(detection) },
         onclick: () => seek(detection.start),
       });
       track.append(bar);
     }
-    const playhead = make("span", { class: "playhead" });
+    const playhead = el("span", { class: "playhead" });
     playheads.push(playhead);
     track.append(playhead);
     track.style.setProperty("--lanes", [...lanes.values()].reduce((most, lane) => Math.max(most, lane + 1), 1));
     track.classList.toggle("with-truth", Boolean(video.truth));
-    const name = make("span", { class: "row-label", title: classes[label] }, make("i", { style: { background: colourOf(label) } }), classes[label]);
-    return make("div", { class: "timeline-row" }, name, track);
+    const name = el("span", { class: "row-label", title: classes[label].name }, el("i", { style: { background: classes[label].color } }), classes[label].name);
+    return el("div", { class: "timeline-row" }, name, track);
   }
 
   function move(seconds) {
@@ -91,16 +95,16 @@ function lanesOf(detections) {
   return lanes;
 }
 
-function curveOf(video, values, label) {
+function curveOf(video, values, color) {
   const { start, step } = video.curves;
   const top = values.reduce((most, value) => Math.max(most, value), 1); // too many for arguments
   const points = values.map((value, index) => `${(start + index * step).toFixed(2)},${(100 - (100 * Math.max(0, value)) / top).toFixed(1)}`);
   const end = start + (values.length - 1) * step;
-  return makeSvg(
+  return svg(
     "svg",
-    { class: "curve", viewBox: `0 0 ${video.duration || 1} 100`, preserveAspectRatio: "none", "aria-hidden": "true", style: `color: ${colourOf(label)}` },
-    makeSvg("polygon", { points: `${start},100 ${points.join(" ")} ${end},100` }),
-    makeSvg("polyline", { points: points.join(" ") }),
+    { class: "curve", viewBox: `0 0 ${video.duration || 1} 100`, preserveAspectRatio: "none", "aria-hidden": "true", style: { color } },
+    svg("polygon", { points: `${start},100 ${points.join(" ")} ${end},100` }),
+    svg("polyline", { points: points.join(" ") }),
   );
 }
 
@@ -109,7 +113,7 @@ function axis(video) {
   const step = steps.find((each) => video.duration / each <= 8) ?? 7200;
   const ticks = [];
   for (let seconds = 0; seconds <= video.duration; seconds += step) {
-    ticks.push(make("span", { style: { left: place(video, seconds, seconds).left } }, clock(seconds).replace(/\.0$/, "")));
+    ticks.push(el("span", { style: { left: place(video, seconds, seconds).left } }, clock(seconds, 0)));
   }
-  return make("div", { class: "timeline-row axis", "aria-hidden": "true" }, make("span", { class: "row-label" }), make("div", { class: "track" }, ...ticks));
+  return el("div", { class: "timeline-row axis", "aria-hidden": "true" }, el("span", { class: "row-label" }), el("div", { class: "track" }, ...ticks));
 }

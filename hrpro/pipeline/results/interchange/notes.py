@@ -13,6 +13,7 @@ from pathlib import Path
 from hrpro.errors import DataError
 from hrpro.pipeline.results.model import Detection, Note, Results, VideoResult
 from hrpro.problems import Problems
+from hrpro.wording import and_more, count
 
 LENGTH_TOLERANCE_S = 0.1
 """By which a mark may end after its video: files round, and headers are not exact."""
@@ -54,7 +55,7 @@ class Notes:
         results = Results(tuple(videos), notes=tuple(self._notes))
         lost = [note for note in self._notes if note.marks]
         if lost and not any(video.detections for video in results.videos):
-            more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+            more = and_more(len(lost) - 1)
             raise DataError(f"{_place(path, lost[0].where)}: {lost[0].what}{more}")
         return results
 
@@ -67,7 +68,7 @@ def reading_lines(
     With `only_problems` there is no line of counts if all marks were read.
     """
     marks = sum(len(video.detections) for video in results.videos)
-    line = f"read {_count(marks, 'mark')} of {_count(len(results.videos), 'video')} from {source}"
+    line = f"read {count(marks, 'mark')} of {count(len(results.videos), 'video')} from {source}"
     reasons: defaultdict[str, list[Note]] = defaultdict(list)
     for note in results.notes:
         if note.marks:
@@ -92,7 +93,7 @@ def outside_lines(video: VideoResult) -> Iterator[str]:
     if outside:
         first = min(outside, key=lambda found: found.start_s)
         yield (
-            f"warning: {video.video_id}: {len(outside)} of {_count(len(video.detections), 'mark')} "
+            f"warning: {video.video_id}: {len(outside)} of {count(len(video.detections), 'mark')} "
             f"outside of the video, which is {video.duration_s:.1f} s long ({first.label} at "
             f"{first.start_s:.1f}-{first.end_s:.1f} s); are video, frame rate and timecode right?"
         )
@@ -114,7 +115,3 @@ def _places(notes: list[Note]) -> str:
     names = [f"line {note.where}" if note.where.isdecimal() else note.where for note in notes]
     more = f", ... {len(names)} places" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

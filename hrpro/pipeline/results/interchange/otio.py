@@ -27,6 +27,7 @@ from hrpro.pipeline.results.interchange.rates import exact_rate, rate_of, to_fra
 from hrpro.pipeline.results.interchange.texts import plain
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 from hrpro.texts import read_text
+from hrpro.wording import one_line
 
 
 def write_otio(results: Results, path: Path) -> None:
@@ -67,7 +68,7 @@ def read_otio(path: Path) -> Results:
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except Exception as error:  # its reader, in C++, raises what it likes
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = one_line(f"{type(error).__name__}: {error}")
         raise DataError(f"{path}: not a usable OpenTimelineIO file ({reason})") from error
     return notes.results(path, joined(found) or [VideoResult(path.stem)])
 

@@ -13,6 +13,8 @@ from hrpro.pipeline.convert import convert
 from hrpro.pipeline.results.formats import read_results, write_results
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
+pytestmark = pytest.mark.core
+
 PROJECT = {
     "project_format_version": "7.0",
     "behaviors_conf": {

@@ -19,6 +19,8 @@ from hrpro.pipeline.results import formats
 from hrpro.pipeline.results.formats import check_outputs, read_results, suffixes, write_results
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
+pytestmark = pytest.mark.core
+
 FOUND = (Detection("walk", 0.5, 1, 2), Detection("clap", 1, 3, 3))
 
 

@@ -21,6 +21,8 @@ from hrpro.pipeline.results.interchange.rates import (
 )
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
+pytestmark = pytest.mark.core
+
 RATES = [
     *(Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001)),
     *(Fraction(50), Fraction(60000, 1001), Fraction(120)),

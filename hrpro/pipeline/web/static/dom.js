@@ -2,36 +2,38 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Make an element: `el("button", {class: "x", "aria-label": "…", onclick: f}, "text", child)`. */
+/**
+ * Make an element: `el("button", {class: "x", style: {left: "4px"}, onclick: f}, "text", child)`.
+ * Children that are null, undefined or false are left out.
+ */
 export function el(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
+  return filled(document.createElement(tag), attributes, children);
+}
+
+/** Make an element of a drawing, as `el` does. */
+export function svg(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function filled(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "style") setStyle(node, value);
     else setAttribute(node, name, value);
   }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
+  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return node;
+}
+
+/** Set style properties by script: the pages' policies do not have to allow style attributes. */
+function setStyle(node, properties) {
+  for (const [name, value] of Object.entries(properties)) node.style.setProperty(name, value);
 }
 
 /** Set an attribute; `false` and `null` remove it, `true` sets it empty. */
 export function setAttribute(node, name, value) {
   if (value === false || value === null || value === undefined) node.removeAttribute(name);
   else node.setAttribute(name, value === true ? "" : String(value));
-}
-
-/** An icon out of the symbols at the top of index.html; decoration only. */
-export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `#i-${name}`);
-  svg.append(use);
-  return svg;
-}
-
-export function setIcon(button, name) {
-  button.querySelector("use").setAttribute("href", `#i-${name}`);
 }
 
 /** Set text only where it differs, so that screen readers and layout are left in peace. */

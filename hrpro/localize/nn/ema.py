@@ -13,17 +13,19 @@ class WeightAverage:
     """Exponential moving average of the parameters of a model; buffers are not averaged.
 
     Early on the decay is lower, (1 + n) / (10 + n) after n updates, so that the random weights
-    of the beginning are soon forgotten.
+    of the beginning are soon forgotten; unless `warmup` is False.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self._model, self._decay = model, decay
+    def __init__(self, model: nn.Module, decay: float, *, warmup: bool = True) -> None:
+        self._model, self._decay, self._warmup = model, decay, warmup
         self.tensors = {name: p.detach().clone() for name, p in model.named_parameters()}
 
     @torch.no_grad()
     def update(self, num_updates: int) -> None:
         """Take the weights in as they are after `num_updates` updates."""
-        decay = min(self._decay, (1 + num_updates) / (10 + num_updates))
+        decay = self._decay
+        if self._warmup:
+            decay = min(decay, (1 + num_updates) / (10 + num_updates))
         for name, parameter in self._model.named_parameters():
             self.tensors[name].lerp_(parameter, 1 - decay)
 

@@ -1,4 +1,4 @@
-// Times and names as people read them, and frames as videos count them.
+// Times, counts and shares as people read them.
 
 /** Seconds as a clock: 12.48 → "0:12.480", 3723.5 → "1:02:03.500". */
 export function clock(seconds, decimals = 3) {
@@ -25,29 +25,10 @@ export function plural(count, one, many = `${one}s`) {
   return `${count} ${count === 1 ? one : many}`;
 }
 
-export function percent(share) {
-  return `${Math.round(100 * share)} %`;
+export function percent(share, decimals = 0) {
+  return `${(100 * share).toFixed(decimals)} %`;
 }
 
 export function clamp(value, low, high) {
   return Math.min(Math.max(value, low), high);
-}
-
-/** Number of the frame on display at a time; a hair of tolerance for rounded times. */
-export function frameAt(seconds, fps) {
-  return Math.max(0, Math.floor(seconds * fps + 1e-3));
-}
-
-/** Time in the middle of a frame: no rounding on the way can turn it into its neighbour. */
-export function middleOf(frame, fps) {
-  return (frame + 0.5) / fps;
-}
-
-/** Whether text on this colour should be "black" or "white". */
-export function inkOn(color) {
-  const [red, green, blue] = [1, 3, 5].map((at) => {
-    const value = parseInt(color.slice(at, at + 2), 16) / 255;
-    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-  });
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "black" : "white";
 }

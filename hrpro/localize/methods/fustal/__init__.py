@@ -1,0 +1,1 @@
+"""FuSTAL: pseudo labels from video labels alone, and a student that learns from them."""

@@ -1,0 +1,32 @@
+"""Which proposals of a training video become pseudo labels: those that others agree with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hrpro.localize.methods.fustal.config import DensityConfig
+from hrpro.localize.proposals.generate import Array, Proposals
+
+GUARD = 1e-9
+"""Added to the union of two proposals, as in the release."""
+
+
+def overlap_sums(proposals: Proposals) -> Array:
+    """Sum of each proposal's IoUs with all others of its video, whatever their class, ``[M]``."""
+    sums = np.zeros(len(proposals))
+    for video in np.unique(proposals.video):
+        rows = np.flatnonzero(proposals.video == video)
+        start, end = proposals.start_s[rows], proposals.end_s[rows]
+        both = np.minimum.outer(end, end) - np.maximum.outer(start, start)
+        both = np.maximum(both, 0)
+        length = end - start
+        iou = both / (np.add.outer(length, length) - both + GUARD)
+        np.fill_diagonal(iou, 0)
+        sums[rows] = iou.sum(1)
+    return sums
+
+
+def density_filter(proposals: Proposals, config: DensityConfig) -> Proposals:
+    """Keep what overlaps enough with other proposals of its video, and scores well enough."""
+    dense = overlap_sums(proposals) >= config.min_overlap
+    return proposals[dense & (proposals.score > config.min_score)]

@@ -1,0 +1,1 @@
+"""A boundary detector that learns from segments, whoever made them."""

@@ -1,0 +1,240 @@
+"""Settings of the student: its network, what it learns from, and how it detects."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from hrpro.localize.nn.pyramid import PyramidConfig
+
+
+class HeadConfig(BaseModel):
+    """Heads on the pyramid. Defaults are FuSTAL's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    num_convs: PositiveInt = Field(2, description="hidden convolutions of a head")
+    kernel: PositiveInt = Field(3, description="of a head's convolutions; odd")
+    bins: PositiveInt = Field(16, description="distances 0..bins of the Trident head, in strides")
+    prior: float = Field(0.01, gt=0, lt=1, description="probability of each class at the start")
+
+
+class AssignmentConfig(BaseModel):
+    """Which points learn which segment. Defaults are FuSTAL's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    center_radius: float = Field(
+        1.5, gt=0, description="a positive point lies so near the segment's centre, in strides"
+    )
+    reach: tuple[tuple[float, float], ...] = Field(
+        ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000)),
+        description="per level, the distance in steps to the farther end of its segments; levels "
+        "beyond the list take what the last one does",
+    )
+    same_length: float = Field(
+        1e-3, ge=0, description="segments that are so equally short all give their class to a point"
+    )
+
+    def reaches(self, num_levels: int) -> tuple[tuple[float, float], ...]:
+        """Of so many levels; the last of them has no upper end."""
+        some = [*self.reach, *[self.reach[-1]] * num_levels][:num_levels]
+        return (*some[:-1], (some[-1][0], max(some[-1][1], self.reach[-1][1])))
+
+
+class LossConfig(BaseModel):
+    """The losses of the student. Defaults are FuSTAL's, in the recommended reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    focal_alpha: float = Field(0.25, ge=0, le=1, description="weight of positives")
+    focal_gamma: float = Field(2.0, ge=0, description="exponent of the focal loss")
+    iou_power: float = Field(
+        0.2, ge=0, description="positives are weighted by the IoU of what they predict, to this"
+    )
+    normaliser_start: float = Field(100.0, gt=0, description="positive points of a batch, at first")
+    normaliser_momentum: float = Field(0.9, ge=0, lt=1, description="of their running count")
+    regression_weight: float = Field(1.0, ge=0, description="weight of the DIoU loss")
+    video_weight: float = Field(1.0, ge=0, description="weight of the loss on the video label")
+    video_topk: Literal["per-video", "batch"] = Field(
+        "per-video",
+        description="steps whose logits make a video's score: a share of its own, or, as "
+        "released, of the batch's, padding included",
+    )
+    video_topk_ratio: PositiveInt = Field(5, description="one of this many steps counts")
+    video_dropout: float = Field(
+        0.0, ge=0, lt=1, description="of those logits; 0.7 in the release, where dropped ones win"
+    )
+    point_weight: float = Field(
+        0.0, ge=0, description="weight of the loss on segments that leave their point label out"
+    )
+    neighbour_weight: float = Field(
+        0.0, ge=0, description="weight of the loss on segments that hold a point of another class"
+    )
+    border: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of a segment's length on both sides of each end where points that are "
+        "not positive say nothing to the class loss",
+    )
+
+
+class DetectionConfig(BaseModel):
+    """From the network's output to detections. Defaults are FuSTAL's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_probability: float = Field(0.001, ge=0, description="points and classes above it count")
+    max_per_level: PositiveInt = Field(2000, description="best points and classes of a level")
+    min_steps: float = Field(0.05, ge=0, description="detections are longer than this, in steps")
+    sigma: float = Field(0.5, gt=0, description="soft-NMS: scores times exp(-iou^2 / sigma)")
+    guard: float = Field(1e-6, ge=0, description="added to lengths in soft-NMS, in steps")
+    min_score: float = Field(0.001, ge=0, description="soft-NMS drops what falls below it")
+    max_detections: PositiveInt = Field(2000, description="of a video")
+
+
+class WindowConfig(BaseModel):
+    """What the network sees of a video. Defaults are FuSTAL's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stride: PositiveInt = Field(
+        4, description="frames from step to step; coarser features are interpolated to it"
+    )
+    length: PositiveInt = Field(2304, description="steps of a training window at most")
+    min_share: float = Field(
+        0.9, gt=0, le=1, description="a shorter video's window is at least this share of it"
+    )
+    tries: PositiveInt = Field(200, description="windows drawn until one holds a segment")
+    min_inside: float = Field(
+        0.5, ge=0, le=1, description="share of a segment inside a window for it to count there"
+    )
+    noise: float = Field(0.0005, ge=0, description="standard deviation added to features")
+
+
+class OptimiserConfig(BaseModel):
+    """Settings of AdamW. Defaults are FuSTAL's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch_videos: PositiveInt = Field(8, description="videos per update")
+    eval_every: PositiveInt = Field(10, description="epochs between evaluations")
+    lr: float = Field(1e-4, gt=0, description="learning rate of AdamW")
+    weight_decay: float = Field(0.05, ge=0, description="of the weights of convolutions alone")
+    warmup_updates: PositiveInt = Field(25, description="updates until the full rate, from 0 on")
+    rate: Literal["constant", "cosine"] = Field(
+        "constant", description="of learning after the warm-up; cosine: falls to 0"
+    )
+    max_gradient: float = Field(1.0, gt=0, description="the norm of the gradient is clipped to it")
+    ema: float = Field(0.999, gt=0, lt=1, description="decay of the average of the weights")
+    ema_warmup: bool = Field(
+        False, description="a lower decay at first, (1 + n) / (10 + n): for short trainings"
+    )
+
+
+class TeacherConfig(BaseModel):
+    """When the EMA model gives the labels, and which. Defaults are FuSTAL's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first_epochs: int = Field(61, ge=0, description="epochs on the given segments: phase A")
+    epochs: int = Field(101, ge=1, description="epochs in all; those after phase A are phase B")
+    rule: Literal["detections", "points"] = Field(
+        "detections",
+        description="the detections above min_score (video labels), or one for each point label, "
+        "which must lie in it: segments move, but none is lost or invented",
+    )
+    min_score: float = Field(
+        0.4,
+        description="detections of the EMA model above it are labels, else its best one is; with "
+        "points, what is not above it moves no segment",
+    )
+    blend: float = Field(
+        1.0, gt=0, le=1, description="with points: how far a segment moves to what the teacher says"
+    )
+    no_detection: Literal["leave-out-video", "released"] = Field(
+        "leave-out-video",
+        description="a video without any detection: leave it out; the release drops the batch and "
+        "goes back to the given segments for the rest of the epoch",
+    )
+
+
+class PseudoConfig(BaseModel):
+    """How the proposals of a generator become one segment for each point label."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    choice: Literal["best", "fused", "bump"] = Field(
+        "best",
+        description="the best proposal around a point; the mean of all that agree with it, by "
+        "score; or a Gaussian over a uniform floor fitted to the activations (ADM-Loc)",
+    )
+    fuse_iou: float = Field(0.5, ge=0, le=1, description="proposals that overlap the best so much")
+    fuse_power: float = Field(2.0, ge=0, description="scores count to this power in the mean")
+    bump_widths: float = Field(1.75, gt=0, description="standard deviations to each side of a bump")
+    weight_floor: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="weight of the segment of lowest score; the best has 1, ranks lie between",
+    )
+    missing: Literal["class-length", "drop"] = Field(
+        "class-length",
+        description="a point without proposal: a segment of its class's usual length, or none",
+    )
+    missing_weight: float = Field(0.5, ge=0, le=1, description="weight of such a segment")
+    snap: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="ends move to the strongest change of the features within this share of the "
+        "segment's length",
+    )
+    snap_steps: PositiveInt = Field(4, description="steps on each side that a change compares")
+
+
+class FusionConfig(BaseModel):
+    """What the generator has to say about the student's detections."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gate: float = Field(
+        0.0, ge=0, description="scores are multiplied by the generator's video score to this power"
+    )
+    generator_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="of the generator's best overlapping segment in a score, a geometric mean",
+    )
+    generator_segments: float = Field(
+        0.0, ge=0, description="the generator's own segments join in, their scores times this"
+    )
+
+
+class StudentConfig(BaseModel):
+    """The student: a regression detector that learns from segments (FuSTAL; TriDet's network)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pyramid: PyramidConfig = PyramidConfig()
+    heads: HeadConfig = HeadConfig()
+    assignment: AssignmentConfig = AssignmentConfig()
+    loss: LossConfig = LossConfig()
+    detection: DetectionConfig = DetectionConfig()
+    window: WindowConfig = WindowConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    pseudo: PseudoConfig = PseudoConfig()
+    fusion: FusionConfig = FusionConfig()
+
+    @model_validator(mode="after")
+    def _window_fits_pyramid(self) -> StudentConfig:
+        if self.window.length % self.pyramid.multiple:
+            raise ValueError(
+                f"window.length {self.window.length} is not a multiple of "
+                f"{self.pyramid.multiple}, as {self.pyramid.num_levels} levels need it"
+            )
+        return self
