@@ -146,6 +146,7 @@ def evaluate(
             "--subset, --exclude and --ambiguous go with --ground-truth; a dataset brings its own"
         )
     if model is not None:
+        assert dataset is not None  # or one of the checks above had failed; below likewise
         evaluation = evaluate_model(
             model,
             dataset,
@@ -161,12 +162,14 @@ def evaluate(
     else:
         if outs or curves:
             raise UsageError("--out and --curves go with --model: a result file is written already")
+        assert result is not None
         results = read_results(Path(result), tell=reporter.problem)
         if ground_truth is not None:
             excluded = [name.strip() for name in exclude.split(",")] if exclude else []
             names = [video.video_id for video in results.videos]
             truth = truth_of_file(ground_truth, subset, excluded, ambiguous, names)
         else:
+            assert dataset is not None
             folder, config = resolve_dataset(dataset, data_root=data_root, preset=preset)
             truth = truth_of_dataset(folder, config.dataset)
         evaluation = evaluate_results(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hrpro.extract.sources import VideoSource, find_videos, video_ids
 from hrpro.files import check_writable
@@ -93,7 +94,7 @@ def build_extraction(settings: WorkerSettings, note: Callable[[str], None]) -> W
 
 
 def supervise(
-    engine: Engine,
+    engine: Engine[Any],
     sources: Sequence[VideoSource],
     out: Path,
     *,

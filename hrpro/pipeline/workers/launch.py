@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from hrpro.errors import UsageError
 from hrpro.pipeline.workers.engines import Engine, InlineEngine, LocalEngine
@@ -36,7 +36,7 @@ class WorkerOptions:
 @contextmanager
 def running_engine(
     options: WorkerOptions, settings: WorkerSettings, build: Build
-) -> Iterator[Engine]:
+) -> Iterator[Engine[Any]]:
     """The place where workers are to run, for the length of the block.
 
     Raises:
