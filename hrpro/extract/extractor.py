@@ -126,6 +126,7 @@ class Extractor:
         """
         with closing(prefetch(self.blocks(reader), depth=2)) as blocks:
             for part, features, logits in run_batches(((None, b) for b in blocks), self.runner):
+                assert part.block is not None  # there are no marks among ours
                 yield SnippetOutput(
                     part.first,
                     features.reshape(len(part), self.dim),
