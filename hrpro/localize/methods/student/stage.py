@@ -149,6 +149,9 @@ class StudentStage(Stage):
         tested: the videos that `detect` looks at, at any steps.
     """
 
+    model: StudentModel
+    average: WeightAverage
+
     def __init__(
         self,
         model: StudentModel,
