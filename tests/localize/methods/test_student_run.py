@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +33,20 @@ from hrpro.pipeline.results.formats import read_results
 CPU = torch.device("cpu")
 STUDENT = {
     "student.pyramid.width": 32,
-    "student.pyramid.mlp_width": 48,
+    "student.pyramid.mlp_width": 32,
     "student.pyramid.num_stem": 1,
-    "student.pyramid.num_levels": 4,
-    "student.window.length": 192,
-    "student.optimiser.lr": 4e-3,
+    "student.pyramid.num_levels": 3,
+    "student.window.stride": 8,
+    "student.window.length": 96,
+    "student.optimiser.lr": 6e-3,
     "student.optimiser.warmup_updates": 5,
     "student.optimiser.batch_videos": 4,
-    "student.optimiser.eval_every": 15,
-    "student.teacher.first_epochs": 20,
-    "student.teacher.epochs": 30,
+    "student.optimiser.eval_every": 20,
+    "student.optimiser.ema": 0.9,
+    "student.detection.max_per_level": 100,
+    "student.detection.min_score": 0.01,
+    "student.teacher.first_epochs": 18,
+    "student.teacher.epochs": 24,
 }
 SAL = {
     "generator.lr": 5e-3,
@@ -52,18 +57,22 @@ SAL = {
     "generator.network.dropout": 0.2,
     "generator.losses.pseudo_extra": 5,
     "generator.losses.evidence_ratio": None,
+    "student.pseudo.density.min_score": 0.2,
 }
 HRPRO = {
-    "generator.lr": 2e-3,
-    "generator.updates": 60,
-    "generator.eval_every": 20,
-    "generator.stage2.epochs": 3,
+    "generator.lr": 4e-3,
+    "generator.updates": 25,
+    "generator.eval_every": 25,
+    "generator.snippet.num_blocks": 1,
+    "generator.stage2.epochs": 1,
     "generator.stage2.lr": 1e-3,
+    "generator.proposals.score_thresholds": [0.1, 0.2],
+    "generator.proposals.attention_thresholds": [0.2, 0.4, 0.6, 0.8],
 }
 FUSTAL = {
     "generator.lr": 5e-3,
     "generator.updates": 60,
-    "generator.eval_every": 30,
+    "generator.eval_every": 60,
     "generator.batch_videos": 8,
     "generator.network.length": 40,
     "generator.network.width": 16,
@@ -158,7 +167,7 @@ class Kill(Observer):
         self.stage = stage
 
     def updates(self, stage, updates):
-        if stage == self.stage and updates[-1][0] >= 45:
+        if stage == self.stage and updates[-1][0] >= 40:
             raise RuntimeError("killed")
 
 
@@ -169,11 +178,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(method, dataset, train, tmp_p
     assert load_model(folder).config == config
     data = load_dataset(path, config.dataset, needs=config.localize.needs)
 
+    for stage in range(1, NUM_STAGES[method]):
+        shutil.copytree(folder / f"stage{stage}", tmp_path / f"stage{stage}")
+
     def run(**options) -> None:
         TrainingRun(tmp_path, data, config, CPU, **options).run()
 
     with pytest.raises(RuntimeError, match="killed"):
-        run(observers=[Kill(NUM_STAGES[method])], save_every_s=0)
+        run(observers=[Kill(NUM_STAGES[method])], save_every_s=0, resume=True)
     run(resume=True)
     ours, theirs = (load_file(f / "model.safetensors") for f in (tmp_path, folder))
     assert ours.keys() == theirs.keys()
