@@ -299,9 +299,16 @@ def evaluate(
     hrpro eval RESULT --dataset DATASET                  by the rules of the data set
     hrpro eval RESULT --ground-truth GT.json [--subset test]
     """
+    from hrpro.pipeline.evaluate import ModelOptions, TruthOptions
     from hrpro.pipeline.evaluate import evaluate as run
 
-    evaluation = run(result, reporter=make_reporter(ctx), **options)
+    evaluation = run(
+        result,
+        take(TruthOptions, options),
+        model=options.pop("model"),
+        options=take(ModelOptions, options),
+        reporter=make_reporter(ctx),
+    )
     show(as_json, lambda: evaluation.to_json(), lambda: evaluation.lines(per_class))
 
 

@@ -42,7 +42,9 @@ class RunConfig(BaseModel):
 @cache
 def run_config_of(localize: type[MethodConfig]) -> type[RunConfig]:
     """The run config whose section ``localize`` is that of a method."""
-    return create_model("RunConfig", __base__=RunConfig, localize=(localize, localize()))
+    return create_model(
+        "RunConfig", __base__=RunConfig, localize=(localize, localize.model_validate({}))
+    )
 
 
 def load_config(

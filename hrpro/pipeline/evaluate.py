@@ -15,7 +15,7 @@ from hrpro.devices import choose_device
 from hrpro.errors import DataError, UsageError
 from hrpro.localize.config import resolve_dataset
 from hrpro.localize.data.config import DatasetConfig
-from hrpro.localize.data.dataset import Video, load_dataset
+from hrpro.localize.data.dataset import Dataset, Video, load_dataset
 from hrpro.localize.data.protocol import THUMOS_TIOUS, ambiguous_segments, read_ambiguous
 from hrpro.localize.data.scan import scan_dataset, some
 from hrpro.localize.data.sequences import DatasetSequences, FeatureSequence
@@ -37,6 +37,7 @@ from hrpro.problems import Problems
 from hrpro.video_ids import KnownVideos, Match
 
 MISTAKES_TIOU = 0.5
+_SAY_AGAINST = "say what to measure against: "
 
 
 @dataclass(frozen=True)
@@ -109,69 +110,119 @@ class Evaluation:
         }
 
 
+@dataclass(frozen=True)
+class TruthOptions:
+    """What to measure against: a dataset, or a ground truth file."""
+
+    dataset: str | Path | None = None
+    """Folder, preset name or name of a public data set."""
+    data_root: str | Path = "."
+    """Where the folders of public data sets lie."""
+    preset: str | None = None
+    """Settings to use instead of the dataset's own."""
+    ground_truth: Path | None = None
+    """ActivityNet JSON."""
+    subset: str | None = None
+    """Of the ground truth; see `truth_of_file`."""
+    exclude: str | None = None
+    """Videos of the ground truth to leave out, separated by commas."""
+    ambiguous: Path | None = None
+    """THUMOS14's list of ambiguous segments."""
+    tiou: str | None = None
+    """Thresholds, see `parse_tious`; those of the dataset by default."""
+
+    def check(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            UsageError: not exactly one truth, or options of the other kind.
+        """
+        if (self.dataset is None) == (self.ground_truth is None):
+            raise UsageError(f"{_SAY_AGAINST}--dataset, or --ground-truth GT.json")
+        if self.dataset is not None and (self.subset or self.exclude or self.ambiguous):
+            raise UsageError(
+                "--subset, --exclude and --ambiguous go with --ground-truth; a dataset brings its "
+                "own"
+            )
+
+    @property
+    def tious(self) -> tuple[float, ...] | None:
+        """The thresholds asked for."""
+        return parse_tious(self.tiou) if self.tiou else None
+
+    def read(self, detected: Collection[str]) -> Truth:
+        """Read the ground truth for videos that have detections."""
+        if self.ground_truth is not None:
+            excluded = [name.strip() for name in self.exclude.split(",")] if self.exclude else []
+            truth = truth_of_file(
+                self.ground_truth, self.subset, excluded, self.ambiguous, detected
+            )
+        else:
+            truth = truth_of_dataset(*self._resolve())
+        return replace(truth, tious=self.tious) if self.tious else truth
+
+    def load_test_videos(self, allow_mixed: bool) -> Dataset:
+        """The test videos of the dataset, with their features."""
+        folder, config = self._resolve()
+        return load_dataset(folder, config, subsets=("test",), allow_mixed=allow_mixed)
+
+    def _resolve(self) -> tuple[Path, DatasetConfig]:
+        assert self.dataset is not None  # see `check`
+        folder, config = resolve_dataset(self.dataset, data_root=self.data_root, preset=self.preset)
+        return folder, config.dataset
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How to run the model that is measured, and what to keep of it."""
+
+    device: str | None = None
+    """``cpu``, ``cuda``, ...; a GPU by default, if there is one."""
+    allow_mixed: bool = False
+    """Use features that the model was not trained on."""
+    outs: Sequence[Path] = ()
+    """Result files to write."""
+    curves: bool = False
+    """Put the class activation sequences into them, for reports."""
+
+
 def evaluate(
-    result: Path | None = None,
+    result: Path | None,
+    against: TruthOptions,
     *,
     model: Path | None = None,
-    dataset: str | Path | None = None,
-    data_root: str | Path = ".",
-    preset: str | None = None,
-    ground_truth: Path | None = None,
-    subset: str | None = None,
-    exclude: str | None = None,
-    ambiguous: Path | None = None,
-    tiou: str | None = None,
-    outs: Sequence[Path] = (),
-    curves: bool = False,
-    device: str | None = None,
-    allow_mixed: bool = False,
+    options: ModelOptions | None = None,
     reporter: Reporter | None = None,
 ) -> Evaluation:
     """Measure a model on a dataset, or a result file against a dataset or a ground truth file.
 
-    See `evaluate_model`, `truth_of_dataset` and `truth_of_file` for the options.
+    Args:
+        result: a result file; None with `model`.
+        against: what to measure against.
+        model: folder of a model, which is run on the features of a dataset.
+        options: how the model is run.
+        reporter: where warnings go; silent by default.
 
     Raises:
         UsageError: options that do not go together.
         HrproError: something cannot be used, or there is nothing to measure.
     """
     reporter = reporter or Reporter(quiet=True)
-    tious = parse_tious(tiou) if tiou else None
+    options = options or ModelOptions()
     if (result is None) == (model is None):
         raise UsageError("give either a result file, or --model with --dataset")
-    if (dataset is None) == (ground_truth is None) or (model is not None and dataset is None):
-        raise UsageError("say what to measure against: --dataset, or --ground-truth GT.json")
-    if dataset is not None and (subset or exclude or ambiguous):
-        raise UsageError(
-            "--subset, --exclude and --ambiguous go with --ground-truth; a dataset brings its own"
-        )
-    if model is not None:
-        evaluation = evaluate_model(
-            model,
-            dataset,
-            data_root=data_root,
-            preset=preset,
-            tious=tious,
-            device=device,
-            allow_mixed=allow_mixed,
-            outs=outs,
-            curves=curves,
-            reporter=reporter,
-        )
+    if model is not None and against.dataset is None:
+        raise UsageError(f"{_SAY_AGAINST}--model goes with --dataset")
+    against.check()
+    if result is None:
+        assert model is not None
+        evaluation = evaluate_model(model, against, options, reporter)
     else:
-        if outs or curves:
+        if options.outs or options.curves:
             raise UsageError("--out and --curves go with --model: a result file is written already")
         results = read_results(Path(result), tell=reporter.problem)
-        if ground_truth is not None:
-            excluded = [name.strip() for name in exclude.split(",")] if exclude else []
-            names = [video.video_id for video in results.videos]
-            truth = truth_of_file(ground_truth, subset, excluded, ambiguous, names)
-        else:
-            folder, config = resolve_dataset(dataset, data_root=data_root, preset=preset)
-            truth = truth_of_dataset(folder, config.dataset)
-        evaluation = evaluate_results(
-            Path(result).name, results, replace(truth, tious=tious) if tious else truth
-        )
+        truth = against.read([video.video_id for video in results.videos])
+        evaluation = evaluate_results(Path(result).name, results, truth)
     for warning in evaluation.warnings:
         reporter.problem(f"warning: {warning}")
     return evaluation
@@ -369,42 +420,24 @@ def results_table(videos: Iterable[VideoResult]) -> pd.DataFrame:
 
 
 def evaluate_model(
-    folder: str | Path,
-    dataset: str | Path,
-    *,
-    data_root: str | Path = ".",
-    preset: str | None = None,
-    tious: Sequence[float] | None = None,
-    device: str | None = None,
-    allow_mixed: bool = False,
-    outs: Sequence[Path] = (),
-    curves: bool = False,
-    reporter: Reporter | None = None,
+    folder: str | Path, against: TruthOptions, options: ModelOptions, reporter: Reporter
 ) -> Evaluation:
     """Run a model on the features of the test videos of a dataset, and measure.
 
     Args:
         folder: model folder.
-        dataset: folder, preset name or name of a public data set.
-        data_root: where the folders of public data sets lie.
-        preset: settings to use instead of the dataset's own.
-        tious: thresholds; those of the dataset by default.
-        device: ``cpu``, ``cuda``, ...; a GPU by default, if there is one.
-        allow_mixed: use features that the model was not trained on.
-        outs: result files to write.
-        curves: put the class activation sequences into them, for reports.
-        reporter: where warnings go; silent by default.
+        against: which dataset.
+        options: how to run it.
+        reporter: where warnings go.
 
     Raises:
         HrproError: the model or the dataset cannot be used, or there is nothing to measure.
     """
-    reporter = reporter or Reporter(quiet=True)
-    check_outputs(outs, [], [])
-    torch_device = choose_device(device)
+    check_outputs(options.outs, [], [])
+    torch_device = choose_device(options.device)
     model = load_model(folder, torch_device)
-    data_folder, config = resolve_dataset(dataset, data_root=data_root, preset=preset)
-    data = load_dataset(data_folder, config.dataset, subsets=("test",), allow_mixed=allow_mixed)
-    if warning := model.features.check(data.dim, data.fingerprint, allow_mixed):
+    data = against.load_test_videos(options.allow_mixed)
+    if warning := model.features.check(data.dim, data.fingerprint, options.allow_mixed):
         reporter.problem(f"warning: {warning}")
     videos = data.measured
     sequences = DatasetSequences(data, videos, torch_device)
@@ -412,14 +445,14 @@ def evaluate_model(
     found = found.in_file_clocks([video.grid.clock for video in videos])
     about = {"name": model.config.localize.method, "folder": str(folder)}
     results = Results(tuple(_video_results(videos, found, model.classes)), about)
-    if outs:
-        if curves:
+    if options.outs:
+        if options.curves:
             results = _with_curves(results, model, sequences)
-        for written in (path for out in outs for path in write_results(results, out)):
+        for written in (path for out in options.outs for path in write_results(results, out)):
             reporter.line(f"wrote {written}")
     truth = Truth(
         data.ground_truth("test"),
-        tuple(tious or data.config.tiou),
+        against.tious or data.config.tiou,
         data.ambiguous,
         data.ground_truth("train"),
     )

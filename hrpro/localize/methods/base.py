@@ -132,9 +132,10 @@ class Stage(ABC):
         """Detections in the test videos with the model as it is now."""
 
 
-class Localizer(Protocol):
-    """All networks of a method; in fact an `nn.Module`, whose ``state_dict`` is the model."""
+class Localizer(nn.Module, ABC):
+    """All networks of a method; its ``state_dict`` is the model."""
 
+    @abstractmethod
     def localize(
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> Proposals:
@@ -145,6 +146,7 @@ class Localizer(Protocol):
             classes: look for these, and in every video; by default for those that it predicts.
         """
 
+    @abstractmethod
     def candidates(
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> Proposals:
@@ -155,9 +157,11 @@ class Localizer(Protocol):
             classes: as in `localize`.
         """
 
+    @abstractmethod
     def video_scores(self, videos: Sequence[FeatureSequence]) -> list[np.ndarray]:
         """How probable each class is in each video, ``[C]`` from 0 to 1."""
 
+    @abstractmethod
     def activations(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The class activation sequence of each video, ``[T, C]``, for people to look at."""
 
@@ -175,8 +179,8 @@ class Method(Protocol[Config]):
 
     num_stages: int
 
-    def build(self, dim: int, num_classes: int, config: Config, num_stages: int) -> nn.Module:
-        """Return a `Localizer` with the networks of the first `num_stages` stages, untrained.
+    def build(self, dim: int, num_classes: int, config: Config, num_stages: int) -> Localizer:
+        """Return a localizer with the networks of the first `num_stages` stages, untrained.
 
         Args:
             dim: feature width D.

@@ -49,7 +49,7 @@ def extract_missing(
     recipe = settings.recipe
     target = folder / "features"
     features = FeatureFolder(target)
-    found = video_ids(find_videos([folder])).values()
+    found: Collection[str] = video_ids(find_videos([folder])).values()
     if names is not None:
         matches = KnownVideos(found).match_all(names).values()
         found = sorted({match.video_id for match in matches if match.video_id is not None})

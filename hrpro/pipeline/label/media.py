@@ -131,7 +131,7 @@ class MediaLibrary:
         """
         path = self.file(video_id)
         with suppress(VideoError):
-            return path and frame_times(path, self._facts[video_id].fps)
+            return frame_times(path, self._facts[video_id].fps) if path else None
         return None
 
     # ---------------------------------------------------------------- looking at the videos

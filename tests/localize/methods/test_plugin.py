@@ -22,7 +22,14 @@ from hrpro.localize.config import load_config, resolve_dataset
 from hrpro.localize.data.dataset import Dataset, load_dataset
 from hrpro.localize.data.sequences import DatasetSequences, FeatureSequence
 from hrpro.localize.data.supervision import Supervision
-from hrpro.localize.methods.base import Earlier, MethodConfig, Schedule, Stage, StageState
+from hrpro.localize.methods.base import (
+    Earlier,
+    Localizer,
+    MethodConfig,
+    Schedule,
+    Stage,
+    StageState,
+)
 from hrpro.localize.proposals.generate import Proposals, generate_proposals
 from hrpro.localize.proposals.nms import soft_nms
 from hrpro.localize.training.model_folder import load_model
@@ -42,7 +49,7 @@ class MeanConfig(MethodConfig):
         return "labels"
 
 
-class MeanLocalizer(nn.Module):
+class MeanLocalizer(Localizer):
     """A linear class activation sequence; a video shows what its best snippets show."""
 
     def __init__(self, dim: int, num_classes: int, config: MeanConfig) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -266,6 +267,14 @@ def test_only_points_are_asked_for_behind_hrpro(tmp_path):
     with (folder / "points.csv").open("w", newline="") as file:
         csv.writer(file).writerows(line for line in lines if line[0] != "train_0")
     assert len(load_dataset(folder, config.dataset, needs=config.localize.needs).train) == 7
+
+
+def test_a_single_class_is_refused_by_fustal(dataset):
+    config = load_config("fustal-small").localize
+    data = replace(load_dataset(dataset, needs="labels"), classes=("throw",))
+    method = get_method(config)
+    with pytest.raises(DataError, match="there is one only"):
+        method.stage(1, method.build(data.dim, 1, config, 1), data, config, CPU)
 
 
 def test_two_names_for_the_method_are_refused(dataset):

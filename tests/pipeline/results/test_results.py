@@ -101,13 +101,11 @@ def test_video_by_name():
         ({"label": "a", "score": 1, "segment": [2, 1]}, "end 1 lies before the start 2"),
     ],
 )
-def test_malformed_detections_are_named(tmp_path, row, message):
+def test_malformed_detections_are_named(row, message):
     good = {"label": "a", "score": 1, "segment": [0, 1]}
-    path = tmp_path / "r.json"
-    path.write_text(json.dumps({"results": {"clip": [good, row]}}), encoding="utf-8")
     with pytest.raises(DataError, match=message) as caught:
-        read_results(path)
-    assert str(caught.value).startswith(f"{path}: video 'clip': detection 2: ")
+        from_json({"results": {"clip": [good, row]}})
+    assert str(caught.value).startswith("video 'clip': detection 2: ")
     assert "\n" not in str(caught.value)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from torch import nn
 
 from hrpro.localize.data.sequences import FeatureSequence, in_batches
+from hrpro.localize.methods.base import Localizer
 from hrpro.localize.methods.fustal.config import GeneratorConfig
 from hrpro.localize.methods.fustal.generator import GeneratorModel
 from hrpro.localize.methods.fustal.inference import (
@@ -21,7 +21,7 @@ from hrpro.localize.nn.precision import autocast
 from hrpro.localize.proposals.generate import Array, Proposals
 
 
-class GeneratorLocalizer(nn.Module):
+class GeneratorLocalizer(Localizer):
     """The generator's network, proposals out of its activations, hard NMS.
 
     Args:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hrpro.errors import DataError
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.data.sequences import DatasetSequences
 from hrpro.localize.methods.base import Earlier, Schedule, Stage
@@ -56,7 +57,11 @@ class GeneratorMethod:
 
 
 class GeneratorStage(Stage):
-    """Learns from the classes of the training videos."""
+    """Learns from the classes of the training videos.
+
+    Raises:
+        DataError: there is but one class, which leaves nothing to tell apart.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,11 @@ class GeneratorStage(Stage):
         config: GeneratorConfig,
         device: torch.device,
     ) -> None:
+        if len(dataset.classes) < 2:
+            raise DataError(
+                f"{dataset.folder}: FuSTAL learns what tells classes apart, and there is one only; "
+                "label moments of it and use --method hrpro"
+            )
         self.localizer, self.model, self.config = localizer, localizer.model, config
         self.schedule = Schedule(
             updates=config.updates,

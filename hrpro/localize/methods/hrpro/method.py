@@ -16,10 +16,11 @@ from hrpro.localize.methods.base import Earlier, Schedule, Stage
 from hrpro.localize.methods.hrpro import instance_losses, snippet_losses
 from hrpro.localize.methods.hrpro.config import HrproConfig
 from hrpro.localize.methods.hrpro.instance_losses import InstanceTargets, choose_proposals
-from hrpro.localize.methods.hrpro.instance_model import ProposalBatch
+from hrpro.localize.methods.hrpro.instance_model import InstanceModel, ProposalBatch
 from hrpro.localize.methods.hrpro.localizer import HrproLocalizer, snippet_boxes
 from hrpro.localize.methods.hrpro.pseudo_snippets import select_pseudo_snippets
 from hrpro.localize.methods.hrpro.ranking import NONE, negative_proposals, reliable_proposals
+from hrpro.localize.methods.hrpro.snippet_model import SnippetModel
 from hrpro.localize.nn.precision import autocast
 from hrpro.localize.proposals.generate import Array, Proposals
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
@@ -63,6 +64,8 @@ class HrproMethod:
 
 class SnippetStage(Stage):
     """Stage 1: snippet-level discrimination (HR-Pro, section 3.2)."""
+
+    model: SnippetModel
 
     def __init__(
         self,
@@ -134,6 +137,8 @@ class RankedProposals:
 
 class InstanceStage(Stage):
     """Stage 2: instance-level completeness (HR-Pro, section 3.4)."""
+
+    model: InstanceModel
 
     def __init__(
         self,

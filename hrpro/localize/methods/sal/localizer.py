@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from torch import nn
 
 from hrpro.localize.data.sequences import PACKED_VALUES, FeatureSequence
+from hrpro.localize.methods.base import Localizer
 from hrpro.localize.methods.sal.config import SalConfig
 from hrpro.localize.methods.sal.inference import SalPrediction, predict, propose, suppress
 from hrpro.localize.methods.sal.model import SalModel
@@ -15,7 +15,7 @@ from hrpro.localize.nn.precision import autocast
 from hrpro.localize.proposals.generate import Array, Proposals
 
 
-class SalLocalizer(nn.Module):
+class SalLocalizer(Localizer):
     """SAL's network, proposals out of its selection map, two-list NMS.
 
     Args:

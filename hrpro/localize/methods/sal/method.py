@@ -17,6 +17,7 @@ from hrpro.localize.methods.base import Earlier, Schedule, Stage, StageState
 from hrpro.localize.methods.sal.config import SalConfig
 from hrpro.localize.methods.sal.localizer import SalLocalizer
 from hrpro.localize.methods.sal.losses import training_losses
+from hrpro.localize.methods.sal.model import SalModel
 from hrpro.localize.methods.sal.pseudo_labels import AdaptiveMask
 from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.sampling.fixed_length import perturbed_indices, resampled_indices, take
@@ -60,6 +61,8 @@ class SalStage(Stage):
     Raises:
         DataError: there is but one class, which leaves nothing to tell apart.
     """
+
+    model: SalModel
 
     def __init__(
         self, localizer: SalLocalizer, dataset: Dataset, config: SalConfig, device: torch.device

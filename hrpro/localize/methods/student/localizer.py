@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
 from hrpro.localize.data.sequences import FeatureSequence, in_batches
 from hrpro.localize.methods.base import Localizer
@@ -18,12 +17,12 @@ from hrpro.localize.methods.student.model import StudentModel
 from hrpro.localize.proposals.generate import Array, Proposals
 
 
-class StudentLocalizer(nn.Module):
+class StudentLocalizer(Localizer):
     """A student, and the localizer that made its pseudo segments, if there is one.
 
     Args:
         student: the network; None while only the generator is trained, which then answers alone.
-        generator: a `Localizer` and module; needed if the config's fusion counts on it.
+        generator: needed if the config's fusion counts on it.
     """
 
     def __init__(self, student: StudentModel | None, generator: Localizer | None = None) -> None:

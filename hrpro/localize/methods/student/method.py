@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -40,7 +40,8 @@ class StudentMethod:
         self, dim: int, num_classes: int, config: StudentMethodConfig, num_stages: int
     ) -> StudentLocalizer:
         """Return the generator's networks, and at the last stage the student's, untrained."""
-        student = generator = None
+        student: StudentModel | None = None
+        generator: Localizer | None = None
         if self.generator is not None:
             of_generator = min(num_stages, self.generator.num_stages)
             generator = self.generator.build(
@@ -48,7 +49,7 @@ class StudentMethod:
             )
         if num_stages == self.num_stages:
             student = StudentModel(dim, num_classes, config.resolved_student())
-        return StudentLocalizer(student, cast("Localizer | None", generator))
+        return StudentLocalizer(student, generator)
 
     def stage(
         self,
@@ -61,9 +62,9 @@ class StudentMethod:
         """Return a stage of the generator, or the student's."""
         assert isinstance(localizer, StudentLocalizer)
         if self.generator is not None and number < self.num_stages:
-            generator = cast(nn.Module, localizer.generator)
+            assert localizer.generator is not None
             return self.generator.stage(
-                number, generator, dataset, _generator_config(config), device
+                number, localizer.generator, dataset, _generator_config(config), device
             )
         return _student_stage(localizer, dataset, config, device)
 
@@ -111,7 +112,7 @@ def _student_stage(
     else:
         # The generator does not change any more: its segments are made once, and the same again
         # when training is resumed.
-        cast(nn.Module, localizer.generator).eval()
+        localizer.generator.eval()
         segments = pointed_videos if config.needs == "points" else labelled_videos
         videos = segments(dataset, localizer.generator, student, device)
     tested = DatasetSequences(dataset, dataset.measured, device)

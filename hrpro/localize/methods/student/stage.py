@@ -151,6 +151,9 @@ class StudentStage(Stage):
         opinion: of the generator about these.
     """
 
+    model: StudentModel
+    average: WeightAverage
+
     def __init__(
         self,
         model: StudentModel,

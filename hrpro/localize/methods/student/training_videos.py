@@ -54,7 +54,7 @@ def pointed_videos(
     points = points_table(dataset)
     on_device = DatasetSequences(dataset, dataset.train, device)
     signals = [
-        Signal(values, video.grid.centre_s(np.arange(len(values))))
+        Signal(values, video.grid.centre_s(np.arange(len(values), dtype=float)))
         for video, values in zip(dataset.train, generator.activations(on_device), strict=True)
     ]
     found = find_known_classes(generator.candidates, dataset, device)
