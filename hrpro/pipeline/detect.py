@@ -67,12 +67,12 @@ def detect_videos(
     """
     reporter = reporter or Reporter(quiet=True)
     options = replace(options or DetectOptions(), curves=plan.report is not None)
-    workers = workers or WorkerOptions()
     settings = replace(settings or WorkerSettings(), show_download=not reporter.quiet)
     left_out = LeftOut()
     sources = find_videos(inputs, left_out)
     if left_out:
         reporter.line(left_out.line())
+    workers = (workers or WorkerOptions()).at_most(len(sources))
     plan.check([source.path for source in sources])
     with _folder_of_parts(work_dir, plan) as folder, closing(Visit(folder / _VISITS)) as visit:
         parts = ResultParts(sources, folder)

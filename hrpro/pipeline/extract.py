@@ -59,11 +59,11 @@ def extract_features(
     """
     reporter = reporter or Reporter(quiet=True)
     settings = settings or WorkerSettings()
-    workers = workers or WorkerOptions()
     left_out = LeftOut()
     sources = find_videos(inputs, left_out)
     if left_out:
         reporter.line(left_out.line())
+    workers = (workers or WorkerOptions()).at_most(len(sources))
     out = out or default_target(inputs)
     check_writable(out / "features")
     make_recipe(settings.recipe)  # refuse what is wrong before workers start

@@ -45,6 +45,9 @@ class MethodConfig(BaseModel):
         return "points"
 
 
+SHARED = frozenset(MethodConfig.model_fields) - {"method"}
+"""Settings that all stages of a method share, those of a generator within it, too."""
+
 Config = TypeVar("Config", bound=MethodConfig)
 
 
@@ -144,6 +147,17 @@ class Localizer(nn.Module, ABC):
         """
 
     @abstractmethod
+    def candidates(
+        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
+    ) -> Proposals:
+        """What `localize` chooses from: every proposal, before suppression, in any order.
+
+        Args:
+            videos: the features.
+            classes: as in `localize`.
+        """
+
+    @abstractmethod
     def video_scores(self, videos: Sequence[FeatureSequence]) -> list[np.ndarray]:
         """How probable each class is in each video, ``[C]`` from 0 to 1."""
 
@@ -191,8 +205,8 @@ class Method(Protocol[Config]):
         The parts of the stages before it are trained already, and stay as they are.
         """
 
-    def earlier_weights(self, config: Config) -> Literal["last", "best-on-test"]:
-        """Which weights of the stage before a later one builds on."""
+    def earlier_weights(self, number: int, config: Config) -> Literal["last", "best-on-test"]:
+        """Which weights of the stage before stage `number` builds on."""
 
     def differences(self, number: int, earlier: Earlier[Config], config: Config) -> list[str]:
         """Settings by which a model of earlier stages does not fit stage `number`, if any.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from hrpro.errors import UsageError
@@ -31,6 +31,11 @@ class WorkerOptions:
     """Of the Ray cluster; see `ray_cluster`."""
     stall_timeout_s: float = STALL_TIMEOUT_S
     """A worker whose video gets no further for so many seconds is ended; 0 waits for ever."""
+
+    def at_most(self, num_videos: int) -> WorkerOptions:
+        """No more workers than videos, so that those there are share all cores."""
+        workers = min(self.workers, num_videos) if self.workers else self.workers
+        return replace(self, workers=workers)
 
 
 @contextmanager

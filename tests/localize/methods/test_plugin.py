@@ -73,13 +73,14 @@ class MeanLocalizer(Localizer):
         return [self.video_logits(video.features).sigmoid().numpy() for video in videos]
 
     def localize(self, videos, classes=None) -> Proposals:
-        return soft_nms(
-            generate_proposals(
-                self.activations(videos),
-                self.video_scores(videos),
-                classes=None if classes is None else [np.array(classes)] * len(videos),
-                snippet_s=[video.grid.stride_s for video in videos],
-            )
+        return soft_nms(self.candidates(videos, classes))
+
+    def candidates(self, videos, classes=None) -> Proposals:
+        return generate_proposals(
+            self.activations(videos),
+            self.video_scores(videos),
+            classes=None if classes is None else [np.array(classes)] * len(videos),
+            snippet_s=[video.grid.stride_s for video in videos],
         )
 
 
@@ -134,7 +135,7 @@ class MeanMethod:
         self.stages.append(MeanStage(localizer, dataset, config))
         return self.stages[-1]
 
-    def earlier_weights(self, config):
+    def earlier_weights(self, number, config):
         return "last"
 
     def differences(self, number, earlier: Earlier, config) -> list[str]:

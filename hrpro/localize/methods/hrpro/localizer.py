@@ -42,12 +42,16 @@ class HrproLocalizer(Localizer):
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> Proposals:
         """Detect actions, see `hrpro.localize.methods.base.Localizer`."""
-        candidates, _ = self.candidates(videos, classes)
-        if self.instances is not None:
-            candidates = self.refine(videos, candidates)
-        return self.suppress(candidates)
+        return self.suppress(self.candidates(videos, classes))
 
     def candidates(
+        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
+    ) -> Proposals:
+        """Every proposal of every video, refined if there is a stage 2; before soft-NMS."""
+        proposals, _ = self.snippet_proposals(videos, classes)
+        return proposals if self.instances is None else self.refine(videos, proposals)
+
+    def snippet_proposals(
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> tuple[Proposals, list[Array]]:
         """Stage 1: every proposal of every video, and the attention ``[T]`` of the videos."""

@@ -36,14 +36,19 @@ class SalLocalizer(Localizer):
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> Proposals:
         """Detect actions, see `hrpro.localize.methods.base.Localizer`."""
-        candidates = propose(
+        return suppress(self.candidates(videos, classes), self.config.nms)
+
+    def candidates(
+        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
+    ) -> Proposals:
+        """Every proposal of every video, before NMS."""
+        return propose(
             list(self._predict(videos)),
             self.config,
             classes=None if classes is None else [np.array(classes, np.int64)] * len(videos),
             stride_s=[video.grid.stride_s for video in videos],
             offset_s=[video.grid.offset_s for video in videos],
         )
-        return suppress(candidates, self.config.nms)
 
     def activations(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The selection map at the snippets of each video, ``[L, C]``."""

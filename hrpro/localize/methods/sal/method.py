@@ -46,7 +46,7 @@ class SalMethod:
         assert isinstance(localizer, SalLocalizer)
         return SalStage(localizer, dataset, config, device)
 
-    def earlier_weights(self, config: SalConfig) -> Literal["last", "best-on-test"]:
+    def earlier_weights(self, number: int, config: SalConfig) -> Literal["last", "best-on-test"]:
         """There is no stage that would build on another."""
         return "last"
 
