@@ -80,7 +80,7 @@ class LabelDataset:
             truth = read_ground_truth(layout.ground_truth)
             matches = self.known.match_all(truth)
             self._truth = {matches[name].video_id or name: truth[name] for name in truth}
-        self._read_signature = self._signature()
+        self._read_signature: object = self._signature()
 
     @property
     def reaction_s(self) -> float:
