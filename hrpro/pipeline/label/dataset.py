@@ -43,6 +43,7 @@ class LabelDataset:
     def __init__(self, folder: str | Path, reaction_s: float | None = None) -> None:
         self.folder = Path(folder)
         self._reaction_s = reaction_s
+        self._read_signature: object = None
         self._read()
 
     def read_again(self) -> bool:
@@ -80,7 +81,7 @@ class LabelDataset:
             truth = read_ground_truth(layout.ground_truth)
             matches = self.known.match_all(truth)
             self._truth = {matches[name].video_id or name: truth[name] for name in truth}
-        self._read_signature: object = self._signature()
+        self._read_signature = self._signature()
 
     @property
     def reaction_s(self) -> float:
