@@ -116,7 +116,10 @@ def _database(path: Path, problems: Problems) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) < len(pairs):  # JSON readers keep the last of two equal keys, silently
             seen: set[str] = set()
-            repeated.extend(key for key, _ in pairs if key in seen or seen.add(key))
+            for key, _ in pairs:
+                if key in seen:
+                    repeated.append(key)
+                seen.add(key)
         return result
 
     content = read_json(path, object_pairs_hook=unique)

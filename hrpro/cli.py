@@ -176,9 +176,15 @@ def init(folder: Path, classes: tuple[str, ...], as_json: bool, **options: Any) 
 )
 @click.option(
     "--method",
-    help="Method to train: hrpro (points), or sal (needs only which actions a video shows).",
+    help="hrpro, hrpro+student (points), sal, sal+student, fustal (only which actions a video "
+    "shows), student (start and end marks).",
 )
-@click.option("--stage", type=click.IntRange(1, 2), help="Train this stage alone.")
+@click.option(
+    "--supervision",
+    type=click.Choice(["labels", "points", "full"]),
+    help="Choose the method by what is known: sal, hrpro or student.",
+)
+@click.option("--stage", type=click.IntRange(1), help="Train this stage alone.")
 @click.option(
     "--stage1-model",
     "stage1",
@@ -211,14 +217,15 @@ def train(
     dataset: str,
     overrides: tuple[str, ...],
     method: str | None,
+    supervision: str | None,
     seed: int | None,
     precision: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Learn to localize from point labels.
+    """Learn to localize from point labels, or from less or more: see --method.
 
-    Both stages, then the mAP of the test videos, where these have start and end marks.
+    All stages, then the mAP of the test videos, where these have start and end marks.
 
     Missing features are extracted first; the options from --streams on say how.
     The run folder is the model: hrpro detect and hrpro eval take it with --model.
@@ -228,6 +235,13 @@ def train(
     from hrpro.pipeline.workers.launch import WorkerOptions
     from hrpro.pipeline.workers.work import WorkerSettings
 
+    if supervision is not None:
+        from hrpro.errors import UsageError
+        from hrpro.localize.methods import METHOD_FOR
+
+        if method is not None:
+            raise UsageError("--supervision chooses a method, and --method names one; give one")
+        method = METHOD_FOR[supervision]
     named = {"method": method, "seed": seed, "precision": precision}
     overrides += tuple(f"localize.{k}={v}" for k, v in named.items() if v is not None)
     settings = WorkerSettings(take_recipe(options), take_compute(options))

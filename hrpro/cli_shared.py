@@ -17,10 +17,12 @@ from hrpro.errors import HrproError
 from hrpro.wording import one_line
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from hrpro.pipeline.console.progress import Reporter, Summary
     from hrpro.pipeline.workers.launch import WorkerOptions
 
-Bundle = TypeVar("Bundle")
+Bundle = TypeVar("Bundle", bound="DataclassInstance")
 
 EXIT_FAILED = 1
 """Some inputs failed, the others are done."""
@@ -48,7 +50,10 @@ def stop_in_order() -> Iterator[None]:
     Also where Ctrl-C would be ignored, as in a job that a shell script put in the background.
     Further signals do not disturb the cleaning.
     """
-    stops = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+    stops: dict[int, type[KeyboardInterrupt]] = {
+        signal.SIGINT: KeyboardInterrupt,
+        signal.SIGTERM: Terminated,
+    }
 
     def stop(number: int, frame: object) -> None:
         for each in stops:
@@ -90,7 +95,7 @@ class Command(click.Command):
             what, code = "interrupted", EXIT_INTERRUPTED
             if isinstance(stop, Terminated):
                 what, code = "terminated", EXIT_TERMINATED
-            click.echo(f"{what}{HOW_TO_GO_ON.get(ctx.command.name, '')}", err=True)
+            click.echo(f"{what}{HOW_TO_GO_ON.get(ctx.command.name or '', '')}", err=True)
             ctx.exit(code)
         except BrokenPipeError:
             ctx.exit(0)  # the reader of our output, head for example, has seen enough
@@ -227,7 +232,7 @@ def worker_options(function: Callable) -> Callable:
 
 def recipe_options(function: Callable) -> Callable:
     """Options that change the features themselves."""
-    options = [
+    options: list[Callable[[Callable], Callable]] = [
         click.option(
             "--streams", help="rgb, flow or rgb,flow (all whose weights are there).", metavar="LIST"
         ),

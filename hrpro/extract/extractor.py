@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -126,6 +126,7 @@ class Extractor:
         """
         with closing(prefetch(self.blocks(reader), depth=2)) as blocks:
             for part, features, logits in run_batches(((None, b) for b in blocks), self.runner):
+                assert part.block is not None  # there are no marks among ours
                 yield SnippetOutput(
                     part.first,
                     features.reshape(len(part), self.dim),
@@ -170,7 +171,7 @@ class Extractor:
         keep_logits: bool = False,
         progress: Callable[[Job, float, float], None] | None = None,
         started: Callable[[Job], None] | None = None,
-    ) -> Iterator[tuple[Job, VideoFeatures | Exception]]:
+    ) -> Generator[tuple[Job, VideoFeatures | Exception]]:
         """Features of many videos, several of them under way at once, in constant memory.
 
         Decoding runs ahead in threads; batches hold the snippets of several videos. An error of

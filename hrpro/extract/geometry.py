@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -41,7 +43,8 @@ class Orientation:
         """Read the orientation that the file asks for; FFmpeg's decoders do not apply it."""
         # Cameras write multiples of 90; anything else is snapped to the nearest.
         rotation = round(frame.rotation / 90) * 90 % 360
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        side_data: Mapping[str, Any] = frame.side_data  # PyAV's types know the motion vectors alone
+        matrix = side_data.get("DISPLAYMATRIX")
         if matrix is None:
             return cls(rotation)
         a, b, _, c, d, *_ = struct.unpack("9i", bytes(matrix)[:36])
@@ -160,5 +163,5 @@ def centre_crop(picture: np.ndarray, size: int) -> np.ndarray:
 def _pixels(rgb: av.VideoFrame) -> np.ndarray:
     """View the pixels of an rgb24 frame as `[H, W, 3]`; its lines are padded in memory."""
     plane = rgb.planes[0]
-    lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
     return lines[: rgb.height, : rgb.width * 3].reshape(rgb.height, rgb.width, 3)

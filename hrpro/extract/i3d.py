@@ -239,8 +239,9 @@ class InceptionI3D(nn.Module):
     def forward(self, x: Tensor) -> I3DOutput:
         """Features and logits of a batch of snippets, ``[B, C, T, H, W]`` scaled to [-1, 1]."""
         features = self.forward_map(x).float().mean(dim=(2, 3, 4))
-        weight = self.logits.weight.float().flatten(1)
-        return I3DOutput(features, F.linear(features, weight, self.logits.bias.float()))
+        weight, bias = self.logits.weight.float().flatten(1), self.logits.bias
+        assert bias is not None
+        return I3DOutput(features, F.linear(features, weight, bias.float()))
 
     def fold_batch_norm(self) -> InceptionI3D:
         """Fold every BatchNorm into its convolution (same results, fewer passes over memory)."""
@@ -277,7 +278,7 @@ def load_i3d(
         reason = str(error).splitlines()[-1].strip()
         raise WeightsError(f"not the weights of an Inception-I3D: {reason}") from error
     network = network.float().eval().requires_grad_(False).fold_batch_norm()
-    return network.to(device=device, dtype=dtype, memory_format=torch.channels_last_3d)
+    return network.to(device=device, dtype=dtype).to(memory_format=torch.channels_last_3d)
 
 
 def with_counters(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:

@@ -170,7 +170,7 @@ class Networks:
         for host, there in zip(pinned, (features, logits), strict=True):
             host.copy_(there, non_blocking=True)
         arrived = torch.cuda.current_stream(self.device).record_event()
-        return Arriving(*pinned, arrived)
+        return Arriving(pinned[0], pinned[1], arrived)
 
 
 class Compiled:

@@ -90,8 +90,8 @@ def _produce(iterable: Iterable, ready: queue.Queue, stop: threading.Event) -> N
         error = raised
     finally:
         try:
-            if hasattr(iterator, "close"):
-                iterator.close()
+            if (close := getattr(iterator, "close", None)) is not None:
+                close()
         except BaseException as raised:
             error = error or raised
         _put(ready, (_END, error), stop)
@@ -183,7 +183,7 @@ class _Team(Generic[J, T]):
         try:
             while not self.stop.is_set():
                 with self._taking:
-                    job = next(self._jobs, _END)
+                    job: Any = next(self._jobs, _END)
                     idle = job is None and not self._under_way
                     if job is not None and job is not _END:
                         self._under_way += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -61,7 +63,7 @@ class PooledResNet(nn.Module):
         network: as pytorchvideo builds it.
     """
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: Any):  # an `nn.Module`; pytorchvideo has no types
         super().__init__()
         *stages, head = network.blocks
         self.projection = None
@@ -117,8 +119,7 @@ def load_snippet_network(
         network: nn.Module = load_i3d(weights.state_dict, device=device, dtype=dtype)
     else:
         built = load_network(backbone.name, stream, weights.state_dict)
-        network = PooledResNet(built).to(
-            device=device, dtype=dtype, memory_format=torch.channels_last_3d
-        )
+        network = PooledResNet(built).to(device=device, dtype=dtype)
+        network = network.to(memory_format=torch.channels_last_3d)
     weights_id = WeightsId(sha256=weights.sha256, source=weights.source)
     return SnippetNetwork(network, backbone, dtype), weights_id

@@ -139,8 +139,9 @@ class Video:
     def _facts(self, last: SnippetBlock, reader: FrameReader, num_snippets: int) -> VideoFacts:
         path, root, report = self.job.path, self.job.root, reader.report
         stat = path.stat()
-        inside = root is not None and path.resolve().is_relative_to(root.resolve())
-        shown = path.resolve().relative_to(root.resolve()) if inside else Path(path.name)
+        shown = Path(path.name)
+        if root is not None and path.resolve().is_relative_to(root.resolve()):
+            shown = path.resolve().relative_to(root.resolve())
         return VideoFacts(
             path=shown.as_posix(),
             size_bytes=stat.st_size,

@@ -15,14 +15,13 @@ from hrpro.configs.loader import (
     merge,
     parse_override,
     preset_names,
-    read_layer,
     read_layers,
 )
 from hrpro.errors import UsageError
 from hrpro.localize.data.catalogue import find_known
 from hrpro.localize.data.config import DatasetConfig, dataset_layers
 from hrpro.localize.methods import find_method
-from hrpro.localize.methods.base import MethodConfig
+from hrpro.localize.methods.base import SHARED, MethodConfig
 
 DEFAULT_METHOD = "hrpro"
 
@@ -43,7 +42,9 @@ class RunConfig(BaseModel):
 @cache
 def run_config_of(localize: type[MethodConfig]) -> type[RunConfig]:
     """The run config whose section ``localize`` is that of a method."""
-    return create_model("RunConfig", __base__=RunConfig, localize=(localize, localize()))
+    return create_model(
+        "RunConfig", __base__=RunConfig, localize=(localize, localize.model_validate({}))
+    )
 
 
 def load_config(
@@ -69,13 +70,14 @@ def _load(layers: Sequence[Layer], overrides: Sequence[str]) -> RunConfig:
     on_top = [parse_override(text) for text in overrides]
     name: object = DEFAULT_METHOD
     chosen: list[Layer] = []
-    # What names another method than the layers below it starts section ``localize`` anew; the
-    # overrides do so together, in whatever order they were given.
+    # What names another method than the layers below it starts section ``localize`` anew, but for
+    # what these say about its generator; the overrides do so together, in whatever order they were
+    # given.
     for group in (*([layer] for layer in layers), on_top):
         named = _method(group)
         if named is not None and named != name:
+            chosen = [_for_method(layer, named, name) for layer in chosen]
             name = named
-            chosen = [_without_localize(layer) for layer in chosen]
         chosen += group
     return build_config(run_config_of(find_method(name).config), chosen)
 
@@ -86,8 +88,14 @@ def _method(layers: Sequence[Layer]) -> object:
     return section.get("method") if isinstance(section, dict) else None
 
 
-def _without_localize(layer: Layer) -> Layer:
-    values = {key: value for key, value in layer.values.items() if key != "localize"}
+def _for_method(layer: Layer, method: object, before: object) -> Layer:
+    """What settings for one method say to another: nothing, or it is its generator they are for."""
+    values = dict(layer.values)
+    section = values.pop("localize", None)
+    if isinstance(section, dict) and find_method(method).generator == before:
+        shared = {key: section[key] for key in section.keys() & SHARED}
+        own = {key: section[key] for key in section if key not in shared}
+        values["localize"] = {**shared, "generator": own}
     return replace(layer, values=values)
 
 
@@ -134,10 +142,15 @@ def _preset_layers(preset: str, overrides: Sequence[str]) -> list[Layer]:
     if f"{method}-{preset}" in preset_names():
         return read_layers(f"{method}-{preset}")
     if f"{method}-small" in preset_names():
-        small = read_layer(f"{method}-small")
-        small.values.pop("base", None)
-        layers.append(small)
+        small = read_layers(f"{method}-small")
+        return [*(_part(layer, localize=False) for layer in layers), *map(_part, small)]
     return layers
+
+
+def _part(layer: Layer, localize: bool = True) -> Layer:
+    """Section ``localize`` of a layer, or all but that."""
+    values = {key: value for key, value in layer.values.items() if (key == "localize") == localize}
+    return replace(layer, values=values)
 
 
 def _known_folder(name: str, data_root: Path) -> tuple[Path, str]:

@@ -131,7 +131,7 @@ def _with_videos(source: Path, results: Results, infos: dict[str, VideoInfo]) ->
     return replace(
         results,
         videos=tuple(
-            _told(video, infos[path]) if (path := matches[video.video_id].video_id) else video
+            _told(video, infos[known]) if (known := matches[video.video_id].video_id) else video
             for video in results.videos
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,14 @@ from hrpro.pipeline.results.growing import GrowingResults
 from hrpro.pipeline.results.model import Results
 from hrpro.pipeline.workers.agenda import Assignment
 from hrpro.pipeline.workers.launch import WorkerOptions, running_engine
+from hrpro.pipeline.workers.leases import Visit
 from hrpro.pipeline.workers.ledger import Ledger
 from hrpro.pipeline.workers.supervisor import Supervisor
 from hrpro.pipeline.workers.work import WorkerSettings
 from hrpro.videos_folder import LeftOut
+
+_VISITS = ".runs"
+"""Where runs that share a folder of parts show that they are there."""
 
 
 def detect_videos(
@@ -63,18 +67,18 @@ def detect_videos(
     """
     reporter = reporter or Reporter(quiet=True)
     options = replace(options or DetectOptions(), curves=plan.report is not None)
-    workers = workers or WorkerOptions()
     settings = replace(settings or WorkerSettings(), show_download=not reporter.quiet)
     left_out = LeftOut()
     sources = find_videos(inputs, left_out)
     if left_out:
         reporter.line(left_out.line())
+    workers = (workers or WorkerOptions()).at_most(len(sources))
     plan.check([source.path for source in sources])
-    with _folder_of_parts(work_dir, plan) as folder:
+    with _folder_of_parts(work_dir, plan) as folder, closing(Visit(folder / _VISITS)) as visit:
         parts = ResultParts(sources, folder)
         ledger = Ledger(folder, reporter.problem)
         growing = GrowingResults(plan.results, [parts.video_ids[source.key] for source in sources])
-        if ledger.folder.exists():  # of a run that did not come to its end
+        if ledger.folder.exists() and visit.is_alone():  # of a run that did not come to its end
             growing.remove_leftovers()
         collected: set[str] = set()
 
@@ -105,7 +109,9 @@ def detect_videos(
         results = growing.results
         if results.videos:
             plan.write_pictures(results, reporter, growing.video_ids)
-        if work_dir is None and not (summary.failed or summary.poisoned or summary.taken):
+        all_done = not (summary.failed or summary.poisoned or summary.taken)
+        visit.close()  # first: of several that leave at once, one has to be the last
+        if work_dir is None and all_done and visit.is_alone():
             shutil.rmtree(folder, ignore_errors=True)
     return results, summary
 

@@ -173,9 +173,11 @@ def _devices() -> Iterator[Check]:
 
 
 def _weights() -> Iterator[Check]:
+    from hrpro.extract.backbones import Stream
     from hrpro.extract.weights.library import find_weights
 
-    for stream, if_absent in (("rgb", "missing"), ("flow", "warn")):
+    absent: dict[Stream, Status] = {"rgb": "missing", "flow": "warn"}
+    for stream, if_absent in absent.items():
         found = find_weights(stream)
         if found:
             detail = f"{found.name}, {megabytes(found.size_bytes)}, {found.path}"

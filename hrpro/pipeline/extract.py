@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hrpro.extract.sources import VideoSource, find_videos, video_ids
 from hrpro.files import check_writable
@@ -58,11 +59,11 @@ def extract_features(
     """
     reporter = reporter or Reporter(quiet=True)
     settings = settings or WorkerSettings()
-    workers = workers or WorkerOptions()
     left_out = LeftOut()
     sources = find_videos(inputs, left_out)
     if left_out:
         reporter.line(left_out.line())
+    workers = (workers or WorkerOptions()).at_most(len(sources))
     out = out or default_target(inputs)
     check_writable(out / "features")
     make_recipe(settings.recipe)  # refuse what is wrong before workers start
@@ -93,7 +94,7 @@ def build_extraction(settings: WorkerSettings, note: Callable[[str], None]) -> W
 
 
 def supervise(
-    engine: Engine,
+    engine: Engine[Any],
     sources: Sequence[VideoSource],
     out: Path,
     *,

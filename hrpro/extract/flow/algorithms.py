@@ -99,8 +99,9 @@ class Farneback:
         """See `FlowAlgorithm`."""
         options = self.parameters()
         pairs = itertools.pairwise(frames)
+        start: Any = None  # no flow to start from; OpenCV's types want one all the same
         fields = [
-            cv2.calcOpticalFlowFarneback(here, there, None, **options) for here, there in pairs
+            cv2.calcOpticalFlowFarneback(here, there, start, **options) for here, there in pairs
         ]
         return _stack(fields, frames)
 

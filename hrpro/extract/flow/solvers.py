@@ -24,7 +24,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import torch
@@ -288,7 +288,7 @@ class _Fused:
         self._plain = function
         self._function = torch.compile(function, dynamic=True)
 
-    def __call__(self, *args):
+    def __call__(self, *args: Any) -> Any:
         try:
             return self._function(*args)
         except torch.OutOfMemoryError:

@@ -114,7 +114,7 @@ def tvl1_flow(
     Returns:
         ``[N, H, W, 2]`` displacements in pixels.
     """
-    flow = None
+    flow: Tensor | None = None
     for level in reversed(_pyramid(frames, settings)):
         here, there = level[:-1], level[1:]
         num_pairs, height, width = here.shape
@@ -129,6 +129,7 @@ def tvl1_flow(
         for _ in range(settings.warps):
             solve(state, _linearize(here, target, state.flow), settings)
         flow = state.flow
+    assert flow is not None  # there is at least one scale
     return flow.transpose(2, 3).contiguous()
 
 

@@ -250,6 +250,7 @@ def _read_entries(path: Path) -> dict[str, Tensor]:
             head = file.read(16)
     except OSError as error:
         raise WeightsError(f"{path}: cannot read: {error.strerror or error}") from error
+    reader: Callable[[Path], Any]
     if head.startswith((_ZIP_MAGIC, _TORCH_LEGACY_MAGIC)):
         reader = _read_torch
     elif head.startswith(_PICKLE_MAGIC):

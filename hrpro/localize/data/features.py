@@ -141,7 +141,8 @@ def inspect_features(path: str | Path) -> FeatureFile:
             f"{path}: {features.shape[1]} channels, but its sidecar says {sidecar.dim}; "
             "extract it again"
         )
-    return FeatureFile(path, *features.shape, features.nbytes, sidecar)
+    num_snippets, dim = features.shape
+    return FeatureFile(path, num_snippets, dim, features.nbytes, sidecar)
 
 
 def check_finite(path: Path, features: np.ndarray) -> None:

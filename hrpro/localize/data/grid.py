@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hrpro.clock import VideoClock
+from hrpro.clock import Times, VideoClock
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class SnippetGrid:
             return self.index_at(frame / video_fps)
         return int(frame * self.fps / (video_fps * self.stride))
 
-    def start_s(self, snippet: float | np.ndarray) -> float | np.ndarray:
+    def start_s(self, snippet: Times) -> Times:
         """Time at which a snippet (or a fraction of one) begins to answer for the video."""
         return snippet * self.stride_s + self.offset_s
 
-    def centre_s(self, snippet: float | np.ndarray) -> float | np.ndarray:
+    def centre_s(self, snippet: Times) -> Times:
         """Time of the middle of a snippet, or between those of two."""
         return (snippet * self.stride + self.snippet / 2) / self.fps
 
-    def position_at(self, time_s: float | np.ndarray) -> float | np.ndarray:
+    def position_at(self, time_s: Times) -> Times:
         """The snippet, or the fraction of one, whose middle is at a time."""
         return (time_s * self.fps - self.snippet / 2) / self.stride

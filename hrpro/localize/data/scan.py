@@ -180,7 +180,7 @@ def _read_splits(
     supervised = scan.ground_truth if needs == "full" else scan.labels
     if has_any and (idle := used - supervised.keys()):
         problems.warning(
-            layout.points if needs == "points" else layout.folder,
+            (layout.points if needs == "points" else None) or layout.folder,
             f"{len(idle)} of {len(used)} training videos have no {MISSING[needs]} ({some(idle)})",
             "they are left out of the training",
         )
@@ -409,8 +409,10 @@ def _place_points(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
         for row in rows:
             # Frames count from the first picture, seconds are those of the file.
             if row.frame is not None:
+                assert fps is not None  # or the rows of this video were passed over above
                 time_s, snippet = row.frame / fps, grid.index_at_frame(row.frame, fps)
             else:
+                assert row.time_s is not None  # a row has one or the other
                 time_s = grid.clock.to_snippets(row.time_s)
                 snippet = grid.index_at(time_s)
             file_s = grid.clock.to_file(time_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ from hrpro.localize.proposals.generate import Array, spans, temporal_iou
 
 _TIMES = ("start_s", "end_s")
 SEGMENT_COLUMNS = ("video", "label", "start_s", "end_s")
+
+Sort = Literal["stable"] | None
+"""How NumPy sorts; None: by its default."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ class Matching:
     ) -> None:
         check_segments(predictions, "predictions", score=True)
         check_segments(ground_truth, "ground truth")
-        sort = "stable" if stable_ties else None
+        sort: Sort = "stable" if stable_ties else None
         if not len(ground_truth):
             raise DataError("the ground truth holds no segments: there is nothing to measure")
         truth_label, classes = pd.factorize(ground_truth["label"], sort=True)
@@ -185,7 +189,7 @@ class Matching:
         return taken
 
 
-def _rank(label: Array, score: Array, num_classes: int, sort: str | None) -> Array:
+def _rank(label: Array, score: Array, num_classes: int, sort: Sort) -> Array:
     """Return the rows in order of class, then of falling score; rows of label -1 are left out.
 
     Each class is sorted by itself, in rising order and then reversed: as in the ActivityNet
@@ -197,7 +201,7 @@ def _rank(label: Array, score: Array, num_classes: int, sort: str | None) -> Arr
     return np.concatenate([rows[score[rows].argsort(kind=sort)[::-1]] for rows in members])
 
 
-def _best_first(tiou: Array, counts: Array, sort: str | None) -> Array:
+def _best_first(tiou: Array, counts: Array, sort: Sort) -> Array:
     """Order the pairs of each prediction by falling tIoU; `counts` are its consecutive pairs.
 
     Predictions with equally many pairs are sorted together, each as `_rank` sorts scores.

@@ -5,12 +5,37 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from hrpro.errors import UsageError
 from hrpro.localize.methods.base import Method, MethodConfig
+from hrpro.localize.methods.fustal.config import GeneratorConfig
 from hrpro.localize.methods.hrpro.config import HrproConfig
 from hrpro.localize.methods.sal.config import SalConfig
+from hrpro.localize.methods.student.config import GeneratedConfig, MarksStudentConfig
+
+
+class FustalConfig(GeneratedConfig):
+    """How FuSTAL learns: its generator, then the student."""
+
+    method: Literal["fustal"] = "fustal"
+    generator: GeneratorConfig = Field(GeneratorConfig(), validate_default=True)
+
+
+class HrproStudentConfig(GeneratedConfig):
+    """How the student learns behind HR-Pro."""
+
+    method: Literal["hrpro+student"] = "hrpro+student"
+    generator: HrproConfig = Field(HrproConfig(), validate_default=True)
+
+
+class SalStudentConfig(GeneratedConfig):
+    """How the student learns behind SAL."""
+
+    method: Literal["sal+student"] = "sal+student"
+    generator: SalConfig = Field(SalConfig(), validate_default=True)
 
 
 @dataclass(frozen=True)
@@ -20,6 +45,8 @@ class Registered:
     config: type[MethodConfig]
     load: Callable[[], Method[Any]]
     """Imports the method; a config can be read without it."""
+    generator: str | None = None
+    """The method whose settings stand in section ``generator``, if it is one of these itself."""
 
 
 def _hrpro() -> Method[HrproConfig]:
@@ -34,11 +61,30 @@ def _sal() -> Method[SalConfig]:
     return SalMethod()
 
 
+def _fustal() -> Method[FustalConfig]:
+    from hrpro.localize.methods.fustal.method import GeneratorMethod
+
+    return _student(GeneratorMethod())
+
+
+def _student(generator: Method[Any] | None = None) -> Method[Any]:
+    from hrpro.localize.methods.student.method import StudentMethod
+
+    return StudentMethod(generator)
+
+
 METHODS: dict[str, Registered] = {
     "hrpro": Registered(HrproConfig, _hrpro),
     "sal": Registered(SalConfig, _sal),
+    "fustal": Registered(FustalConfig, _fustal),
+    "hrpro+student": Registered(HrproStudentConfig, lambda: _student(_hrpro()), "hrpro"),
+    "sal+student": Registered(SalStudentConfig, lambda: _student(_sal()), "sal"),
+    "student": Registered(MarksStudentConfig, _student),
 }
 """Methods by the name that ``localize.method`` gives."""
+
+METHOD_FOR: dict[str, str] = {"labels": "sal", "points": "hrpro", "full": "student"}
+"""What to learn with from a kind of supervision, see `hrpro.localize.data.supervision`."""
 
 
 def find_method(name: object) -> Registered:

@@ -45,6 +45,9 @@ class MethodConfig(BaseModel):
         return "points"
 
 
+SHARED = frozenset(MethodConfig.model_fields) - {"method"}
+"""Settings that all stages of a method share, those of a generator within it, too."""
+
 Config = TypeVar("Config", bound=MethodConfig)
 
 
@@ -129,9 +132,10 @@ class Stage(ABC):
         """Detections in the test videos with the model as it is now."""
 
 
-class Localizer(Protocol):
-    """All networks of a method; in fact an `nn.Module`, whose ``state_dict`` is the model."""
+class Localizer(nn.Module, ABC):
+    """All networks of a method; its ``state_dict`` is the model."""
 
+    @abstractmethod
     def localize(
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> Proposals:
@@ -142,9 +146,22 @@ class Localizer(Protocol):
             classes: look for these, and in every video; by default for those that it predicts.
         """
 
+    @abstractmethod
+    def candidates(
+        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
+    ) -> Proposals:
+        """What `localize` chooses from: every proposal, before suppression, in any order.
+
+        Args:
+            videos: the features.
+            classes: as in `localize`.
+        """
+
+    @abstractmethod
     def video_scores(self, videos: Sequence[FeatureSequence]) -> list[np.ndarray]:
         """How probable each class is in each video, ``[C]`` from 0 to 1."""
 
+    @abstractmethod
     def activations(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The class activation sequence of each video, ``[T, C]``, for people to look at."""
 
@@ -162,8 +179,8 @@ class Method(Protocol[Config]):
 
     num_stages: int
 
-    def build(self, dim: int, num_classes: int, config: Config, num_stages: int) -> nn.Module:
-        """Return a `Localizer` with the networks of the first `num_stages` stages, untrained.
+    def build(self, dim: int, num_classes: int, config: Config, num_stages: int) -> Localizer:
+        """Return a localizer with the networks of the first `num_stages` stages, untrained.
 
         Args:
             dim: feature width D.
@@ -188,8 +205,8 @@ class Method(Protocol[Config]):
         The parts of the stages before it are trained already, and stay as they are.
         """
 
-    def earlier_weights(self, config: Config) -> Literal["last", "best-on-test"]:
-        """Which weights of the stage before a later one builds on."""
+    def earlier_weights(self, number: int, config: Config) -> Literal["last", "best-on-test"]:
+        """Which weights of the stage before stage `number` builds on."""
 
     def differences(self, number: int, earlier: Earlier[Config], config: Config) -> list[str]:
         """Settings by which a model of earlier stages does not fit stage `number`, if any.

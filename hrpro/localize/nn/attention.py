@@ -8,6 +8,7 @@ entries; `_TiledAttention` takes its place there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -43,8 +44,8 @@ def attend(
         return _TiledAttention.apply(query, key, value, tuple(lengths), num_heads, dropout)
     outputs = []
     for q, k, v in zip(*(x.split(lengths) for x in (query, key, value)), strict=True):
-        heads = (_to_heads(x, num_heads).unsqueeze(0) for x in (q, k, v))
-        attended = F.scaled_dot_product_attention(*heads, dropout_p=dropout)
+        q, k, v = (_to_heads(x, num_heads).unsqueeze(0) for x in (q, k, v))
+        attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         outputs.append(_from_heads(attended.squeeze(0)))
     return torch.cat(outputs)
 
@@ -70,7 +71,15 @@ class _TiledAttention(torch.autograd.Function):
 
     @staticmethod
     @torch.autocast("cpu", enabled=False)
-    def forward(ctx, query, key, value, lengths, num_heads, dropout):  # type: ignore[no-untyped-def]
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        lengths: tuple[int, ...],
+        num_heads: int,
+        dropout: float,
+    ) -> Tensor:
         """Attend; see `attend` for the arguments."""
         ctx.num_heads, ctx.lengths, ctx.scale = num_heads, lengths, 1 / (1 - dropout)
         kept, ctx.offsets = _draw(query, lengths, num_heads, dropout)
@@ -87,7 +96,7 @@ class _TiledAttention(torch.autograd.Function):
 
     @staticmethod
     @torch.autocast("cpu", enabled=False)
-    def backward(ctx, grad_output):  # type: ignore[no-untyped-def]
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of query, key and value."""
         query, key, value, output, kept = ctx.saved_tensors
         grads = tuple(torch.empty_like(x) for x in (query, key, value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -43,7 +43,7 @@ class WeightAverage:
         for name, parameter in self._model.named_parameters():
             parameter.data, self.tensors[name] = self.tensors[name], parameter.data
 
-    def load(self, tensors: dict[str, Tensor]) -> None:
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over saved averages."""
         for name, tensor in tensors.items():
             self.tensors[name].copy_(tensor)

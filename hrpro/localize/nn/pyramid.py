@@ -244,8 +244,9 @@ class PyramidBlock(nn.Module):
             nn.GELU(),
             nn.Linear(config.mlp_width, config.width),
         )
-        for layer in (self.mlp[0], self.mlp[2]):
-            nn.init.zeros_(layer.bias)
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.zeros_(layer.bias)
         if branch:
             self.scale_out = nn.Parameter(torch.full((config.width,), config.scale_init))
             self.scale_mlp = nn.Parameter(torch.full((config.width,), config.scale_init))

@@ -284,6 +284,7 @@ def generate_proposals(
     config = config or ProposalConfig()
     _check(scores, video_scores, attentions, classes, config)
     if classes is None:
+        assert video_scores is not None  # as `_check` has seen; below likewise
         classes = [predicted_classes(v, config.class_threshold) for v in video_scores]
     video = np.repeat(np.arange(len(scores)), [len(c) for c in classes])
     label = np.concatenate([np.empty(0, np.int64), *classes]).astype(np.int64)
@@ -291,6 +292,7 @@ def generate_proposals(
     video, label = video[nonempty[video]], label[nonempty[video]]
     bonus = np.zeros(len(video))
     if config.gamma and len(video):
+        assert video_scores is not None
         bonus = config.gamma * np.array(
             [video_scores[v][c] for v, c in zip(video, label, strict=True)]
         )
@@ -374,7 +376,7 @@ class _Sequences:
                 values = np.column_stack([values, attentions[video[low]]])
             values = upsample(values, config.upsample).T
             self.score[block].reshape(high - low, -1)[:, :-1] = values[: high - low]
-            if attentions is not None:
+            if self.attention is not None:
                 self.attention[block].reshape(high - low, -1)[:, :-1] = values[-1]
 
     def candidates(self) -> Iterator[tuple[Array, Array, Array, Array]]:

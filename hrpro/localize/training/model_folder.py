@@ -11,7 +11,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -35,7 +35,7 @@ Weights = Literal["last", "best-on-test"]
 """``last``: of the last update, the default. ``best-on-test``: chosen by the test set, only to
 compare with publications that do so."""
 
-BEST = "best-on-test"
+BEST: Final = "best-on-test"
 """Folder beside the files of a model, with the weights that did best on the test set."""
 
 WEIGHTS_FILE, CONFIG_FILE, CLASSES_FILE = "model.safetensors", "config.yaml", "classes.txt"

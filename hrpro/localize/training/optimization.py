@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hrpro.localize.methods.base import Schedule
 
@@ -31,7 +31,7 @@ def build_optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimiz
     return kind(groups, lr=schedule.lr, betas=schedule.betas, fused=device.type == "cuda")
 
 
-def _layer_weights(model: nn.Module) -> Iterator[nn.Parameter]:
+def _layer_weights(model: nn.Module) -> Iterator[Tensor]:
     """The weights of linear layers and convolutions, without biases, norms and scales."""
     for module in model.modules():
         if isinstance(module, _WEIGHTED):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,11 +110,16 @@ class TrainingRun:
         """Train some stages, all by default; the run's folder is then the model of the last.
 
         Raises:
-            UsageError: the folder holds such a stage already, or one made otherwise.
+            UsageError: there is no such stage, or the folder holds one already or made otherwise.
             DataError: the stage before is missing, or does not fit.
             HrproError: the folder cannot be written, or a loss is not a number.
         """
         stages = list(stages or range(1, self.method.num_stages + 1))
+        if stages[-1] > self.method.num_stages:
+            raise UsageError(
+                f"--stage {stages[-1]}: {self.config.localize.method} has "
+                f"{self.method.num_stages} stages"
+            )
         for stage in stages:
             self._check_folder(stage)
         if stages[0] > 1:
@@ -214,10 +219,15 @@ class TrainingRun:
             keys = localizer.load_state_dict(earlier, strict=False)
         except RuntimeError as error:  # of another shape
             raise self._does_not_fit(number, str(error).splitlines()[-1].strip()) from error
-        filled = {name.partition(".")[0] for name in earlier}
-        gaps = [name for name in keys.missing_keys if name.partition(".")[0] in filled]
-        if wrong := [*keys.unexpected_keys, *gaps]:
+        gaps = self._weights_of(number - 1) & set(keys.missing_keys)
+        if wrong := [*keys.unexpected_keys, *sorted(gaps)]:
             raise self._does_not_fit(number, f"{len(wrong)} weights differ, {wrong[0]!r} first")
+
+    def _weights_of(self, num_stages: int) -> Set[str]:
+        """Names of the weights of so many stages."""
+        localize, num_classes = self.config.localize, len(self.dataset.classes)
+        localizer = self.method.build(self.dataset.dim, num_classes, localize, num_stages)
+        return set(localizer.state_dict())
 
     def _does_not_fit(self, number: int, reason: str) -> DataError:
         folder = self._earlier_folder(number)
@@ -230,7 +240,7 @@ class TrainingRun:
         if self.stage1 is not None:
             return self.stage1
         folder = self._stage_folder(number - 1)
-        best = self.method.earlier_weights(self.config.localize) == BEST
+        best = self.method.earlier_weights(number, self.config.localize) == BEST
         return folder / BEST if best else folder
 
     def _load_previous(self, number: int) -> dict[str, torch.Tensor]:

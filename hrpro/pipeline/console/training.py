@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.text import Text
@@ -15,6 +16,9 @@ from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.training.run import Observer
 from hrpro.localize.training.trainer import Losses
 from hrpro.pipeline.console.progress import Reporter
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 PLAIN_S = 10.0
 """Seconds between lines of progress where there is no terminal."""
@@ -83,9 +87,11 @@ class TrainingDisplay(Observer):
 class TensorBoard(Observer):
     """Writes losses and mAP for TensorBoard."""
 
+    _writer: SummaryWriter
+    """That of the stage that is being trained."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._writer = None
 
     def stage_begins(self, stage: int, num_updates: int, num_done: int) -> None:
         """Open the log of the stage; what lies after `num_done` is repeated and replaced."""

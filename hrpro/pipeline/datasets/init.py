@@ -120,10 +120,10 @@ def init(
     if layout.points is None:
         write_text(folder / "points.csv", points_csv([]))
         layout = find_layout(folder, config)
-    videos = KnownVideos(names)
-    excluded = {match.video_id for match in videos.match_all(config.excluded_videos).values()}
+    known = KnownVideos(names)
+    excluded = {match.video_id for match in known.match_all(config.excluded_videos).values()}
     usable = set(names) - set(unusable) - excluded
-    outcome.split = _update_splits(layout, usable, videos, test_share, seed, resplit, outcome.notes)
+    outcome.split = _update_splits(layout, usable, known, test_share, seed, resplit, outcome.notes)
     outcome.classes = read_dataset_config(folder).classes or ()
     outcome.next_command = check_dataset(folder, check_values=False).next_command
     return outcome
@@ -223,9 +223,10 @@ def _update_splits(
     """Add new videos to the split files, or deal all of them anew."""
     before = _read_splits(layout, videos)
     labels = _labels(layout, videos)
+    if test_share is None and before.train and before.test and not resplit:
+        test_share = before.test_share
     if test_share is None:
-        both = before.train and before.test
-        test_share = before.test_share if both and not resplit else TEST_SHARE
+        test_share = TEST_SHARE
     if absent := sorted({*before.train, *before.test} - set(names)):
         notes.append(f"in the splits, but not among the videos: {some(map(repr, absent))}")
     if resplit or not (before.train or before.test):

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from hrpro.errors import UsageError
@@ -130,7 +130,7 @@ def _changed(folder: str | Path) -> Iterator[CommentedMap]:
     yaml.width = 4096
     try:
         settings = yaml.load(text)
-    except YAMLError as error:
+    except MarkedYAMLError as error:
         raise UsageError(f"{path}: {error.problem}; put it right") from error
     head = ""
     if settings is None:  # nothing, or nothing but comments

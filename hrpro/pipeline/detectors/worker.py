@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,7 @@ class DetectionParts:
             known = detector.classes
             self._classes = [known[class_index(known, name)] for name in options.classes]
         self.needs_logits = detector.needs_logits
-        self.about: dict[str, Any] = {
+        self.about: Mapping[str, Any] = {
             "model": detector.describe(),
             "version": detector.version(),
             "classes": self._classes,

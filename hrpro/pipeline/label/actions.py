@@ -162,14 +162,12 @@ class Change:
             case Delete():
                 self._known_point(action.point)
                 return {POINT + action.point: None, **self._reopened_with(action.point)}
-            case Relabel(point=str(), detection=None):
-                point = self._known_point(action.point)
-                return {POINT + action.point: point.model_copy(update={"label": action.label})}
-            case Relabel(point=None, detection=str()):
-                review = self._review(action.detection)
-                return self._accepted(
-                    action.detection, review.model_copy(update={"label": action.label})
-                )
+            case Relabel(point=str(key), detection=None):
+                point = self._known_point(key)
+                return {POINT + key: point.model_copy(update={"label": action.label})}
+            case Relabel(point=None, detection=str(key)):
+                review = self._review(key)
+                return self._accepted(key, review.model_copy(update={"label": action.label}))
             case Retime():
                 start_s, end_s = self._inside(action.start_s), self._inside(action.end_s)
                 if start_s >= end_s:

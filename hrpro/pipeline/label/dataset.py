@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from hrpro.annotations import VideoAnnotation, read_ground_truth
-from hrpro.errors import UsageError
+from hrpro.errors import HrproError, UsageError
 from hrpro.extract.sources import find_videos, video_ids
 from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.layout import POINT_FILES, Layout, find_layout, read_split
 from hrpro.pipeline.datasets import settings as dataset_yaml
+from hrpro.pipeline.label.playable import stamp
 from hrpro.problems import Problems
 from hrpro.video_ids import KnownVideos
+from hrpro.videos_folder import DATASET_YAML, videos_below
+
+_log = logging.getLogger(__name__)
 
 PUBLISHED_POINTS, POINTS, OLD_POINTS = POINT_FILES
 
@@ -37,8 +42,34 @@ class LabelDataset:
 
     def __init__(self, folder: str | Path, reaction_s: float | None = None) -> None:
         self.folder = Path(folder)
-        self.config = read_dataset_config(folder)
-        layout = find_layout(folder, self.config)
+        self._reaction_s = reaction_s
+        self._read()
+
+    def read_again(self) -> bool:
+        """Take over what changed in the folder; return whether anything did.
+
+        A folder in which something is wrong stays as it was read last.
+        """
+        try:
+            if self._signature() == self._read_signature:
+                return False
+            self._read()
+        except HrproError as error:
+            _log.warning("%s; until that is mended, the page goes on as before", error)
+            self._read_signature = self._signature()
+            return False
+        return True
+
+    def _signature(self) -> object:
+        """What differs when videos, splits or settings were added or changed."""
+        layout = find_layout(self.folder, self.config)
+        settings = (self.folder / DATASET_YAML, *filter(None, layout.splits.values()))
+        videos = tuple(videos_below(layout.videos)) if layout.videos.is_dir() else ()
+        return tuple(map(stamp, settings)), videos
+
+    def _read(self) -> None:
+        self.config = read_dataset_config(self.folder)
+        layout = find_layout(self.folder, self.config)
         _refuse_published_points(layout)
         self.name = self.config.name or self.folder.resolve().name
         self.videos = _find_videos(layout, self.config)
@@ -49,7 +80,7 @@ class LabelDataset:
             truth = read_ground_truth(layout.ground_truth)
             matches = self.known.match_all(truth)
             self._truth = {matches[name].video_id or name: truth[name] for name in truth}
-        self._reaction_s = reaction_s
+        self._read_signature = self._signature()
 
     @property
     def reaction_s(self) -> float:

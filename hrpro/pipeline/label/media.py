@@ -77,6 +77,12 @@ class MediaLibrary:
             if thread.is_alive():
                 thread.join(patience_s)
 
+    def add(self, videos: Mapping[str, Path]) -> None:
+        """Take up more videos."""
+        with self._news:
+            self._videos = {**self._videos, **videos}
+            self._news.notify_all()
+
     def want(self, video_id: str) -> MediaFacts:
         """Return what is known of a video, looking at it now if need be; it goes first from now."""
         facts = self._facts.get(video_id)
@@ -131,24 +137,26 @@ class MediaLibrary:
         """
         path = self.file(video_id)
         with suppress(VideoError):
-            return path and frame_times(path, self._facts[video_id].fps)
+            return frame_times(path, self._facts[video_id].fps) if path else None
         return None
 
     # ---------------------------------------------------------------- looking at the videos
 
     def _look_at_all(self) -> None:
         _lower_priority()
-        new = 0
-        for video_id in self._videos:
-            if self._stopping.is_set():
-                break
-            if video_id not in self._facts:
+        while not self._stopping.is_set():
+            new = [video_id for video_id in self._videos if video_id not in self._facts]
+            for number, video_id in enumerate(new, start=1):
+                if self._stopping.is_set():
+                    break
                 self._look_at(video_id)
-                new += 1
-                if new % _SAVE_EVERY == 0:
+                if number % _SAVE_EVERY == 0:
                     self._save_facts()
-        if new:
-            self._save_facts()
+            if new:
+                self._save_facts()
+            with self._news:
+                if self._videos.keys() <= self._facts.keys() and not self._stopping.is_set():
+                    self._news.wait()
 
     def _look_at(self, video_id: str) -> MediaFacts:
         path = self._videos[video_id]

@@ -87,7 +87,7 @@ def frame_times(path: Path, fps: float | None) -> list[float] | None:
     Raises:
         VideoError: the file cannot be read.
     """
-    with naming(path), open_video(path) as (container, stream):
+    with naming(path), open_video(path) as (container, stream, _):
         times = sorted(
             float(packet.pts * packet.time_base)
             for packet in container.demux(stream)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from hrpro.errors import DataError, HrproError
 from hrpro.pipeline.label.actions import Change, ConflictError, RefusedError, Request, Step
@@ -21,6 +23,9 @@ from hrpro.pipeline.label.suggestions import Suggestions, read_suggestions
 from hrpro.pipeline.render.palette import class_colors
 
 _log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 2.0
+"""The folder is looked into no more often than this."""
 
 
 class UnknownVideoError(HrproError):
@@ -49,9 +54,11 @@ class Project:
         self._lock = threading.RLock()
         # Counts what the page has to know of; the stamps tell since when something is as it is.
         self._revision = 0
+        self._session = uuid4().hex
         self._labels_changed_at: dict[str, int] = {}
         self._media_changed_at: dict[str, int] = {}
         self._settings_changed_at = 0
+        self._looked_at = time.monotonic()
         with ExitStack() as on_failure:
             self._folder_lock = FolderLock(self.dataset.folder, FOLDER)
             on_failure.callback(self._folder_lock.release)
@@ -99,6 +106,7 @@ class Project:
             return {
                 "dataset": self.dataset.name,
                 "dataset_id": self.page.id,
+                "session": self._session,
                 "classes": [
                     {"name": label, "key": key, "color": colors[label]}
                     for label, key in zip(classes, keys, strict=True)
@@ -133,13 +141,14 @@ class Project:
                     for point_id, point in labels.points.items()
                 ],
                 "detections": list(self._detections(video_id)),
-                "can_undo": labels.to_undo(client) is not None,
-                "can_redo": labels.to_redo(client) is not None,
+                "can_undo": labels.to_undo(client, self._store.earlier) is not None,
+                "can_redo": labels.to_redo(client, self._store.earlier) is not None,
             }
 
     def changes(self, since: int) -> dict[str, Any]:
-        """Return what has changed after a revision."""
+        """Return what has changed after a revision, in the folder, too: a second ``init``."""
         with self._lock:
+            self._look_into_folder()
             everything = since > self._revision or since < 0
 
             def later(stamps: dict[str, int]) -> list[str]:
@@ -147,11 +156,22 @@ class Project:
 
             playing = dict.fromkeys([*later(self._media_changed_at), *self.media.in_progress()])
             return {
+                "session": self._session,
                 "revision": self._revision,
                 "videos": later(self._labels_changed_at),
                 "playback": {video_id: self.media.state(video_id) for video_id in playing},
                 "settings": everything or self._settings_changed_at > since,
             }
+
+    def _look_into_folder(self) -> None:
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        if self.dataset.read_again():
+            self.media.add(self.dataset.videos)
+            self._store.videos = self.dataset.known
+            self._settings_changed_at = self._next_revision()
 
     def media_file(self, video_id: str) -> Path | None:
         """Return the file that a browser plays; None while there is none.
@@ -282,7 +302,8 @@ class Project:
 
     def _step(self, video_id: str, client: str, step: Step) -> tuple[int, Values]:
         labels = self._store.labels.video(video_id)
-        edit = labels.to_undo(client) if step.type == "undo" else labels.to_redo(client)
+        last = labels.to_undo if step.type == "undo" else labels.to_redo
+        edit = last(client, self._store.earlier)
         if edit is None:
             raise ConflictError(f"nothing to {step.type} here")
         return edit.number, edit.before if step.type == "undo" else edit.after

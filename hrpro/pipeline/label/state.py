@@ -7,7 +7,7 @@ so that a server that starts again is in the state in which the last one was sto
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat
@@ -77,6 +77,8 @@ class Edit:
     after: Values
     set_before: dict[str, int]
     """Number of the entry that had set each value before it; 0 for none."""
+    moved_by: int
+    """Number of the entry that did, undid or redid it last."""
 
 
 @dataclass
@@ -125,26 +127,40 @@ class VideoLabels:
         """One value by its name."""
         return self._values.get(name)
 
-    def to_undo(self, client: str) -> Edit | None:
+    def to_undo(self, client: str, earlier: int = 0) -> Edit | None:
         """The last thing the window did and nothing has changed since, neither it nor another.
 
-        So an undo never takes back what somebody else did.
-        """
-        return self._last(client, "done", lambda edit: dict.fromkeys(edit.after, edit.number))
+        So an undo never takes back what somebody else does. When the window has nothing more to
+        take back, what was done before the program was started is next, whoever did it.
 
-    def to_redo(self, client: str) -> Edit | None:
+        Args:
+            client: the window.
+            earlier: number of the last entry of earlier sessions.
+        """
+        return self._last(
+            client, "done", lambda edit: dict.fromkeys(edit.after, edit.number), earlier
+        )
+
+    def to_redo(self, client: str, earlier: int = 0) -> Edit | None:
         """What the window undid last, if nothing has changed since what that had brought back."""
-        return self._last(client, "undone", lambda edit: edit.set_before)
+        return self._last(client, "undone", lambda edit: edit.set_before, earlier)
 
     def _last(
-        self, client: str, stack: str, set_by: Callable[[Edit], dict[str, int]]
+        self, client: str, stack: str, set_by: Callable[[Edit], dict[str, int]], earlier: int
     ) -> Edit | None:
         """Return the last edit of a stack whose values are all still set by these entries."""
-        edits: list[Edit] = getattr(self._histories.get(client, History()), stack)
+        own: list[Edit] = getattr(self._histories.get(client, History()), stack)
+        left = [
+            edit
+            for history in self._histories.values()
+            for edit in getattr(history, stack)
+            if edit.moved_by <= earlier
+        ]
+        left.sort(key=lambda edit: edit.moved_by)
         return next(
             (
                 edit
-                for edit in reversed(edits)
+                for edit in (*reversed(own), *reversed(left))
                 if all(self._set_by.get(name, 0) == n for name, n in set_by(edit).items())
             ),
             None,
@@ -156,13 +172,14 @@ class VideoLabels:
         kind = entry.action.get("type")
         set_by = dict.fromkeys(values, entry.number)
         if kind == "undo":
-            set_by = _move(history.done, history.undone, entry.of).set_before
+            set_by = self._move("done", history.undone, entry).set_before
         elif kind == "redo":
-            set_by = dict.fromkeys(values, _move(history.undone, history.done, entry.of).number)
+            set_by = dict.fromkeys(values, self._move("undone", history.done, entry).number)
         elif kind != "import":
             before = {name: self.get(name) for name in values}
             set_before = {name: self._set_by.get(name, 0) for name in values}
-            history.done.append(Edit(entry.number, before, dict(values), set_before))
+            edit = Edit(entry.number, before, dict(values), set_before, entry.number)
+            history.done.append(edit)
             history.undone.clear()
         self._set_by.update(set_by)
         for name, value in values.items():
@@ -171,11 +188,16 @@ class VideoLabels:
             else:
                 self._values[name] = value
 
-
-def _move(source: list[Edit], target: list[Edit], number: int | None) -> Edit:
-    index = next(i for i, edit in enumerate(source) if edit.number == number)
-    target.append(source.pop(index))
-    return target[-1]
+    def _move(self, source: str, target: list[Edit], entry: Entry) -> Edit:
+        """Put an edit on a stack of the window that took it from where it was, its own or not."""
+        for history in self._histories.values():
+            edits: list[Edit] = getattr(history, source)
+            for edit in edits:
+                if edit.number == entry.of:
+                    edits.remove(edit)
+                    target.append(replace(edit, moved_by=entry.number))
+                    return edit
+        raise ValueError(f"entry {entry.number} undoes or redoes {entry.of}, which is not there")
 
 
 class Labels:

@@ -31,6 +31,11 @@ class LabelStore:
         was_killed: whether the last process may have stopped between the two files.
         videos: those of the dataset, which ``points.csv`` may spell otherwise.
 
+    Attributes:
+        labels: as they are now.
+        earlier: number of the last entry of earlier sessions.
+        videos: those of the dataset.
+
     Raises:
         DataError: the journal or ``points.csv`` is damaged.
         HrproError: the folder cannot be written.
@@ -44,12 +49,13 @@ class LabelStore:
         videos: KnownVideos | None = None,
     ) -> None:
         self.labels = Labels()
-        self._videos = videos or KnownVideos([])
+        self.videos = videos or KnownVideos([])
         self._own = folder / FOLDER
         self._points = folder / POINTS
         self._frame_rate = frame_rate
         self._journal = Journal(self._own / "journal.jsonl")
         self._start(folder / OLD_POINTS, was_killed)
+        self.earlier = self.labels.number
 
     def commit(
         self,
@@ -141,7 +147,7 @@ class LabelStore:
         return set(changes)
 
     def _difference(self, source: Path, labels: Labels) -> dict[str, Values]:
-        return difference(source, labels, labels.number + 1, self._frame_rate, self._videos)
+        return difference(source, labels, labels.number + 1, self._frame_rate, self.videos)
 
     def _write_points(self) -> None:
         write_durably(self._points, points_text(self.labels))

@@ -16,10 +16,12 @@ from av.codec.context import Flags
 from av.container import OutputContainer
 from av.video.frame import PictureType
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+from av.video.stream import VideoStream
 
 from hrpro.errors import HrproError
 from hrpro.extract.decode import DecodeReport, FrameReader, VideoInfo, prefetch
 from hrpro.extract.probe import naming, open_video
+from hrpro.extract.pyav import tick_s
 from hrpro.files import atomic_path
 from hrpro.pipeline.render.sound import Sound
 
@@ -128,6 +130,7 @@ class Encoder:
         self._next_keyframe = 0
         name = _encoder_name()
         stream = output.add_stream(name, rate=(fps or Fraction(25)).limit_denominator(1001))
+        assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
         context.time_base = CLOCK
@@ -236,5 +239,5 @@ def _scanned_end(info: VideoInfo) -> float:
         for packet in container.demux(stream):
             if packet.pts is not None:
                 end = packet.pts + (packet.duration or 0)
-                end_s = max(end_s, float(end * stream.time_base))
+                end_s = max(end_s, float(end * tick_s(stream)))
     return end_s - info.clock_start_s

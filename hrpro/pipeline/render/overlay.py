@@ -29,9 +29,17 @@ OPAQUE = 235
 class Span(Protocol):
     """Anything with a label and times in seconds: a detection, or an action of the ground truth."""
 
-    label: str
-    start_s: float
-    end_s: float
+    @property
+    def label(self) -> str:
+        """What happens."""
+
+    @property
+    def start_s(self) -> float:
+        """When it begins."""
+
+    @property
+    def end_s(self) -> float:
+        """When it is over."""
 
 
 def ranked_classes(detections: Sequence[Detection], ground_truth: Sequence[Span] = ()) -> list[str]:
@@ -142,21 +150,21 @@ class Overlay:
         if ground_truth is not None:
             names.append("truth")
         lanes = max(1, len(self._classes))
-        lane_px = max(3, round(0.3 * self._text_px))
-        block_px = max(lanes * lane_px, round(1.15 * self._text_px))
+        least_px = max(3, round(0.3 * self._text_px))
+        block_px = max(lanes * least_px, round(1.15 * self._text_px))
         lane_px = block_px / lanes
         height = len(names) * (block_px + margin) + margin
         gutter = 2 * margin + round(max(map(self._font.getlength, names)))
         left, right = gutter, max(gutter + 1, self._width - 2 * margin)
         image = Image.new("RGBA", (self._width, height), (*BLACK, 170))
         draw = ImageDraw.Draw(image)
+        # The best last, so that it is on top.
+        by_score = sorted(detections, key=lambda detection: detection.score)
         for block, name in enumerate(names):
             top = margin + block * (block_px + margin)
             self._write(draw, (margin, top + block_px / 2), name, (*WHITE, 220), "lm")
             draw.rectangle((left, top, right, top + block_px - 1), (*TRACK, OPAQUE))
-            spans: Sequence[Span] = ground_truth or ()
-            if name == "found":  # the best last, so that it is on top
-                spans = sorted(detections, key=lambda detection: detection.score)
+            spans: Sequence[Span] = by_score if name == "found" else ground_truth or ()
             for span in spans:
                 if span.label not in self._classes:
                     continue

@@ -6,6 +6,7 @@ import textwrap
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -109,7 +110,7 @@ def _draw_spans(
         _bars(axes, actions, row + 0.18, row + 0.4, color=TRUTH_COLOUR)
 
 
-def _bars(axes: Axes, spans: Sequence[Span], top: float, bottom: float, **style: object) -> None:
+def _bars(axes: Axes, spans: Sequence[Span], top: float, bottom: float, **style: Any) -> None:
     ranges = [(span.start_s, span.end_s - span.start_s) for span in spans]
     axes.broken_barh(ranges, (top, bottom - top), linewidth=0.8, **style)
 
@@ -129,7 +130,8 @@ def _label_axes(
 ) -> None:
     # parse_math=False: a dollar sign in a label is a dollar sign.
     font = FontProperties(fname=font_for([*classes, result.video_id]), size=9)
-    ends_s = [span.end_s for span in (*result.detections, *(truth or ()))]
+    spans: list[Span] = [*result.detections, *(truth or ())]
+    ends_s = [span.end_s for span in spans]
     axes.set_xlim(0, result.duration_s or max(ends_s, default=1.0) or 1.0)
     axes.set_ylim(max(1, len(classes)) - 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=12, steps=[1, 2, 3, 6, 10]))

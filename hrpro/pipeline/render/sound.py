@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import av
@@ -10,6 +10,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from hrpro.extract.probe import open_video
+from hrpro.extract.pyav import tick_s
 
 # Browsers and phones play these in MP4; FLAC, Opus, AC-3 or PCM only some of them.
 COPIED_CODECS = {"aac", "mp3"}
@@ -48,10 +49,12 @@ class Sound:
     def _advance(self) -> None:
         self._ready = next(self._packets, None)
 
-    def _read(self, path: Path) -> Iterator[av.Packet]:
+    def _read(self, path: Path) -> Generator[av.Packet]:
         with open_video(path) as (container, *_):
             source = container.streams.best("audio")
-            if source is None or source.codec_context is None or not source.rate:
+            if not isinstance(source, AudioStream) or source.codec_context is None:
+                return
+            if not source.rate:
                 return
             shifted = self._shifted(container, source)
             if source.codec_context.codec.canonical_name in COPIED_CODECS:
@@ -63,9 +66,9 @@ class Sound:
 
     def _shifted(
         self, container: av.container.InputContainer, source: AudioStream
-    ) -> Iterator[av.Packet]:
+    ) -> Iterator[av.Packet[AudioStream]]:
         """Yield the packets on the clock of the preview, without those before its begin."""
-        shift = round(self._start_s / source.time_base)
+        shift = round(self._start_s / tick_s(source))
         last_dts = None
         try:
             for packet in container.demux(source):
@@ -81,13 +84,15 @@ class Sound:
             return  # a file that is cut off: the sound ends there, as the picture does
 
     @staticmethod
-    def _copied(packets: Iterator[av.Packet], target: AudioStream) -> Iterator[av.Packet]:
+    def _copied(
+        packets: Iterator[av.Packet[AudioStream]], target: AudioStream
+    ) -> Iterator[av.Packet]:
         for packet in packets:
             packet.stream = target
             yield packet
 
 
-def _encoded(packets: Iterator[av.Packet], target: AudioStream) -> Iterator[av.Packet]:
+def _encoded(packets: Iterator[av.Packet[AudioStream]], target: AudioStream) -> Iterator[av.Packet]:
     for packet in packets:
         try:
             frames = packet.decode()
@@ -99,4 +104,5 @@ def _encoded(packets: Iterator[av.Packet], target: AudioStream) -> Iterator[av.P
 
 
 def _begin_s(packet: av.Packet) -> float:
+    assert packet.pts is not None  # none without gets here
     return float(packet.pts * packet.time_base)

@@ -15,12 +15,15 @@ from hrpro.localize.evaluation.average_precision import drop_ambiguous, mean_ave
 from hrpro.pipeline.console.tables import averages
 from hrpro.pipeline.evaluate import Evaluation, Truth, evaluate_table, results_table
 from hrpro.pipeline.render.palette import result_colors
+from hrpro.pipeline.render.still import still
 from hrpro.pipeline.results.model import Curves, Results, VideoResult
 from hrpro.video_ids import KnownVideos
 from hrpro.videos_folder import video_key, videos_below
 
 MOST_DETECTIONS = 300
 """Detections of one video in a report; the result file has them all."""
+MOST_PICTURES = 200
+"""So many videos have a picture on paper; each takes a moment and about 10 kB."""
 PER_VIDEO = 8
 """Without ground truth the slider starts where this many detections a video are left."""
 EMBEDDED_BYTES = 12_000_000
@@ -72,6 +75,8 @@ def run_content(
         row["quality"] = quality.get(true_ids.get(video.video_id, ""))
         source = _find(video, files, known)
         if source is not None:
+            if len(rows) < MOST_PICTURES:
+                row["picture"] = still(source, _shown_at_s(video))
             size = source.stat().st_size
             kind = _MEDIA_TYPES.get(source.suffix.lower())
             if kind and size <= embed_bytes:
@@ -91,6 +96,14 @@ def run_content(
         "evaluation": evaluation and _evaluation(evaluation),
     }
     return Content(data, media)
+
+
+def _shown_at_s(video: VideoResult) -> float:
+    """When a picture of a video is taken: in the middle of its best detection."""
+    if not video.detections:
+        return (video.duration_s or 0.0) / 2
+    best = video.detections[0]
+    return (best.start_s + best.end_s) / 2
 
 
 def _classes(results: Results, shown: Mapping[str, Sequence[Action]]) -> dict[str, int]:

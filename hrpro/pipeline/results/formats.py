@@ -229,7 +229,7 @@ def check_outputs(
             )
     read = {Path(path).resolve() for path in inputs}
     taken: set[Path] = set()
-    for path in [*results, *others]:
+    for path in map(Path, [*results, *others]):
         resolved = path.resolve()
         if resolved in read:
             raise UsageError(f"{path}: this output would replace an input; choose another name")

@@ -285,7 +285,8 @@ def _curves(value: Any) -> Curves | None:
         raise DataError('the curves must be an object with "start", "step" and "classes"')
     if not all(isinstance(curve, list) for curve in value["classes"].values()):
         raise DataError("a curve must be a list of numbers")
-    return Curves(value.get("start", 0.0), value.get("step"), value["classes"])
+    step: Any = value.get("step")  # `Curves` refuses what is no number
+    return Curves(value.get("start", 0.0), step, value["classes"])
 
 
 def _detection(row: Any) -> Detection:

@@ -207,7 +207,8 @@ class Agenda:
                 f"{self._targets.path(key)}: was made with other settings ({'; '.join(state)}); "
                 "choose another folder with -o, or replace it with --overwrite"
             )
-        if state == "done" and (not self._overwrite or (is_new and record.state == "done")):
+        was_done = record is not None and record.state == "done"
+        if state == "done" and (not self._overwrite or (is_new and was_done)):
             summary.skipped.append(key)
         elif record is None:
             return False

@@ -11,11 +11,11 @@ import platform
 import queue
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import connection, resource_tracker
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from hrpro.extract.jobs import Job
 from hrpro.pipeline.workers.messages import Done, Event, Failed, JobFeed, Listener, Ready
@@ -74,10 +74,13 @@ class WorkerHandle(Protocol):
         """Wait for its end; after `timeout_s` make it end. It is the last call."""
 
 
-class Engine(Protocol):
-    """A place where workers run."""
+Worker = TypeVar("Worker", bound=WorkerHandle)
 
-    def start(self, device: str | None, num_workers: int) -> WorkerHandle:
+
+class Engine(Protocol[Worker]):
+    """A place where workers run; it waits for its own ones."""
+
+    def start(self, device: str | None, num_workers: int) -> Worker:
         """Start a worker; does not wait until it is ready.
 
         Args:
@@ -85,7 +88,7 @@ class Engine(Protocol):
             num_workers: how many there are to be in all, for a fair share of the cores.
         """
 
-    def wait(self, workers: Sequence[WorkerHandle], timeout_s: float) -> None:
+    def wait(self, workers: Sequence[Worker], timeout_s: float) -> None:
         """Wait until one of the workers has said something or has ended, or for `timeout_s`."""
 
     def num_workers(self, ready: Ready) -> int:
@@ -215,7 +218,7 @@ class InlineWorker:
         self._settings = settings
         self._build = build
         self._feed = JobFeed()
-        self._results: Iterator[Done | Failed] | None = None
+        self._results: Generator[Done | Failed] | None = None
         self._num_open = 0
         self._said: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._listener: Listener | None = None
@@ -236,7 +239,8 @@ class InlineWorker:
             self._num_open -= 1
 
     def _begin(self) -> None:
-        settings, notes = self._settings, []
+        settings = self._settings
+        notes: list[str] = []
         workshop = self._build(settings, notes.append)
         self._results = work(workshop, self._feed, self._say, strict=settings.strict)
         self._say(introduce(workshop, notes))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from hrpro.errors import UsageError
 from hrpro.pipeline.workers.engines import Engine, InlineEngine, LocalEngine
@@ -32,11 +32,16 @@ class WorkerOptions:
     stall_timeout_s: float = STALL_TIMEOUT_S
     """A worker whose video gets no further for so many seconds is ended; 0 waits for ever."""
 
+    def at_most(self, num_videos: int) -> WorkerOptions:
+        """No more workers than videos, so that those there are share all cores."""
+        workers = min(self.workers, num_videos) if self.workers else self.workers
+        return replace(self, workers=workers)
+
 
 @contextmanager
 def running_engine(
     options: WorkerOptions, settings: WorkerSettings, build: Build
-) -> Iterator[Engine]:
+) -> Iterator[Engine[Any]]:
     """The place where workers are to run, for the length of the block.
 
     Raises:

@@ -200,6 +200,32 @@ class Leases:
                         os.utime(path)
 
 
+class Visit:
+    """Shows to other processes that this one uses a folder, until it leaves.
+
+    Args:
+        folder: for the leases of visitors; made if it is not there.
+
+    Raises:
+        HrproError: it cannot be written.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._leases = Leases(folder)
+        self._mine = folder / f"{uuid.uuid4().hex}.lease"
+        self._leases.claim(self._mine)
+
+    def is_alone(self) -> bool:
+        """Whether no other living process is there."""
+        others = set(self._folder.glob("*.lease")) - {self._mine}
+        return not any(self._leases.holder(each) for each in others)
+
+    def close(self) -> None:
+        """Leave."""
+        self._leases.close()
+
+
 def _look(path: Path) -> _Seen | None:
     """Read a lease; opening the file makes NFS ask the server for its true age."""
     try:

@@ -9,6 +9,7 @@ again gives the same file.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -209,7 +210,7 @@ class RayEngine:
             max_task_retries=0,
             scheduling_strategy="SPREAD",
         ).remote(settings, self._build)
-        return RayWorker(actor)
+        return RayWorker(actor)  # type: ignore[arg-type]  # Ray's types add "or the class"
 
     def wait(self, workers: Sequence[RayWorker], timeout_s: float) -> None:
         """See `Engine`."""
@@ -274,7 +275,7 @@ def ray_cluster(address: str | None) -> Iterator[None]:
     try:
         _check_reachable(address)
         with _kept_signals():
-            ray.init(log_to_driver=False, logging_level="ERROR", **options)
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, ValueError, RuntimeError, RayError) as error:
         raise UsageError(
             f"--address {address}: no Ray cluster there; start one with `ray start --head`"

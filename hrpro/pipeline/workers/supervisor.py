@@ -12,6 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from hrpro.extract.jobs import Job
 from hrpro.pipeline.console.progress import Failure, ManyProgress, Reporter, Summary
@@ -81,7 +83,7 @@ class Supervisor:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Engine[Any],
         assignment: Assignment,
         *,
         reporter: Reporter,
@@ -176,7 +178,7 @@ class Supervisor:
         self._engine.wait([member.handle for member in self._members], _WAIT_S)
         for member in list(self._members):
             has_ended = member.handle.ended() is not None  # asked first: its last words are heard
-            member.handle.poll(lambda event, member=member: self._on_event(member, event))
+            member.handle.poll(partial(self._on_event, member))
             if has_ended:  # asked again: its last words may say how
                 self._on_end(member, member.handle.ended() or "")
 

@@ -12,7 +12,7 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,7 +197,7 @@ def process_name() -> str:
 
 def work(
     workshop: Workshop, feed: JobFeed, listener: Listener, *, strict: bool = False
-) -> Iterator[Done | Failed]:
+) -> Generator[Done | Failed]:
     """Make the files of the videos of a feed, which may grow meanwhile. It does not end: close it.
 
     Args:

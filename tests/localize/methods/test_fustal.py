@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 
 from hrpro.localize.methods.fustal.config import (
     ContrastConfig,
-    DensityConfig,
     GeneratorConfig,
     GeneratorNetwork,
 )
-from hrpro.localize.methods.fustal.density import density_filter
 from hrpro.localize.methods.fustal.generator import GeneratorModel
 from hrpro.localize.methods.fustal.inference import normalised, predict, propose, suppress
 from hrpro.localize.methods.fustal.losses import (
@@ -28,6 +26,7 @@ from hrpro.localize.methods.fustal.mining import (
     draw_multiplier,
     mine,
 )
+from hrpro.localize.proposals.density import DensityConfig, density_filter
 from hrpro.localize.proposals.generate import Proposals
 
 TINY = GeneratorNetwork(length=40, dropout=0.2)

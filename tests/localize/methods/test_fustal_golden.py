@@ -13,12 +13,9 @@ from torch import Tensor
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.methods.fustal.config import (
     ContrastConfig,
-    DensityConfig,
     GeneratorConfig,
     GeneratorNetwork,
-    GeneratorTraining,
 )
-from hrpro.localize.methods.fustal.density import density_filter, overlap_sums
 from hrpro.localize.methods.fustal.generator import GeneratorModel
 from hrpro.localize.methods.fustal.inference import (
     GeneratorPrediction,
@@ -32,6 +29,7 @@ from hrpro.localize.methods.fustal.losses import (
     same_label_pairs,
 )
 from hrpro.localize.methods.fustal.mining import active_snippets, boundary_rings, mine
+from hrpro.localize.proposals.density import DensityConfig, density_filter, overlap_sums
 from hrpro.localize.proposals.generate import Proposals, predicted_classes
 
 EXACT = 1e-9
@@ -66,7 +64,7 @@ def test_golden_generator(golden_generator):
     weights = golden_generator["weights"]
     names = sorted((n for n in golden_generator if n != "weights"), key=lambda n: (len(n), n))
     steps = [golden_generator[name] for name in names]
-    model, training = generator(weights), GeneratorTraining()
+    model, training = generator(weights), GeneratorConfig()
     optimizer = torch.optim.Adam(
         model.parameters(), lr=training.lr, weight_decay=training.weight_decay
     )

@@ -22,7 +22,14 @@ from hrpro.localize.config import load_config, resolve_dataset
 from hrpro.localize.data.dataset import Dataset, load_dataset
 from hrpro.localize.data.sequences import DatasetSequences, FeatureSequence
 from hrpro.localize.data.supervision import Supervision
-from hrpro.localize.methods.base import Earlier, MethodConfig, Schedule, Stage, StageState
+from hrpro.localize.methods.base import (
+    Earlier,
+    Localizer,
+    MethodConfig,
+    Schedule,
+    Stage,
+    StageState,
+)
 from hrpro.localize.proposals.generate import Proposals, generate_proposals
 from hrpro.localize.proposals.nms import soft_nms
 from hrpro.localize.training.model_folder import load_model
@@ -42,7 +49,7 @@ class MeanConfig(MethodConfig):
         return "labels"
 
 
-class MeanLocalizer(nn.Module):
+class MeanLocalizer(Localizer):
     """A linear class activation sequence; a video shows what its best snippets show."""
 
     def __init__(self, dim: int, num_classes: int, config: MeanConfig) -> None:
@@ -66,13 +73,14 @@ class MeanLocalizer(nn.Module):
         return [self.video_logits(video.features).sigmoid().numpy() for video in videos]
 
     def localize(self, videos, classes=None) -> Proposals:
-        return soft_nms(
-            generate_proposals(
-                self.activations(videos),
-                self.video_scores(videos),
-                classes=None if classes is None else [np.array(classes)] * len(videos),
-                snippet_s=[video.grid.stride_s for video in videos],
-            )
+        return soft_nms(self.candidates(videos, classes))
+
+    def candidates(self, videos, classes=None) -> Proposals:
+        return generate_proposals(
+            self.activations(videos),
+            self.video_scores(videos),
+            classes=None if classes is None else [np.array(classes)] * len(videos),
+            snippet_s=[video.grid.stride_s for video in videos],
         )
 
 
@@ -127,7 +135,7 @@ class MeanMethod:
         self.stages.append(MeanStage(localizer, dataset, config))
         return self.stages[-1]
 
-    def earlier_weights(self, config):
+    def earlier_weights(self, number, config):
         return "last"
 
     def differences(self, number, earlier: Earlier, config) -> list[str]:

@@ -14,6 +14,7 @@ from hrpro.annotations import Action
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.methods.student.assignment import assign
+from hrpro.localize.methods.student.bases import BASES
 from hrpro.localize.methods.student.batch import (
     Segments,
     WindowBatch,
@@ -44,7 +45,6 @@ from hrpro.localize.methods.student.losses import (
     video_scores,
 )
 from hrpro.localize.methods.student.model import StudentModel, StudentOutput
-from hrpro.localize.methods.student.presets import PRESETS, student_preset
 from hrpro.localize.methods.student.pseudo import (
     Points,
     Signal,
@@ -607,10 +607,14 @@ def test_detection_in_a_batch_equals_detection_alone():
     assert set(only.label) == {1}
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_presets_are_valid(name):
-    config = student_preset(name)
+@pytest.mark.parametrize("name", list(BASES))
+def test_bases_are_valid_and_what_is_set_beside_them_wins(name):
+    config = StudentConfig(base=name, optimiser={"lr": 0.5})
     assert config.window.length % config.pyramid.multiple == 0
+    assert config.optimiser.lr == 0.5
+    expected = {"published": 0.999, "released": 0.999, "small": 0.99}
+    assert config.optimiser.ema == expected[name]
+    assert StudentConfig.model_validate(config.model_dump()) == config
 
 
 def test_a_window_must_fit_the_pyramid():

@@ -178,7 +178,7 @@ def sequences(dataset, subset="test"):
 def test_every_candidate_gives_two_detections(dataset, trained):
     localizer = load_model(trained[0]).localizer
     videos = sequences(dataset)
-    candidates, _ = localizer.candidates(videos)
+    candidates, _ = localizer.snippet_proposals(videos)
     both = localizer.refine(videos, candidates)
     plain, refined = both[: len(candidates)], both[len(candidates) :]
     np.testing.assert_array_equal(plain.start_s, candidates.start_s)
@@ -201,7 +201,7 @@ def test_proposals_are_ranked_by_their_reliability(dataset, trained):
     videos = sequences(dataset, "train")
     localizer = load_model(trained[0]).localizer
     ranked = rank_proposals(localizer, data, videos, 0.5, np.random.default_rng(0))
-    candidates, _ = localizer.candidates(videos)
+    candidates, _ = localizer.snippet_proposals(videos)
     for index, (video, found) in enumerate(zip(data.train, ranked, strict=True)):
         num_positive = int((candidates.video == index).sum())
         negative = found.proposals[found.labels == -1]

@@ -193,7 +193,7 @@ def test_drag_relabel_nudge_delete_undo_redo(dataset, serve, open_page):
     assert label.marks == [f"point Pushing at {dragged:.2f} s"]
 
 
-def test_tab_walks_through_the_points_and_then_through_the_page(dataset, serve, open_page):
+def test_tab_walks_round_the_points_and_without_any_through_the_page(dataset, serve, open_page):
     url = serve(dataset)
     label = open_page(url)
     label.wait_for_picture()
@@ -207,12 +207,61 @@ def test_tab_walks_through_the_points_and_then_through_the_page(dataset, serve, 
     label.wait_for_toast("point “HandShaking” at 5.02 s")
     label.wait_for(lambda: label.time == middle(125))
     label.press("Tab", "Tab")
-    focused = label.page.evaluate("document.activeElement.tagName")
-    assert focused == "BUTTON", "beyond the last point, Tab is the browser's"
-    label.press("Escape")
-    assert label.page.evaluate("document.activeElement === document.body")
+    label.wait_for_toast("point “HandShaking” at 5.02 s")
+    on_body = "document.activeElement === document.body"
+    assert label.page.evaluate(on_body)
+    label.press("Escape", "Escape")  # let go of the point; to the buttons
     label.press("Tab")
+    assert label.page.evaluate("document.activeElement.dataset.run") == "stepOn"
+    label.press("Escape")
+    assert label.page.evaluate(on_body)
+    label.press("z", "z")
+    label.wait_for(lambda: label.marks == [])
+    label.press("Tab")
+    assert not label.page.evaluate(on_body), "without points, Tab is the browser's"
     label.wait_until_saved()
+
+
+def test_the_last_point_is_corrected_while_the_video_plays_on(dataset, serve, open_page):
+    label = open_page(serve(dataset))
+    label.wait_for_picture()
+    label.press(" ")
+    label.wait_for(lambda: label.time > 1)
+    label.press("1", ";", "3")
+    label.wait_for_toast("“HandShaking” is now “Kicking”")
+    assert label.playing
+    label.press("2", "k")
+    label.wait_until_saved()
+    assert sorted(name for name, _ in points(dataset)) == ["Kicking", "Pushing"]
+
+
+def test_far_places_are_a_key_away(dataset, serve, open_page):
+    label = open_page(serve(dataset))
+    label.wait_for_picture()
+    label.press("End")
+    label.wait_for(lambda: label.time == pytest.approx(27.22, abs=0.05))
+    label.press("Control+ArrowLeft")
+    label.wait_for(lambda: label.time == pytest.approx(17.22, abs=0.05))
+    label.press("Control+Shift+ArrowLeft")
+    label.wait_for(lambda: label.time < 0.05)
+    label.press("Control+g")
+    field = label.page.get_by_role("textbox", name="Go to")
+    field.fill("0:12.5")
+    field.press("Enter")
+    label.wait_for(lambda: label.time == middle(312))
+    label.press("Home", "1")
+    label.wait_until_saved()
+    assert points(dataset) == [("HandShaking", middle(0))]
+
+
+def test_space_plays_even_where_a_video_of_the_list_has_the_focus(dataset, serve, open_page):
+    make_video(dataset / "videos" / "other.mp4", 30, painter=numbered(160, 120))
+    label = open_page(serve(dataset))
+    label.wait_for_picture()
+    label.page.locator(".video", has_text="other").focus()
+    label.press(" ")
+    label.wait_for(lambda: label.playing)
+    assert label.page.locator("#title").inner_text() == VIDEO
 
 
 def test_keys_after_a_click_mean_what_they_say(dataset, serve, open_page):
@@ -404,6 +453,36 @@ def test_detections_are_accepted_rejected_and_corrected_by_key(dataset, serve, o
     assert len(spans) == 2
 
 
+def test_a_class_key_in_the_loop_of_a_review_corrects_the_detection(dataset, serve, open_page):
+    write_suggestions(dataset, {VIDEO: DETECTIONS})
+    label = open_page(serve(dataset))
+    label.wait_for_picture()
+    label.press("n")
+    label.wait_for(lambda: label.playing)
+    label.press("3")
+    label.wait_for_toast("“HandShaking” is now “Kicking”")
+    label.wait_until_saved()
+    assert points(dataset) == [("Kicking", pytest.approx((1.2 + 4.5) / 2))]
+
+
+def test_marks_leave_scores_and_each_other_readable(dataset, serve, open_page):
+    write_suggestions(dataset, {VIDEO: [("Pushing", 0.78, 7.0, 10.0), ("Kicking", 0.5, 2.0, 5.2)]})
+    times = [15 + k / 10 for k in range(100)]
+    rows = [f"{VIDEO},HandShaking,{time_s:.1f}\n" for time_s in times]
+    (dataset / "points.csv").write_text("video_id,class,time\n" + "".join(rows))
+    label = open_page(serve(dataset))
+    label.wait_for_picture()
+    label.press("n", "Enter", "k", "Escape")  # accepts the kick: a mark in its middle
+    label.wait_until_saved()
+    assert label.page.locator("#timeline .item.point.crowded").count() == 100
+    mark = label.page.locator("#timeline .item.point:not(.crowded)").bounding_box()
+    accepted = label.page.locator("#timeline .item.band.accepted span")
+    assert accepted.inner_text() == "0.50"
+    score = accepted.bounding_box()
+    assert score["x"] + score["width"] <= mark["x"], "the mark covers the score"
+    assert label.page.locator("#timeline .item.band.open span").inner_text() == "0.78"
+
+
 def test_detections_below_a_score_are_hidden_and_edges_can_be_dragged(dataset, serve, open_page):
     write_suggestions(dataset, {VIDEO: DETECTIONS})
     url = serve(dataset)
@@ -461,6 +540,8 @@ def test_two_tabs_stay_in_step_and_undo_only_their_own(dataset, browser, serve, 
     one.press("]")
     one.wait_for_toast("not saved: this point is gone")
     one.wait_for(lambda: one.marks == [], "the truth")
+    one.page.unroute("**/api/changes*")
+    one.page.wait_for_timeout(50)
     one.problems = [problem for problem in one.problems if not is_network(problem)]
     assert points(dataset) == []
 
@@ -540,6 +621,29 @@ def test_an_undo_whose_answer_gets_lost_takes_back_one_point(dataset, serve, ope
     label.wait_for(lambda: len(label.marks) == 1)
     label.problems = [problem for problem in label.problems if not is_network(problem)]
     assert points(dataset) == [("HandShaking", middle(75))]
+
+
+def test_an_open_tab_goes_on_after_the_server_was_stopped_and_started(
+    dataset, serve, open_page, browser
+):
+    window = new_window(browser)
+    with label_server(dataset) as url:
+        label = open_page(url, window=window)
+        label.wait_for_picture()
+        label.seek(3)
+        label.press("1")
+        label.wait_until_saved()
+    label.page.locator("#banner", has_text="this page goes on by itself").wait_for()
+    label.seek(6)
+    label.press("2")
+    assert serve(dataset) == url
+    label.wait_for(label.page.locator("#banner").is_hidden)
+    label.wait_until_saved()
+    label.press("z", "z")
+    label.wait_for(lambda: label.marks == [])
+    label.problems = [problem for problem in label.problems if not is_network(problem)]
+    label.wait_until_saved()
+    assert points(dataset) == []
 
 
 def test_unsent_actions_stay_with_their_dataset(dataset, tmp_path, browser, serve, open_page):
@@ -695,7 +799,6 @@ def test_a_class_can_be_added_on_the_page(tmp_path, serve, open_page):
     name.fill("high jump")
     name.press("Enter")
     label.wait_for_toast("class “high jump” added")
-    name.press("Escape")
     label.press("1")
     label.wait_until_saved()
     label.page.get_by_role("textbox", name="New class").fill("High Jump")

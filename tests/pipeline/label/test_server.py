@@ -26,6 +26,7 @@ from hrpro.errors import UsageError
 from hrpro.extract.decode import FrameReader, probe
 from hrpro.pipeline.label import app as app_module
 from hrpro.pipeline.label import media as media_module
+from hrpro.pipeline.label import project as project_module
 from hrpro.pipeline.label.app import create_app
 from hrpro.pipeline.label.playable import look_at
 from hrpro.pipeline.label.project import Project
@@ -322,6 +323,45 @@ def test_frames_of_a_variable_rate_have_their_times(tmp_path, serve):
     assert client.get("/api/frames/none").status_code == 404
 
 
+def test_videos_and_classes_of_a_second_init_appear(folder, serve, clip, monkeypatch):
+    monkeypatch.setattr(project_module, "LOOK_EVERY_S", 0.0)
+    client = serve(folder, background=True)
+    since = client.get("/api/state").json()["revision"]
+    (folder / "videos" / "new.mp4").write_bytes(clip.read_bytes())
+    (folder / "split_train.txt").write_text("a\nb\nc\nnew\n")
+    (folder / "dataset.yaml").write_text("classes: [run, jump, throw]\n")
+    assert client.get(f"/api/changes?since={since}").json()["revision"] > since
+    state = client.get("/api/state").json()
+    assert [video["id"] for video in state["videos"]] == ["a", "b", "c", "new", "t"]
+    assert state["classes"][2]["name"] == "throw"
+    assert act(client, video="new", type="add", label="throw", time_s=0.5).status_code == 200
+    wait_for(lambda: client.get("/api/state").json()["videos"][3]["playback"] == "direct")
+    (folder / "dataset.yaml").write_text("classes: [")  # somebody is writing it
+    assert client.get("/api/changes?since=0").status_code == 200
+    assert len(client.get("/api/state").json()["classes"]) == 3
+
+
+def test_undo_goes_on_after_a_restart_but_not_into_what_others_do_now(folder):
+    def session(*steps):
+        project = Project(folder)
+        app = create_app(project, TOKEN, PORT)
+        client = TestClient(app, f"http://127.0.0.1:{PORT}", headers=HEADERS)
+        answers = [act(client, window=window, **action) for window, action in steps]
+        project.close()
+        return [(answer.status_code, len(answer.json().get("points", ()))) for answer in answers]
+
+    def add(time_s):
+        return {"type": "add", "label": "run", "time_s": time_s}
+
+    undo, redo = {"type": "undo"}, {"type": "redo"}
+    assert session(("old", add(0.1)), ("old", add(0.2)), ("new", undo))[-1] == (409, 0)
+    steps = [("new", undo), ("new", redo), ("new", undo), ("third", add(0.3)), ("new", undo)]
+    assert session(*steps, ("new", undo)) == [
+        (200, 1), (200, 2), (200, 1), (200, 2), (200, 1), (409, 0),
+    ]  # fmt: skip
+    assert session(("fourth", redo))[0] == (200, 2)
+
+
 def test_two_windows_stay_in_step(client):
     since = client.get("/api/state").json()["revision"]
     first = act(client, window="one", type="add", label="run", time_s=0.1).json()["created"]
@@ -331,7 +371,8 @@ def test_two_windows_stay_in_step(client):
     assert seen["playback"]["a"]["playback"] == "direct"
     nothing = client.get(f"/api/changes?since={seen['revision']}").json()
     assert nothing == {
-        "revision": seen["revision"], "videos": [], "playback": {}, "settings": False,
+        "session": seen["session"], "revision": seen["revision"], "videos": [], "playback": {},
+        "settings": False,
     }  # fmt: skip
     assert act(client, window="two", type="delete", point=first).status_code == 200
     answer = act(client, window="one", type="move", point=first, time_s=0.3)

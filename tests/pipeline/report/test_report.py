@@ -190,6 +190,12 @@ def opened(browser, written, tmp_path):
     window.close()
 
 
+def show_everything(tab) -> None:
+    tab.locator("input[type=range]").evaluate(
+        "slider => { slider.value = 0; slider.dispatchEvent(new Event('input')); }"
+    )
+
+
 def open_video(tab, name: str) -> None:
     tab.locator(".video-row", has_text=name).click()
     tab.locator("section.video h2", has_text=name).wait_for()
@@ -209,15 +215,76 @@ def test_a_click_on_a_detection_or_the_timeline_seeks(opened):
     where = "document.querySelector('video').currentTime"
     opened.wait_for_timeout(300)
     opened.locator("button.detection").first.click()
-    assert opened.evaluate(where) == pytest.approx(0.2, abs=0.01)
+    playing = "!document.querySelector('video').paused"
+    opened.wait_for_function(playing)
+    assert 0.2 <= opened.evaluate(where) < 1.5
+    opened.keyboard.press(" ")
+    assert not opened.evaluate(playing)
     track = opened.locator(".timeline-row:not(.axis) .track").first
     box = track.bounding_box()
     track.click(position={"x": box["width"] * 0.75, "y": 3})
     assert opened.evaluate(where) == pytest.approx(1.5, abs=0.02)
     playhead = opened.locator(".playhead").first
     assert float(playhead.evaluate("p => parseFloat(p.style.left)")) == pytest.approx(75, abs=1)
-    opened.locator(".found tbody tr").first.click()
-    assert opened.evaluate(where) == pytest.approx(0.2, abs=0.01)
+    opened.locator(".viewer .found tbody tr").first.click()
+    opened.wait_for_function(playing)
+    assert 0.2 <= opened.evaluate(where) < 1.5
+
+
+def test_keys_of_the_player(opened):
+    open_video(opened, "a b#1")
+    show_everything(opened)
+    opened.wait_for_function("document.querySelector('video').readyState >= 2")
+    where = "document.querySelector('video').currentTime"
+    for key, time_s in (("ArrowRight", 1.0), ("Shift+ArrowLeft", 0.0)):
+        opened.keyboard.press(key)
+        assert opened.evaluate(where) == pytest.approx(time_s, abs=0.01)
+    opened.keyboard.press("j")
+    assert 0.2 <= opened.evaluate(where) < 0.3
+    opened.keyboard.press(" ")
+    opened.keyboard.press("j")
+    opened.keyboard.press("j")
+    assert opened.evaluate(where) >= 1.0
+    opened.keyboard.press("k")
+    assert opened.evaluate(where) < 1.0
+
+
+def test_strips_follow_the_filters(opened):
+    def found() -> int:
+        return opened.locator(".strip .found-here").count()
+
+    assert found() == 2
+    show_everything(opened)
+    assert found() == 4
+    opened.locator(".chip", has_text="jump").click()
+    assert found() == 2
+    assert opened.locator(".strip .true").count() == 1
+
+
+def test_everything_is_saved_as_one_csv_in_order_of_time(opened, tmp_path):
+    show_everything(opened)
+    with opened.expect_download() as download:
+        opened.get_by_role("button", name="All videos as CSV").click()
+    download.value.save_as(tmp_path / "all.csv")
+    with (tmp_path / "all.csv").open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert [(row[0], float(row[2])) for row in rows] == [
+        ("a b#1", 0.2), ("a b#1", 0.3), ("a b#1", 1.0), ("gone", 0.0),
+    ]  # fmt: skip
+
+
+def test_paper_has_every_video_with_its_picture(opened):
+    opened.emulate_media(media="print")
+    opened.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    names = opened.locator(".printed h2").all_inner_texts()
+    assert [name.rpartition(" ")[0] for name in names] == ["a b#1", "gone"]
+    picture = opened.locator(".printed img")
+    assert picture.count() == 1  # the file of the other one is not there
+    assert picture.evaluate("image => image.naturalHeight") == 180
+    assert opened.locator(".printed .timeline").count() == 2
+    assert opened.locator(".viewer").is_hidden()
+    opened.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert opened.locator(".printed h2").count() == 0
 
 
 def test_slider_and_classes_filter_live(opened):
@@ -227,9 +294,7 @@ def test_slider_and_classes_filter_live(opened):
         return opened.locator(".found tbody tr td:nth-child(3)").all_inner_texts()
 
     assert shown() == ["jump"]
-    opened.locator("input[type=range]").evaluate(
-        "slider => { slider.value = 0; slider.dispatchEvent(new Event('input')); }"
-    )
+    show_everything(opened)
     assert shown() == ["jump", "jump", "fall"]
     assert opened.locator("button.detection").count() == 3
     opened.locator(".chip", has_text="jump").click()
@@ -242,7 +307,7 @@ def test_slider_and_classes_filter_live(opened):
 def test_table_is_saved_as_csv(opened, tmp_path):
     open_video(opened, "a b#1")
     with opened.expect_download() as download:
-        opened.locator(".download").click()
+        opened.locator(".video .download").click()
     download.value.save_as(tmp_path / "a.csv")
     with (tmp_path / "a.csv").open(newline="") as file:
         rows = list(csv.reader(file))

@@ -24,6 +24,7 @@ from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.extract import supervise
 from hrpro.pipeline.workers import engines
 from hrpro.pipeline.workers.engines import InlineEngine, LocalEngine
+from hrpro.pipeline.workers.launch import WorkerOptions
 from hrpro.pipeline.workers.ledger import Ledger
 from hrpro.pipeline.workers.messages import WorkerError
 from hrpro.pipeline.workers.status import extraction_status
@@ -272,10 +273,12 @@ def test_the_first_of_several_workers_takes_its_share_of_the_cores(monkeypatch):
     monkeypatch.setattr(engines, "_num_cores", lambda: 8)
     monkeypatch.setattr(engines, "LocalWorker", lambda settings, build: settings.num_threads)
     settings = WorkerSettings(recipe={})
-    assert engines.LocalEngine(settings, 4).start(None, 1) == 2
-    assert engines.LocalEngine(settings, 4).start(None, 3) == 2
-    assert engines.LocalEngine(settings).start(None, 1) is None
-    assert engines.LocalEngine(settings).start(None, 2) == 4
+    assert engines.LocalEngine(settings, fake_worker.build, 4).start(None, 1) == 2
+    assert engines.LocalEngine(settings, fake_worker.build, 4).start(None, 3) == 2
+    assert engines.LocalEngine(settings, fake_worker.build).start(None, 1) is None
+    assert engines.LocalEngine(settings, fake_worker.build).start(None, 2) == 4
+    assert WorkerOptions(workers=4).at_most(2).workers == 2
+    assert WorkerOptions(workers=None).at_most(2).workers is None
 
 
 def test_full_disk_is_one_error_and_stops_the_run(videos, out):

@@ -1,9 +1,13 @@
-"""Settings of FuSTAL; the defaults are the release's for THUMOS14."""
+"""Settings of FuSTAL's generator; the defaults are the release's for THUMOS14."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
+from hrpro.localize.data.supervision import Supervision
+from hrpro.localize.methods.base import MethodConfig
 from hrpro.localize.proposals.generate import ProposalConfig
 
 FUSTAL_PROPOSALS = ProposalConfig(
@@ -60,22 +64,15 @@ class ContrastConfig(BaseModel):
     )
 
 
-class DensityConfig(BaseModel):
-    """Which proposals of the training videos become labels."""
+class GeneratorConfig(MethodConfig):
+    """How the generator of pseudo labels learns and proposes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    min_overlap: float = Field(
-        0.2, ge=0, description="sum of the IoUs with the video's other proposals, from which"
-    )
-    min_score: float = Field(0.4, description="and the score above which a proposal is kept")
-
-
-class GeneratorConfig(BaseModel):
-    """The generator of pseudo labels, apart from how it is optimised."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+    method: Literal["fustal-generator"] = "fustal-generator"
+    lr: float = Field(1e-4, gt=0, description="learning rate of Adam")
+    weight_decay: float = Field(5e-4, ge=0, description="of Adam")
+    updates: int = Field(6000, ge=1, description="gradient steps")
+    batch_videos: int = Field(16, ge=1, description="videos per update")
+    eval_every: int = Field(100, ge=1, description="updates between evaluations")
     network: GeneratorNetwork = GeneratorNetwork()
     contrast: ContrastConfig = ContrastConfig()
     proposals: ProposalConfig = FUSTAL_PROPOSALS
@@ -85,16 +82,8 @@ class GeneratorConfig(BaseModel):
         le=1,
         description="the worse of two goes from this tIoU on; CoLA: 0.6",
     )
-    density: DensityConfig = DensityConfig()
 
-
-class GeneratorTraining(BaseModel):
-    """How the generator is optimised, with Adam."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    lr: float = Field(1e-4, gt=0, description="learning rate of Adam")
-    weight_decay: float = Field(5e-4, ge=0, description="of Adam")
-    updates: int = Field(6000, ge=1, description="gradient steps")
-    batch_videos: int = Field(16, ge=1, description="videos per update")
-    eval_every: int = Field(100, ge=1, description="updates between evaluations")
+    @property
+    def needs(self) -> Supervision:
+        """The names of the actions in each video."""
+        return "labels"

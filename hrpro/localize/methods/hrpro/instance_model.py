@@ -136,7 +136,7 @@ class InstanceModel(nn.Module):
         """
         training = self.training
         self.eval()
-        device = self.score_head[0].weight.device
+        device = next(self.parameters()).device
         batch = ProposalBatch.collate(features, proposals).to(device)
         scores, refined, refined_scores = [], [], []
         video = batch.packing.video
@@ -145,9 +145,9 @@ class InstanceModel(nn.Module):
         for at in range(0, len(batch.proposals), chunk_size):
             part = slice(at, at + chunk_size)
             boxes = batch.proposals[part]
-            where = (first[part], length[part])
-            score, better = self(region_features(batch.features, boxes, *where, *shape), boxes)
-            again = self.completeness(region_features(batch.features, better, *where, *shape))
+            begin, size = first[part], length[part]
+            score, better = self(region_features(batch.features, boxes, begin, size, *shape), boxes)
+            again = self.completeness(region_features(batch.features, better, begin, size, *shape))
             scores.append(score)
             refined.append(better)
             refined_scores.append(again)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hrpro.localize.data.sequences import FeatureSequence, in_batches
+from hrpro.localize.methods.base import Localizer
 from hrpro.localize.methods.hrpro.config import HrproConfig
 from hrpro.localize.methods.hrpro.instance_model import InstanceModel
 from hrpro.localize.methods.hrpro.ranking import to_snippets
@@ -18,7 +20,7 @@ from hrpro.localize.proposals.generate import Array, Proposals, generate_proposa
 from hrpro.localize.proposals.nms import soft_nms
 
 
-class HrproLocalizer(nn.Module):
+class HrproLocalizer(Localizer):
     """Stage 1 finds candidates, stage 2 scores and refines them, soft-NMS thins them out.
 
     Args:
@@ -40,12 +42,16 @@ class HrproLocalizer(nn.Module):
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> Proposals:
         """Detect actions, see `hrpro.localize.methods.base.Localizer`."""
-        candidates, _ = self.candidates(videos, classes)
-        if self.instances is not None:
-            candidates = self.refine(videos, candidates)
-        return self.suppress(candidates)
+        return self.suppress(self.candidates(videos, classes))
 
     def candidates(
+        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
+    ) -> Proposals:
+        """Every proposal of every video, refined if there is a stage 2; before soft-NMS."""
+        proposals, _ = self.snippet_proposals(videos, classes)
+        return proposals if self.instances is None else self.refine(videos, proposals)
+
+    def snippet_proposals(
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> tuple[Proposals, list[Array]]:
         """Stage 1: every proposal of every video, and the attention ``[T]`` of the videos."""
@@ -134,7 +140,7 @@ class HrproLocalizer(nn.Module):
     def _here(self, values: Tensor) -> Tensor:
         return values.to(self.snippets.memory.prototypes.device)
 
-    def _autocast(self):  # type: ignore[no-untyped-def]
+    def _autocast(self) -> AbstractContextManager[None]:
         return autocast(self.snippets.memory.prototypes.device, self.config.precision)
 
 

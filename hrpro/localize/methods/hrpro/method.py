@@ -16,10 +16,11 @@ from hrpro.localize.methods.base import Earlier, Schedule, Stage
 from hrpro.localize.methods.hrpro import instance_losses, snippet_losses
 from hrpro.localize.methods.hrpro.config import HrproConfig
 from hrpro.localize.methods.hrpro.instance_losses import InstanceTargets, choose_proposals
-from hrpro.localize.methods.hrpro.instance_model import ProposalBatch
+from hrpro.localize.methods.hrpro.instance_model import InstanceModel, ProposalBatch
 from hrpro.localize.methods.hrpro.localizer import HrproLocalizer, snippet_boxes
 from hrpro.localize.methods.hrpro.pseudo_snippets import select_pseudo_snippets
 from hrpro.localize.methods.hrpro.ranking import NONE, negative_proposals, reliable_proposals
+from hrpro.localize.methods.hrpro.snippet_model import SnippetModel
 from hrpro.localize.nn.precision import autocast
 from hrpro.localize.proposals.generate import Array, Proposals
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
@@ -50,7 +51,7 @@ class HrproMethod:
         stage = SnippetStage if number == 1 else InstanceStage
         return stage(localizer, dataset, config, device)
 
-    def earlier_weights(self, config: HrproConfig) -> Literal["last", "best-on-test"]:
+    def earlier_weights(self, number: int, config: HrproConfig) -> Literal["last", "best-on-test"]:
         """Which weights of stage 1 stage 2 builds on."""
         return config.stage2.stage1_weights
 
@@ -63,6 +64,8 @@ class HrproMethod:
 
 class SnippetStage(Stage):
     """Stage 1: snippet-level discrimination (HR-Pro, section 3.2)."""
+
+    model: SnippetModel
 
     def __init__(
         self,
@@ -111,7 +114,7 @@ class SnippetStage(Stage):
 
     def detect(self) -> Proposals:
         """Detections of stage 1 in the test videos."""
-        candidates, _ = self.localizer.candidates(self.test)
+        candidates, _ = self.localizer.snippet_proposals(self.test)
         return self.localizer.suppress(candidates)
 
 
@@ -134,6 +137,8 @@ class RankedProposals:
 
 class InstanceStage(Stage):
     """Stage 2: instance-level completeness (HR-Pro, section 3.4)."""
+
+    model: InstanceModel
 
     def __init__(
         self,
@@ -160,7 +165,7 @@ class InstanceStage(Stage):
         # Stage 1 does not change any more: its proposals are made once.
         rng = np.random.default_rng(derive_seed(config.seed, 2))
         self.ranked = rank_proposals(localizer, dataset, self.train, training.negative_ratio, rng)
-        self.candidates, _ = localizer.candidates(self.test)
+        self.candidates, _ = localizer.snippet_proposals(self.test)
 
     def losses(self, videos: Sequence[int]) -> dict[str, Tensor]:
         """Losses of a batch of videos, on a random choice of their proposals."""
@@ -204,7 +209,7 @@ def rank_proposals(
         rng: draws the negatives.
     """
     videos = dataset.train
-    positive, attentions = localizer.candidates(sequences)
+    positive, attentions = localizer.snippet_proposals(sequences)
     points = [(v, point) for v, video in enumerate(videos) for point in video.points]
     rows = reliable_proposals(
         positive,

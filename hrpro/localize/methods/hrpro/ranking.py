@@ -86,6 +86,6 @@ def negative_proposals(background: Array, count: int, rng: np.random.Generator) 
     return intervals
 
 
-def to_snippets(seconds: Array, snippet_s: float = SNIPPET_S) -> Array:
+def to_snippets(seconds: Array, snippet_s: float | Array = SNIPPET_S) -> Array:
     """Convert seconds to snippets, rounded to three decimals as in the HR-Pro release."""
     return np.round(np.asarray(seconds) / snippet_s, 3)

@@ -100,10 +100,8 @@ def propose(
         [p.class_score for p in predictions],
         classes=classes,
         config=config.proposals,
-        snippet_s=np.array(
-            [s * p.snippets_per_position for s, p in zip(stride_s, predictions, strict=True)]
-        ),
-        offset_s=np.asarray(offset_s, dtype=np.float64),
+        snippet_s=[s * p.snippets_per_position for s, p in zip(stride_s, predictions, strict=True)],
+        offset_s=offset_s,
     )
 
 

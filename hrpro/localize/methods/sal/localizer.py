@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from torch import nn
 
 from hrpro.localize.data.sequences import PACKED_VALUES, FeatureSequence
+from hrpro.localize.methods.base import Localizer
 from hrpro.localize.methods.sal.config import SalConfig
 from hrpro.localize.methods.sal.inference import SalPrediction, predict, propose, suppress
 from hrpro.localize.methods.sal.model import SalModel
@@ -15,7 +15,7 @@ from hrpro.localize.nn.precision import autocast
 from hrpro.localize.proposals.generate import Array, Proposals
 
 
-class SalLocalizer(nn.Module):
+class SalLocalizer(Localizer):
     """SAL's network, proposals out of its selection map, two-list NMS.
 
     Args:
@@ -36,14 +36,19 @@ class SalLocalizer(nn.Module):
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> Proposals:
         """Detect actions, see `hrpro.localize.methods.base.Localizer`."""
-        candidates = propose(
+        return suppress(self.candidates(videos, classes), self.config.nms)
+
+    def candidates(
+        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
+    ) -> Proposals:
+        """Every proposal of every video, before NMS."""
+        return propose(
             list(self._predict(videos)),
             self.config,
             classes=None if classes is None else [np.array(classes, np.int64)] * len(videos),
             stride_s=[video.grid.stride_s for video in videos],
             offset_s=[video.grid.offset_s for video in videos],
         )
-        return suppress(candidates, self.config.nms)
 
     def activations(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The selection map at the snippets of each video, ``[L, C]``."""

@@ -17,6 +17,7 @@ from hrpro.localize.methods.base import Earlier, Schedule, Stage, StageState
 from hrpro.localize.methods.sal.config import SalConfig
 from hrpro.localize.methods.sal.localizer import SalLocalizer
 from hrpro.localize.methods.sal.losses import training_losses
+from hrpro.localize.methods.sal.model import SalModel
 from hrpro.localize.methods.sal.pseudo_labels import AdaptiveMask
 from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.sampling.fixed_length import perturbed_indices, resampled_indices, take
@@ -45,7 +46,7 @@ class SalMethod:
         assert isinstance(localizer, SalLocalizer)
         return SalStage(localizer, dataset, config, device)
 
-    def earlier_weights(self, config: SalConfig) -> Literal["last", "best-on-test"]:
+    def earlier_weights(self, number: int, config: SalConfig) -> Literal["last", "best-on-test"]:
         """There is no stage that would build on another."""
         return "last"
 
@@ -60,6 +61,8 @@ class SalStage(Stage):
     Raises:
         DataError: there is but one class, which leaves nothing to tell apart.
     """
+
+    model: SalModel
 
     def __init__(
         self, localizer: SalLocalizer, dataset: Dataset, config: SalConfig, device: torch.device

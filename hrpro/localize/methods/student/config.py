@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from hrpro.configs.loader import Layer, merge
+from hrpro.localize.data.supervision import Supervision
+from hrpro.localize.methods.base import SHARED, MethodConfig
+from hrpro.localize.methods.student.bases import BASES
 from hrpro.localize.nn.pyramid import PyramidConfig
+from hrpro.localize.proposals.density import DensityConfig
 
 
 class HeadConfig(BaseModel):
@@ -141,10 +154,11 @@ class TeacherConfig(BaseModel):
 
     first_epochs: int = Field(61, ge=0, description="epochs on the given segments: phase A")
     epochs: int = Field(101, ge=1, description="epochs in all; those after phase A are phase B")
-    rule: Literal["detections", "points"] = Field(
-        "detections",
-        description="the detections above min_score (video labels), or one for each point label, "
-        "which must lie in it: segments move, but none is lost or invented",
+    rule: Literal["detections", "points", "never"] | None = Field(
+        None,
+        description="the detections above min_score, or one for each point label, which must lie "
+        "in it: segments move, but none is lost or invented; or the given segments to the end; "
+        "null: what goes with video labels, point labels, and start and end marks",
     )
     min_score: float = Field(
         0.4,
@@ -162,7 +176,7 @@ class TeacherConfig(BaseModel):
 
 
 class PseudoConfig(BaseModel):
-    """How the proposals of a generator become one segment for each point label."""
+    """How the proposals of a generator become segments: one for each point label, if there are."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -192,6 +206,10 @@ class PseudoConfig(BaseModel):
         description="ends move to the strongest change of the features within this share of the "
         "segment's length",
     )
+    density: DensityConfig = Field(
+        DensityConfig(),
+        description="with video labels: which of the generator's detections are segments",
+    )
     snap_steps: PositiveInt = Field(4, description="steps on each side that a change compares")
 
 
@@ -219,6 +237,11 @@ class StudentConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    base: Literal["published", "released", "small"] = Field(
+        "published",
+        description="what the other settings are if they are not set: FuSTAL's; with the slips of "
+        "its release; for few videos and CPUs",
+    )
     pyramid: PyramidConfig = PyramidConfig()
     heads: HeadConfig = HeadConfig()
     assignment: AssignmentConfig = AssignmentConfig()
@@ -230,6 +253,14 @@ class StudentConfig(BaseModel):
     pseudo: PseudoConfig = PseudoConfig()
     fusion: FusionConfig = FusionConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _on_top_of_base(cls, values: Any) -> Any:
+        base = values.get("base") if isinstance(values, dict) else None
+        if not (isinstance(base, str) and base in BASES):
+            return values
+        return merge([Layer(base, BASES[base]), Layer("", values)])
+
     @model_validator(mode="after")
     def _window_fits_pyramid(self) -> StudentConfig:
         if self.window.length % self.pyramid.multiple:
@@ -238,3 +269,51 @@ class StudentConfig(BaseModel):
                 f"{self.pyramid.multiple}, as {self.pyramid.num_levels} levels need it"
             )
         return self
+
+
+class StudentMethodConfig(MethodConfig):
+    """How the student learns from what people have marked, or from a generator's segments."""
+
+    student: StudentConfig = StudentConfig()
+
+    def resolved_student(self) -> StudentConfig:
+        """The student's settings, with the teacher's rule that goes with the supervision."""
+        rules = {"labels": "detections", "points": "points", "full": "never"}
+        teacher = self.student.teacher
+        rule = teacher.rule or rules[self.needs]
+        return self.student.model_copy(
+            update={"teacher": teacher.model_copy(update={"rule": rule})}
+        )
+
+
+class MarksStudentConfig(StudentMethodConfig):
+    """How the student learns from start and end marks."""
+
+    method: Literal["student"] = "student"
+
+    @property
+    def needs(self) -> Supervision:
+        """Start and end of every action."""
+        return "full"
+
+
+class GeneratedConfig(StudentMethodConfig):
+    """How a generator learns, and then a student from its segments."""
+
+    generator: MethodConfig
+    """A subclass narrows it to the settings of one method."""
+
+    @property
+    def needs(self) -> Supervision:
+        """What the generator needs."""
+        return self.generator.needs
+
+    @field_validator("generator")
+    @classmethod
+    def _shares_settings(cls, generator: MethodConfig, info: ValidationInfo) -> MethodConfig:
+        """Seed, precision and average are those of the whole."""
+        shared = {name: info.data[name] for name in SHARED if name in info.data}
+        for name in generator.model_fields_set & shared.keys():
+            if getattr(generator, name) != shared[name]:
+                raise ValueError(f"localize.{name} is that of all stages; set it there")
+        return generator.model_copy(update=shared)

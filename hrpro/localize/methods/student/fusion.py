@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from hrpro.localize.methods.student.config import FusionConfig
 from hrpro.localize.proposals.generate import Array, Proposals, spans, temporal_iou
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a generator says about some videos; see `fuse`."""
+
+    config: FusionConfig
+    segments: Proposals | None = None
+    video_scores: Sequence[Array] | None = None
+
+    def applied(self, student: Proposals) -> Proposals:
+        """The student's candidates in the same videos, with the scores that follow."""
+        return fuse(student, self.config, self.segments, self.video_scores)
 
 
 def fuse(

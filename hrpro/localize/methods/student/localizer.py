@@ -6,26 +6,26 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
 from hrpro.localize.data.sequences import FeatureSequence, in_batches
 from hrpro.localize.methods.base import Localizer
 from hrpro.localize.methods.student.batch import pad_features, padded_length, refine_steps
-from hrpro.localize.methods.student.fusion import fuse
+from hrpro.localize.methods.student.config import FusionConfig
+from hrpro.localize.methods.student.fusion import Opinion
 from hrpro.localize.methods.student.inference import detect_in, suppress
 from hrpro.localize.methods.student.model import StudentModel
 from hrpro.localize.proposals.generate import Array, Proposals
 
 
-class StudentLocalizer(nn.Module):
-    """A trained student, and the localizer that made its pseudo segments, if it takes part.
+class StudentLocalizer(Localizer):
+    """A student, and the localizer that made its pseudo segments, if there is one.
 
     Args:
-        student: the network.
-        generator: a `Localizer` and module; needed if the config's fusion counts on it.
+        student: the network; None while only the generator is trained, which then answers alone.
+        generator: needed if the config's fusion counts on it.
     """
 
-    def __init__(self, student: StudentModel, generator: Localizer | None = None) -> None:
+    def __init__(self, student: StudentModel | None, generator: Localizer | None = None) -> None:
         super().__init__()
         self.student = student
         self.generator = generator
@@ -34,38 +34,63 @@ class StudentLocalizer(nn.Module):
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> Proposals:
         """Detect actions, see `hrpro.localize.methods.base.Localizer`."""
-        config = self.student.config
+        if self.student is None:
+            return self._generator.localize(videos, classes)
+        return suppress(self.candidates(videos, classes), self.student.config.detection)
+
+    def candidates(
+        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
+    ) -> Proposals:
+        """What the student sees, with the generator's help; before soft-NMS."""
+        if self.student is None:
+            return self._generator.candidates(videos, classes)
         found = detect_in(self.student, videos, classes)
-        if self.generator is not None:
-            fusion = config.fusion
-            needed = fusion.generator_share or fusion.generator_segments
-            found = fuse(
-                found,
-                fusion,
-                self.generator.localize(videos, classes) if needed else None,
-                self.generator.video_scores(videos) if fusion.gate else None,
-            )
-        return suppress(found, config.detection)
+        return self.opinion(videos, classes).applied(found)
+
+    def opinion(
+        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
+    ) -> Opinion:
+        """What the generator has to say about what the student sees, as far as it is asked."""
+        assert self.student is not None
+        fusion = self.student.config.fusion
+        if self.generator is None:
+            return Opinion(FusionConfig())
+        needed = fusion.generator_share or fusion.generator_segments
+        return Opinion(
+            fusion,
+            self.generator.localize(videos, classes) if needed else None,
+            self.generator.video_scores(videos) if fusion.gate else None,
+        )
+
+    @property
+    def _generator(self) -> Localizer:
+        assert self.generator is not None
+        return self.generator
 
     def video_scores(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The best probability of each class in each video, ``[C]``."""
+        if self.student is None:
+            return self._generator.video_scores(videos)
         return [activation.max(axis=0) for activation in self.activations(videos)]
 
     @torch.no_grad()
     def activations(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The best probability of each class at each snippet over all levels, ``[T, C]``."""
+        if self.student is None:
+            return self._generator.activations(videos)
         found: list[Array] = []
         for _, batch in in_batches(videos):
-            found += [self._activation(video) for video in batch]
+            found += [_activation(self.student, video) for video in batch]
         return found
 
-    def _activation(self, video: FeatureSequence) -> Array:
-        config, device = self.student.config, self.student.normaliser.device
-        features, grid = refine_steps(video.features.to(device), video.grid, config.window.stride)
-        minimum = config.window.length if config.pyramid.padding == "seen" else 0
-        length = padded_length(len(features), config.pyramid.multiple, minimum)
-        output = self.student.eval()(*pad_features([features], length))
-        levels = output.class_logits[0].sigmoid().split(output.levels.lengths)
-        finest = torch.stack([p.repeat_interleave(length // len(p), 0) for p in levels]).amax(0)
-        steps = np.arange(len(video.features)) * (video.grid.stride // grid.stride)
-        return finest.cpu().numpy()[steps]
+
+def _activation(student: StudentModel, video: FeatureSequence) -> Array:
+    config, device = student.config, student.normaliser.device
+    features, grid = refine_steps(video.features.to(device), video.grid, config.window.stride)
+    minimum = config.window.length if config.pyramid.padding == "seen" else 0
+    length = padded_length(len(features), config.pyramid.multiple, minimum)
+    output = student.eval()(*pad_features([features], length))
+    levels = output.class_logits[0].sigmoid().split(output.levels.lengths)
+    finest = torch.stack([p.repeat_interleave(length // len(p), 0) for p in levels]).amax(0)
+    steps = np.arange(len(video.features)) * (video.grid.stride // grid.stride)
+    return finest.cpu().numpy()[steps]

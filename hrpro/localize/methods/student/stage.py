@@ -19,7 +19,8 @@ from hrpro.localize.methods.student.batch import (
     padded_length,
     refine_steps,
 )
-from hrpro.localize.methods.student.config import StudentConfig
+from hrpro.localize.methods.student.config import FusionConfig, StudentConfig
+from hrpro.localize.methods.student.fusion import Opinion
 from hrpro.localize.methods.student.inference import (
     candidates,
     detect_in,
@@ -147,15 +148,21 @@ class StudentStage(Stage):
         model: the student.
         videos: to learn from.
         tested: the videos that `detect` looks at, at any steps.
+        opinion: of the generator about these.
     """
+
+    model: StudentModel
+    average: WeightAverage
 
     def __init__(
         self,
         model: StudentModel,
         videos: Sequence[TrainingVideo],
         tested: Sequence[FeatureSequence] = (),
+        opinion: Opinion | None = None,
     ) -> None:
         self.model, self.videos, self.tested = model, videos, tested
+        self.opinion = opinion or Opinion(FusionConfig())
         self.num_videos = len(videos)
         self.config = model.config
         optimiser, teacher = self.config.optimiser, self.config.teacher
@@ -200,7 +207,7 @@ class StudentStage(Stage):
     def detect(self) -> Proposals:
         """Detections in the test videos with the model as it is now, in seconds."""
         found = detect_in(self.model, self.tested)
-        return suppress(found, self.config.detection)
+        return suppress(self.opinion.applied(found), self.config.detection)
 
     def batch(self, videos: Sequence[int], epoch: int) -> WindowBatch | None:
         """Random windows of some videos with the labels of the epoch, and noise."""

@@ -5,7 +5,7 @@ import { inkOn } from "./ink.js";
 import { classKey, keyCaps } from "./keys.js";
 
 export class ClassPanel {
-  /** @param on `drop(label)`, `add(name)`, `reaction(seconds)`, `limit(score)` */
+  /** @param on `choose(label)`, `add(name)`, `reaction(seconds)`, `limit(score)` */
   constructor(root, store, on) {
     Object.assign(this, { root, store, on });
     this.list = root.querySelector("ul");
@@ -42,7 +42,7 @@ export class ClassPanel {
   #create({ name }) {
     return el("li", {}, el(
       "button",
-      { type: "button", class: "class", title: `Drop a point “${name}” now`, onclick: () => this.on.drop(name) },
+      { type: "button", class: "class", title: `“${name}”: a point now, or what is selected`, onclick: () => this.on.choose(name) },
       el("kbd"),
       el("span", { class: "name" }, name),
       el("span", { class: "count", title: "Points in this video" }),
@@ -55,7 +55,9 @@ export class ClassPanel {
       event.preventDefault();
       const input = form.elements.name;
       const name = input.value.trim();
-      if (name && (await this.on.add(name))) input.value = "";
+      if (!name || !(await this.on.add(name))) return;
+      input.value = "";
+      input.blur(); // the next key is a class key again
     });
     this.reaction.addEventListener("change", () => {
       const seconds = this.reaction.valueAsNumber;

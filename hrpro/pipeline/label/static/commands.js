@@ -6,8 +6,11 @@ const AROUND_S = 1; // a detection is looped with this much before and after it
 const NEAR_S = 0.5; // a selected point is let go when the playhead is farther away
 const ZOOM = 1.5;
 const UNDO = "(Z: undo)";
+const CORRECTION_MS = 4000; // so long a class key is for the last point
 
-export function makeCommands({ store, player, timeline, videos, say, open, toggleHelp, flash }) {
+export function makeCommands({
+  store, player, timeline, videos, say, open, toggleHelp, askTime, toButtons, flash,
+}) {
   const exact = (seconds) =>
     Number(clamp(seconds, 0, player.frames.middle(player.frames.last)).toFixed(3));
   const quoted = (item) => `“${item.label}”`;
@@ -16,23 +19,48 @@ export function makeCommands({ store, player, timeline, videos, say, open, toggl
       .filter((each) => each.status === "open")
       .sort((a, b) => a.start_s - b.start_s || a.end_s - b.end_s);
 
+  let lastPoint = null; // id of the action that added it, or of the point once it has one
+  let correctingUntil = 0;
+
   /** A point now, or a moment ago while playing: pressing a key takes its time. */
   function drop(label) {
     if (!player.ready) return say("Wait until the video can be played.");
     const late = player.playing ? store.data.reaction_s * player.speed : 0;
     const time_s = exact(player.time - late);
-    store.act({ type: "add", label, time_s });
+    lastPoint = store.act({ type: "add", label, time_s });
     flash(label);
     say(`point “${label}” at ${moment(time_s)} ${UNDO}`);
   }
 
-  function relabel(label) {
-    const { selected } = store;
-    if (!selected) return;
-    if (selected.label === label) return say(`It is “${label}” already.`);
-    store.act({ type: "relabel", [selected.kind]: selected.id, label });
+  function relabel(label, item = store.selected) {
+    if (!item) return;
+    if (item.label === label) return say(`It is “${label}” already.`);
+    store.act({ type: "relabel", [item.kind]: item.id, label });
     flash(label);
-    say(`${quoted(selected)} is now “${label}” ${UNDO}`);
+    say(`${quoted(item)} is now “${label}” ${UNDO}`);
+  }
+
+  /** The point that was set last, while it is still there. */
+  function lastAdded() {
+    const id = store.nameOf(lastPoint);
+    const point = store.video.points.find((each) => each.id === id);
+    return point && { kind: "point", ...point };
+  }
+
+  function correctLast() {
+    const point = lastAdded();
+    if (!point) return say("There is no last point here. Choose one: Tab, or click it.");
+    correctingUntil = performance.now() + CORRECTION_MS;
+    return say(`${quoted(point)} at ${moment(point.time_s)} was …? Press its class key.`);
+  }
+
+  /** A class key: relabels what is selected or being corrected, else sets a point. */
+  function classKey(label) {
+    const point = performance.now() < correctingUntil && lastAdded();
+    correctingUntil = 0;
+    if (point) return relabel(label, point);
+    const reviewing = store.selected?.kind === "detection";
+    return store.selected && (reviewing || !player.playing) ? relabel(label) : drop(label);
   }
 
   function selectPoint(point) {
@@ -48,8 +76,8 @@ export function makeCommands({ store, player, timeline, videos, say, open, toggl
     const points = [...store.video.points].sort((a, b) => direction * (a.time_s - b.time_s));
     const at = points.findIndex((point) => point.id === store.selected?.id);
     const beyond = (point) => direction * (point.time_s - player.time) > 0.5 * player.frames.length(player.time);
-    const next = at >= 0 ? points[at + 1] : points.find(beyond);
-    if (!next) return false;
+    const next = (at >= 0 ? points[at + 1] : points.find(beyond)) ?? points[0];
+    if (!next) return false; // no points at all: the key is the browser's
     selectPoint(next);
     return true;
   }
@@ -160,10 +188,13 @@ export function makeCommands({ store, player, timeline, videos, say, open, toggl
     else say(direction > 0 ? "This is the last video." : "This is the first video.");
   }
 
+  /** Step by step: out of a field, then let go of what is selected, then on to the buttons. */
   function deselect() {
+    const focused = document.activeElement;
+    if (focused && focused !== document.body) return focused.blur();
+    if (!store.selection && !player.loop) return toButtons();
     player.loop = null;
-    store.select(null);
-    document.activeElement?.blur();
+    return store.select(null);
   }
 
   /** Let go of what was selected once the playhead has left it, so that keys never change
@@ -189,6 +220,13 @@ export function makeCommands({ store, player, timeline, videos, say, open, toggl
     stepOn: () => player.step(1),
     jumpBack: () => player.jump(-1),
     jumpOn: () => player.jump(1),
+    leapBack: () => player.jump(-10),
+    leapOn: () => player.jump(10),
+    minuteBack: () => player.jump(-60),
+    minuteOn: () => player.jump(60),
+    toStart: () => player.seekFrame(0),
+    toEnd: () => player.seekFrame(player.frames.last),
+    goTo: () => askTime(),
     backwards: () => player.shuttleBack(),
     stop: () => player.pause(),
     forwards: () => player.shuttleOn(),
@@ -197,6 +235,7 @@ export function makeCommands({ store, player, timeline, videos, say, open, toggl
     normalSpeed: () => player.setSpeed(1),
     nextPoint: () => otherPoint(1),
     previousPoint: () => otherPoint(-1),
+    correctLast,
     remove,
     undo: () => takeBack("undo"),
     redo: () => takeBack("redo"),
@@ -213,7 +252,7 @@ export function makeCommands({ store, player, timeline, videos, say, open, toggl
     zoomIn: () => timeline.zoom(ZOOM),
     zoomOut: () => timeline.zoom(1 / ZOOM),
     zoomFit: () => timeline.fit(),
-    class: ({ label }) => (store.selected && !player.playing ? relabel(label) : drop(label)),
+    class: ({ label }) => classKey(label),
   };
 
   /** Run a command `{name, label?}`. Returns false where the key is better left to the browser. */
@@ -222,5 +261,5 @@ export function makeCommands({ store, player, timeline, videos, say, open, toggl
     return store.video ? withVideo[command.name](command) : false;
   }
 
-  return { run, drop, relabel, selectPoint, reviewDetection, movePoint, retime, keepSelection };
+  return { run, classKey, relabel, selectPoint, reviewDetection, movePoint, retime, keepSelection };
 }

@@ -30,7 +30,10 @@ export class Help {
 
   #fill() {
     const rows = (commands) => commands.map(({ keys, help }) => row(keys, help));
-    const groups = Object.entries(groupBy(COMMANDS));
+    const withModel = this.store.data.model !== null;
+    const commands = COMMANDS.filter(({ group }) => withModel || group !== "Detections");
+    const groups = Object.entries(groupBy(commands));
+    this.dialog.querySelector("[data-part=with-model]").hidden = !withModel;
     const classes = this.store.data.classes.filter((each) => each.key);
     this.tables.replaceChildren(
       section("Classes", classes.map((each) => row([classKey(each.key)], each.name))),

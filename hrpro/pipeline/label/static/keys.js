@@ -8,14 +8,22 @@ export const COMMANDS = [
   { group: "Play", name: "stepOn", keys: ["ArrowRight"], repeats: true, help: "one frame on" },
   { group: "Play", name: "jumpBack", keys: ["Shift+ArrowLeft"], repeats: true, help: "one second back" },
   { group: "Play", name: "jumpOn", keys: ["Shift+ArrowRight"], repeats: true, help: "one second on" },
+  { group: "Play", name: "leapBack", keys: ["Ctrl+ArrowLeft"], repeats: true, help: "ten seconds back" },
+  { group: "Play", name: "leapOn", keys: ["Ctrl+ArrowRight"], repeats: true, help: "ten seconds on" },
+  { group: "Play", name: "minuteBack", keys: ["Ctrl+Shift+ArrowLeft"], repeats: true, help: "a minute back" },
+  { group: "Play", name: "minuteOn", keys: ["Ctrl+Shift+ArrowRight"], repeats: true, help: "a minute on" },
+  { group: "Play", name: "toStart", keys: ["Home"], help: "to the start" },
+  { group: "Play", name: "toEnd", keys: ["End"], help: "to the end" },
+  { group: "Play", name: "goTo", keys: ["Ctrl+g"], help: "go to a time" },
   { group: "Play", name: "backwards", keys: ["j"], help: "play backwards; again: faster" },
   { group: "Play", name: "stop", keys: ["k"], help: "stop" },
   { group: "Play", name: "forwards", keys: ["l"], help: "play; again: faster" },
   { group: "Play", name: "slower", keys: [","], help: "slower" },
   { group: "Play", name: "faster", keys: ["."], help: "faster" },
   { group: "Play", name: "normalSpeed", keys: ["/"], help: "normal speed" },
-  { group: "Points", name: "nextPoint", keys: ["Tab"], repeats: true, help: "next point" },
+  { group: "Points", name: "nextPoint", keys: ["Tab"], repeats: true, help: "next point, round and round" },
   { group: "Points", name: "previousPoint", keys: ["Shift+Tab"], repeats: true, help: "previous point" },
+  { group: "Points", name: "correctLast", keys: [";"], help: "then a class key: the last point was that" },
   { group: "Points", name: "remove", keys: ["Delete", "Backspace"], help: "delete the selected point" },
   { group: "Points", name: "undo", keys: ["z", "Ctrl+z"], repeats: true, help: "undo" },
   { group: "Points", name: "redo", keys: ["Shift+z", "Ctrl+y", "Ctrl+Shift+z"], repeats: true, help: "redo" },
@@ -33,7 +41,7 @@ export const COMMANDS = [
   { group: "Look", name: "zoomIn", keys: ["+", "="], repeats: true, help: "zoom the timeline in" },
   { group: "Look", name: "zoomOut", keys: ["-"], repeats: true, help: "zoom the timeline out" },
   { group: "Look", name: "zoomFit", keys: ["0"], help: "whole video" },
-  { group: "Look", name: "deselect", keys: ["Escape"], help: "deselect" },
+  { group: "Look", name: "deselect", keys: ["Escape"], help: "deselect; again: to the buttons" },
   { group: "Look", name: "help", keys: ["?"], help: "this page" },
 ];
 
@@ -92,6 +100,7 @@ export function keyCaps(key) {
 export function belongsTo(target, key) {
   if (document.querySelector("dialog[open]")) return true;
   if (target.matches("input, select, textarea")) return key !== "Escape";
+  if (key === " " && target.matches(".video")) return false; // it plays; Enter opens
   const pressable = target.matches("button, a, summary") && !target.closest("[data-stage-keys]");
   return pressable && ["Tab", "Shift+Tab", " ", "Enter"].includes(key);
 }

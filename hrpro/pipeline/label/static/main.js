@@ -4,6 +4,7 @@ import { ClassPanel } from "./classes.js";
 import { makeCommands } from "./commands.js";
 import { setText } from "./web/dom.js";
 import { percent, plural } from "./web/format.js";
+import { GotoTime } from "./goto.js";
 import { Help } from "./help.js";
 import { belongsTo, commandOf, keyName } from "./keys.js";
 import { Player } from "./player.js";
@@ -30,7 +31,7 @@ const timeline = new Timeline(byId("timeline"), store, player, {
   retime: (detection, start, end) => commands.retime(detection, start, end),
 });
 const panel = new ClassPanel(byId("classes"), store, {
-  drop: (label) => store.video && commands.drop(label),
+  choose: (label) => store.video && commands.classKey(label),
   add: async (name) => {
     const added = await store.addClass(name);
     if (added) say(`class “${name}” added`);
@@ -49,8 +50,11 @@ const playerBar = new PlayerBar(byId("stage"), store, player, () => loadMedia())
 const commands = makeCommands({
   store, player, timeline, videos, say, open,
   toggleHelp: () => help.toggle(),
+  askTime: () => gotoTime.ask(),
+  toButtons: () => byId("stage").querySelector("[data-part=play]").focus(),
   flash: (label) => panel.flash(label),
 });
+const gotoTime = new GotoTime(byId("goto"), player);
 const run = (name) => commands.run({ name });
 const selectionBar = new SelectionBar(byId("selection"), store, run, commands.relabel);
 let loaded = null; // address of the media in the player
@@ -137,7 +141,7 @@ function trouble(problem, waiting) {
   const kept = waiting ? ` ${unsaved}: kept in this tab and sent as soon as possible.` : "";
   if (problem?.status === 403 || store.lost === "refused")
     return `hrpro label was started anew. Open the address it printed in this tab.${kept}`;
-  const again = `If it was stopped, start it again with --port ${location.port}.`;
+  const again = "If it was stopped, start it again: this page goes on by itself.";
   if (problem || store.lost) return `hrpro label does not answer. ${again}${kept}`;
   return "";
 }
@@ -180,6 +184,11 @@ byId("videos-toggle").addEventListener("click", () =>
 );
 document.addEventListener("pointerdown", (event) => {
   if (!event.target.closest("#videos, #videos-toggle")) showList(false);
+});
+
+document.addEventListener("keyup", (event) => {
+  // Buttons are pressed when the key comes up again; Space was for the player.
+  if (event.key === " " && event.target.matches(".video")) event.preventDefault();
 });
 
 byId("video").addEventListener("click", () => commands.run({ name: "toggle" }));

@@ -16,6 +16,7 @@ export class Store {
     this.confirmed = null; // the open video as the server last told it
     this.selection = null; // {kind: "point" | "detection", id}
     this.lost = false; // whether the last poll failed
+    this.created = new Map(); // actions of this tab -> points that they have added
     this.outbox = new Outbox(
       ({ id, client, video, action }) => api.act(video, { id, client, action }),
       {
@@ -91,10 +92,17 @@ export class Store {
     this.handlers.opened();
   }
 
-  /** Do something to the open video. */
+  /** Do something to the open video; returns the name of the action. */
   act(action) {
     const { client } = this;
-    this.outbox.push({ id: crypto.randomUUID(), client, video: this.confirmed.id, action });
+    const id = crypto.randomUUID();
+    this.outbox.push({ id, client, video: this.confirmed.id, action });
+    return id;
+  }
+
+  /** The name of the point that an action has added; that of the action until the server answers. */
+  nameOf(action) {
+    return this.created.get(action) ?? action;
   }
 
   async addClass(name) {
@@ -118,6 +126,7 @@ export class Store {
   }
 
   #saved(entry, answer) {
+    if (answer.created) this.created.set(entry.id, answer.created);
     if (this.selection?.id === entry.id && answer.created)
       this.selection.id = answer.created;
     const isOpen = entry.video === this.confirmed?.id;
@@ -143,9 +152,10 @@ export class Store {
     );
   }
 
-  async #refresh() {
+  async #refresh(restarted = false) {
     const video = await api.video(this.confirmed.id, this.client);
-    if (video.id !== this.confirmed.id || video.revision < this.confirmed.revision) return;
+    if (video.id !== this.confirmed.id) return; // another one was opened meanwhile
+    if (video.revision < this.confirmed.revision && !restarted) return;
     this.confirmed = video;
     this.handlers.changed();
   }
@@ -155,12 +165,14 @@ export class Store {
     if (this.polling || document.hidden) return;
     this.polling = true;
     try {
-      const { revision, videos, playback } = await api.changes(this.data.revision);
+      const { session, revision, videos, playback } = await api.changes(this.data.revision);
       const before = this.entry?.playback;
-      const changed = revision !== this.data.revision;
+      const restarted = session !== this.data.session; // its revisions count from 0 again
+      const changed = restarted || revision !== this.data.revision;
       if (changed) this.data = await api.state();
-      if (videos.includes(this.confirmed?.id) && this.confirmed.revision < revision)
-        await this.#refresh();
+      const { confirmed } = this;
+      if (confirmed && (restarted || (videos.includes(confirmed.id) && confirmed.revision < revision)))
+        await this.#refresh(restarted);
       this.data.videos = this.data.videos.map((video) => ({ ...video, ...playback[video.id] }));
       const recovered = this.lost;
       this.lost = false;

@@ -9,6 +9,8 @@ import { TimeScale } from "./timescale.js";
 
 const MANY_CLASSES = 8;
 const SCORE_WIDTH_PX = 34; // a band this wide has room for its score
+const STATUS_WIDTH_PX = 14; // and this much more for a mark before it
+const MARK_WIDTH_PX = 17; // points nearer to each other than this are drawn as lines
 const WHEEL_ZOOM = 1.0015;
 const STATUS_MARK = { open: "", accepted: "✓ ", rejected: "✕ " };
 
@@ -128,14 +130,15 @@ export class Timeline {
       node.style.setProperty("--color", lane.color);
     });
     const rows = [...lanes];
+    this.width = this.parts.lanes.clientWidth; // once: reading it between changes is slow
     reconcile(this.parts.lanes, rows, byName, () => el("div", { class: "lane" }), (node, lane) => {
       node.style.setProperty("--color", lane.color);
       node.style.setProperty("--ink", inkOn(lane.color));
-      const items = [
-        ...this.bands.filter((band) => band.label === lane.name),
-        ...this.points.filter((point) => point.label === lane.name),
-      ].filter((item) => this.#inView(item));
-      reconcile(node, items, (item) => item.id, newItem, (child, item) => this.#drawItem(child, item, lane));
+      const inLane = (item) => item.label === lane.name && this.#inView(item);
+      const points = this.points.filter(inLane);
+      const times = points.map((point) => point.time_s).sort((a, b) => a - b);
+      reconcile(node, [...this.bands.filter(inLane), ...points], (item) => item.id, newItem, (child, item) =>
+        this.#drawItem(child, item, lane, times));
     });
     this.root.classList.toggle("no-lanes", !lanes.length);
   }
@@ -146,10 +149,11 @@ export class Timeline {
     return (item.end_s ?? item.time_s) > start - margin && (item.start_s ?? item.time_s) < end + margin;
   }
 
-  #drawItem(node, item, lane) {
+  /** @param times of the points in the same lane, in order */
+  #drawItem(node, item, lane, times) {
     const selected = this.store.selection?.id === item.id;
     const isPoint = item.time_s !== undefined;
-    const kind = isPoint ? "point" : `band ${item.status}`;
+    const kind = isPoint ? `point${this.#isCrowded(item, times) ? " crowded" : ""}` : `band ${item.status}`;
     node.className = `item ${kind}${selected ? " selected" : ""}`;
     setAttribute(node, "aria-pressed", String(selected));
     if (isPoint) {
@@ -162,9 +166,23 @@ export class Timeline {
     node.style.left = `${100 * from}%`;
     node.style.width = `${100 * (to - from)}%`;
     node.style.setProperty("--strength", 0.25 + 0.6 * clamp(item.score, 0, 1));
-    const roomy = (to - from) * this.parts.lanes.clientWidth > SCORE_WIDTH_PX;
-    setText(node.firstElementChild, roomy ? STATUS_MARK[item.status] + item.score.toFixed(2) : "");
+    const mark = times.find((time) => time >= item.start_s && time <= item.end_s);
+    const free = this.#pixels((mark ?? item.end_s) - item.start_s) - (mark === undefined ? 0 : MARK_WIDTH_PX / 2);
+    const score = free > SCORE_WIDTH_PX ? item.score.toFixed(2) : "";
+    const status = free > SCORE_WIDTH_PX + STATUS_WIDTH_PX ? STATUS_MARK[item.status] : "";
+    setText(node.firstElementChild, status + score);
     setAttribute(node, "aria-label", describeDetection(item));
+  }
+
+  #pixels(seconds) {
+    return (seconds / this.scale.length) * this.width;
+  }
+
+  /** Whether a neighbour in the lane is so near that their marks would cover each other. */
+  #isCrowded({ time_s }, times) {
+    const at = times.indexOf(time_s);
+    const gaps = [time_s - times[at - 1], times[at + 1] - time_s]; // NaN where there is none
+    return gaps.some((gap) => this.#pixels(gap) < MARK_WIDTH_PX);
   }
 
   #listen() {

@@ -1,8 +1,9 @@
 // Build the page from its data.
 
+import { saveFound } from "./download.js";
 import { evaluationOf, indexOfRuns } from "./overview.js";
-import { makeVideoView } from "./video.js";
-import { videoList } from "./videos.js";
+import { makePrintedVideo, makeVideoView } from "./video.js";
+import { makeVideoList } from "./videos.js";
 import { el } from "./web/dom.js";
 import { plural } from "./web/format.js";
 
@@ -39,13 +40,54 @@ function showRun() {
     el("p", { class: "quiet" }, [plural(data.videos.length, "video"), plural(total, "detection"), data.model && `model ${data.model}`].filter(Boolean).join(" · ")),
   )];
   if (data.evaluation) parts.push(evaluationOf(data.evaluation, new Map(classes.map(({ name, color }) => [name, color]))));
-  const list = data.videos.length > 1 ? videoList(data.videos, classes, Boolean(data.evaluation), open) : null;
-  parts.push(el("div", { class: list ? "with-list" : "" }, list, el("div", { class: "viewer" }, controls(filters, () => view?.apply()), holder)));
-  page.replaceChildren(...parts);
+  const list = data.videos.length > 1 ? makeVideoList(data.videos, classes, filters, Boolean(data.evaluation), open) : null;
+  const filter = controls(filters, () => {
+    view?.apply();
+    list?.apply();
+  });
+  const saveAll = el("button", { type: "button", class: "download", onclick: () => saveFound(`${data.name}.csv`, data.videos, classes, filters) }, "All videos as CSV");
+  if (list) filter.append(saveAll);
+  parts.push(el("div", { class: list ? "with-list" : "" }, list?.element, el("div", { class: "viewer" }, filter, holder, keyHelp())));
+  const printed = el("div", { class: "printed" });
+  page.replaceChildren(...parts, printed);
   if (!data.videos.length) holder.append(el("p", { class: "quiet" }, "There are no videos in these results."));
   const named = Number(location.hash.slice(1));
-  const first = list ? Number(list.querySelector(".video-row").dataset.video) : 0;
-  open(location.hash.length > 1 && data.videos[named] ? named : first);
+  open(location.hash.length > 1 && data.videos[named] ? named : list?.first ?? 0);
+
+  window.addEventListener("beforeprint", () =>
+    printed.replaceChildren(...data.videos.map((video) => makePrintedVideo(video, classes, filters))));
+  window.addEventListener("afterprint", () => printed.replaceChildren());
+  listenToKeys(() => view);
+}
+
+function keyHelp() {
+  const keys = [["Space", "play, pause"], ["← →", "a second (Shift: ten)"], ["J K", "next, previous action"]];
+  return el("p", { class: "keys quiet" }, ...keys.map(([key, does]) => el("span", { class: "keyed" }, el("kbd", {}, key), ` ${does}`)));
+}
+
+/** @param current returns the video on the screen */
+function listenToKeys(current) {
+  const commands = {
+    " ": (view) => view.toggle(),
+    ArrowLeft: (view, { shiftKey }) => view.jump(shiftKey ? -10 : -1),
+    ArrowRight: (view, { shiftKey }) => view.jump(shiftKey ? 10 : 1),
+    j: (view) => view.event(1),
+    k: (view) => view.event(-1),
+  };
+  const isForPage = ({ target, key, ctrlKey, altKey, metaKey }) => {
+    if (ctrlKey || altKey || metaKey || target.matches("input, select")) return false;
+    return key !== " " || !target.matches("button:not(.detection), a"); // Space presses those
+  };
+  document.addEventListener("keydown", (event) => {
+    const command = commands[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!command || !current() || !isForPage(event)) return;
+    event.preventDefault();
+    command(current(), event);
+  });
+  document.addEventListener("keyup", (event) => {
+    // Buttons are pressed when the key comes up again; Space was for the player.
+    if (event.key === " " && event.target.matches(".detection")) event.preventDefault();
+  });
 }
 
 function controls(filters, changed) {

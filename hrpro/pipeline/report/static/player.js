@@ -2,11 +2,13 @@
 
 import { el } from "./web/dom.js";
 
+/** `{element, seek(seconds), play(seconds), toggle(), stop(), time}` */
 export function makePlayer(video, moved) {
   if (!video.embedded && !video.link) {
     const note = el("p", { class: "quiet note" }, "The video is not where the results say; give its folder with --videos.");
     let at = 0;
-    return { element: note, seek: (seconds) => { at = seconds; moved(at); }, stop: () => {} };
+    const seek = (seconds) => { at = seconds; moved(at); };
+    return { element: note, seek, play: seek, toggle: () => {}, stop: () => {}, get time() { return at; } };
   }
   const note = el("p", { class: "quiet note", hidden: true },
     "This browser cannot play the video here (its format, or the file was moved). The timeline works all the same; hrpro render makes a copy that plays everywhere.");
@@ -30,6 +32,18 @@ export function makePlayer(video, moved) {
     seek(seconds) {
       player.currentTime = seconds;
       moved(seconds);
+    },
+    play(seconds) {
+      player.currentTime = seconds;
+      moved(seconds);
+      player.play().catch(() => {}); // cannot be played: the note says so
+    },
+    toggle() {
+      if (player.paused) player.play().catch(() => {});
+      else player.pause();
+    },
+    get time() {
+      return player.currentTime;
     },
     stop() {
       stopped = true;

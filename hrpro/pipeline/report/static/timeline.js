@@ -5,9 +5,10 @@ import { place } from "./place.js";
 import { el, svg } from "./web/dom.js";
 import { clock } from "./web/format.js";
 
-export function makeTimeline(video, classes, seek) {
+/** @param on `seek(seconds)` and `play(seconds)`; without them it is a picture */
+export function makeTimeline(video, classes, on) {
   const inner = el("div", { class: "timeline-inner" });
-  const scroller = el("div", { class: "timeline", tabindex: "0", role: "group", "aria-label": "Timeline: arrows left and right seek" }, inner);
+  const scroller = el("div", { class: "timeline", tabindex: "0", role: "group", "aria-label": "Timeline" }, inner);
   const playheads = [];
   let playing = 0;
 
@@ -24,7 +25,7 @@ export function makeTimeline(video, classes, seek) {
     track.addEventListener("click", (event) => {
       if (event.target.closest("button")) return;
       const box = track.getBoundingClientRect();
-      seek(((event.clientX - box.left) / box.width) * video.duration);
+      on.seek?.(((event.clientX - box.left) / box.width) * video.duration);
     });
     const curve = video.curves?.classes[label];
     if (curve) track.append(curveOf(video, curve, classes[label].color));
@@ -41,7 +42,7 @@ export function makeTimeline(video, classes, seek) {
       const bar = el("button", {
         class: "detection", type: "button", title: text, "aria-label": text,
         style: { ...place(video, detection.start, detection.end), background: classes[label].color, opacity: detection.opacity, "--lane": lanes.get(detection) },
-        onclick: () => seek(detection.start),
+        onclick: () => on.play?.(detection.start),
       });
       track.append(bar);
     }
@@ -66,27 +67,25 @@ export function makeTimeline(video, classes, seek) {
     scroller.scrollLeft = share * inner.scrollWidth - scroller.clientWidth / 2;
   }
 
-  scroller.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!step || event.target !== scroller) return;
-    event.preventDefault();
-    seek(Math.max(0, playing + step));
-  });
   return { element: scroller, draw, move, zoom };
 }
 
 function rowsOf(video, shown) {
   // Classes with something to see; the ones that were marked first, then by their best score.
   const marked = [...new Set((video.truth ?? []).map(([label]) => label))];
-  const found = [...new Set(shown.map((detection) => detection.label))];
+  const found = [...new Set(byScore(shown).map((detection) => detection.label))];
   return [...marked, ...found.filter((label) => !marked.includes(label))];
+}
+
+function byScore(detections) {
+  return [...detections].sort((a, b) => b.score - a.score);
 }
 
 function lanesOf(detections) {
   // Detections of one class that overlap go below each other, the best ones on top.
   const ends = [];
   const lanes = new Map();
-  for (const detection of detections) {
+  for (const detection of byScore(detections)) {
     let lane = ends.findIndex((taken) => taken.every(([start, end]) => detection.end <= start || detection.start >= end));
     if (lane < 0) lane = Math.min(ends.length, 3);
     (ends[lane] ??= []).push([detection.start, detection.end]);

@@ -1,11 +1,15 @@
 // The list of the videos, and in each row what is in it.
 
+import { filtered, foundIn } from "./found.js";
 import { place } from "./place.js";
 import { el } from "./web/dom.js";
 import { clock, percent } from "./web/format.js";
 
-/** @param open called with the index of the video that was chosen */
-export function videoList(videos, classes, measured, open) {
+/**
+ * The list, and `apply()`, which brings it in line with the filters.
+ * @param open called with the index of the video that was chosen
+ */
+export function makeVideoList(videos, classes, filters, measured, open) {
   const order = videos.map((video, index) => ({ video, index }));
   const worth = ({ video }) => video.quality ?? 2;
   if (measured) order.sort((a, b) => worth(a) - worth(b));
@@ -15,19 +19,26 @@ export function videoList(videos, classes, measured, open) {
       { class: "video-row", href: `#${index}`, "data-video": index, onclick: (event) => { event.preventDefault(); open(index); } },
       el("span", { class: "video-name", title: video.id }, video.id),
       el("span", { class: "video-value" }, video.quality === null ? clock(video.duration, 1) : percent(video.quality, 1)),
-      strip(video, classes),
+      el("span", { class: "strip", "aria-hidden": "true" }),
     ),
   );
+  function apply() {
+    for (const [at, row] of rows.entries())
+      row.querySelector(".strip").replaceChildren(...strip(order[at].video, classes, filters));
+  }
+  apply();
   const title = measured ? "Videos, the worst first" : "Videos";
-  return el("nav", { class: "videos", "aria-label": "Videos" }, el("h2", {}, title), el("div", { class: "video-rows" }, ...rows));
+  const element = el("nav", { class: "videos", "aria-label": "Videos" }, el("h2", {}, title), el("div", { class: "video-rows" }, ...rows));
+  return { element, apply, first: order[0].index };
 }
 
-/** The ground truth (or, without, the best detections) of a video, a few pixels high. */
-function strip(video, classes) {
-  const spans = video.truth ?? video.detections.slice(0, 30).map(([label, , start, end]) => [label, start, end]);
-  return el(
-    "span",
-    { class: "strip", "aria-hidden": "true" },
-    ...spans.map(([label, start, end]) => el("span", { style: { ...place(video, start, end), background: classes[label].color } })),
-  );
+/** What is in a video, a few pixels high: what people marked above what was found. */
+function strip(video, classes, filters) {
+  const mark = (kind, label, start, end) =>
+    el("span", { class: kind, style: { ...place(video, start, end), background: classes[label].color } });
+  const truth = (video.truth ?? []).filter(([label]) => !filters.hidden.has(label));
+  return [
+    ...truth.map(([label, start, end]) => mark("true", label, start, end)),
+    ...filtered(foundIn(video), filters).map(({ label, start, end }) => mark("found-here", label, start, end)),
+  ];
 }

@@ -1,14 +1,12 @@
-"""Sizes of the student that go together."""
+"""Settings of the student that go together."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from hrpro.localize.methods.student.config import StudentConfig
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "fustal": {},
-    "fustal-literal": {
+BASES: dict[str, dict[str, Any]] = {
+    "published": {},
+    "released": {
         "loss": {"video_topk": "batch", "video_dropout": 0.7},
         "teacher": {"no_detection": "released"},
     },
@@ -33,20 +31,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "teacher": {
             "first_epochs": 30,
             "epochs": 50,
-            "rule": "points",
             "min_score": 0.1,
             "blend": 0.5,
         },
     },
 }
-"""``fustal``: as published, in the recommended reading; ``fustal-literal``: as released;
-``small``: for own footage with point labels, and for CPUs."""
-
-
-def student_preset(name: str) -> StudentConfig:
-    """A preset's config.
-
-    Raises:
-        KeyError: there is no such preset.
-    """
-    return StudentConfig.model_validate(PRESETS[name])
+"""``published``: FuSTAL's, where its release does what it evidently means; ``released``: with the
+release's slips, too; ``small``: for own footage, and for CPUs."""

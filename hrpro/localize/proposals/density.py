@@ -1,14 +1,25 @@
-"""Which proposals of a training video become pseudo labels: those that others agree with."""
+"""FuSTAL's density filter: a proposal is as good a label as others agree with it."""
 
 from __future__ import annotations
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
-from hrpro.localize.methods.fustal.config import DensityConfig
 from hrpro.localize.proposals.generate import Array, Proposals
 
 GUARD = 1e-9
 """Added to the union of two proposals, as in the release."""
+
+
+class DensityConfig(BaseModel):
+    """Which proposals of the training videos become labels. Defaults are FuSTAL's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_overlap: float = Field(
+        0.2, ge=0, description="sum of the IoUs with the video's other proposals, from which"
+    )
+    min_score: float = Field(0.4, description="and the score above which a proposal is kept")
 
 
 def overlap_sums(proposals: Proposals) -> Array:
