@@ -288,7 +288,12 @@ def train(
 @json_option
 @click.pass_context
 def evaluate(
-    ctx: click.Context, result: Path | None, per_class: bool, as_json: bool, **options: Any
+    ctx: click.Context,
+    result: Path | None,
+    exclude: str | None,
+    per_class: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Measure a model or a result file.
 
@@ -302,6 +307,7 @@ def evaluate(
     from hrpro.pipeline.evaluate import ModelOptions, TruthOptions
     from hrpro.pipeline.evaluate import evaluate as run
 
+    options["exclude"] = split_list(exclude) or ()
     evaluation = run(
         result,
         take(TruthOptions, options),

@@ -90,7 +90,7 @@ def log(key: str) -> None:
 
 
 def build(settings, note):
-    return Workshop(FakeExtractor(), FeatureFiles())
+    return Workshop(FakeExtractor(), FeatureFiles(settings.dtype))
 
 
 class FakeDetector:

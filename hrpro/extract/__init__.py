@@ -1,1 +1,4 @@
-"""Video to features: decode, resize, flow, I3D, weights, extractor."""
+"""Video to features: decode, resize, flow, I3D, weights, extractor.
+
+Called as a function, ``hrpro.extract(...)``, it is `hrpro.api.extract`.
+"""

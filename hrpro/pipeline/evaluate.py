@@ -86,6 +86,31 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
     """What the number leaves out: videos, classes and labels that do not meet."""
 
+    @property
+    def mean_ap(self) -> float:
+        """mAP averaged over the tIoU thresholds, 0 to 1."""
+        return self.precision.average
+
+    @property
+    def mean_ap_by_tiou(self) -> dict[float, float]:
+        """mAP at each tIoU threshold, 0 to 1."""
+        return self.precision.mean_by_tiou
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row per class and tIoU threshold.
+
+        Columns: ``label``, ``tiou``, ``average_precision`` (0 to 1). The mean over the labels at
+        one tIoU is the mAP there.
+        """
+        rows = [
+            (label, tiou, average_precision)
+            for label, of_class in zip(
+                self.precision.classes, self.precision.per_class.T.tolist(), strict=True
+            )
+            for tiou, average_precision in zip(self.precision.tious, of_class, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["label", "tiou", "average_precision"])
+
     def lines(self, per_class: bool = False) -> list[str]:
         """The tables, for people."""
         return [
@@ -124,8 +149,8 @@ class TruthOptions:
     """ActivityNet JSON."""
     subset: str | None = None
     """Of the ground truth; see `truth_of_file`."""
-    exclude: str | None = None
-    """Videos of the ground truth to leave out, separated by commas."""
+    exclude: Collection[str] = ()
+    """Videos of the ground truth to leave out."""
     ambiguous: Path | None = None
     """THUMOS14's list of ambiguous segments."""
     tiou: str | None = None
@@ -153,9 +178,8 @@ class TruthOptions:
     def read(self, detected: Collection[str]) -> Truth:
         """Read the ground truth for videos that have detections."""
         if self.ground_truth is not None:
-            excluded = [name.strip() for name in self.exclude.split(",")] if self.exclude else []
             truth = truth_of_file(
-                self.ground_truth, self.subset, excluded, self.ambiguous, detected
+                self.ground_truth, self.subset, self.exclude, self.ambiguous, detected
             )
         else:
             truth = truth_of_dataset(*self._resolve())
@@ -187,7 +211,7 @@ class ModelOptions:
 
 
 def evaluate(
-    result: Path | None,
+    result: Path | Results | None,
     against: TruthOptions,
     *,
     model: Path | None = None,
@@ -197,7 +221,7 @@ def evaluate(
     """Measure a model on a dataset, or a result file against a dataset or a ground truth file.
 
     Args:
-        result: a result file; None with `model`.
+        result: a result file, or what would be in one; None with `model`.
         against: what to measure against.
         model: folder of a model, which is run on the features of a dataset.
         options: how the model is run.
@@ -220,9 +244,11 @@ def evaluate(
     else:
         if options.outs or options.curves:
             raise UsageError("--out and --curves go with --model: a result file is written already")
-        results = read_results(Path(result), tell=reporter.problem)
-        truth = against.read([video.video_id for video in results.videos])
-        evaluation = evaluate_results(Path(result).name, results, truth)
+        name = "detections"
+        if not isinstance(result, Results):
+            name, result = result.name, read_results(result, tell=reporter.problem)
+        truth = against.read([video.video_id for video in result.videos])
+        evaluation = evaluate_results(name, result, truth)
     for warning in evaluation.warnings:
         reporter.problem(f"warning: {warning}")
     return evaluation

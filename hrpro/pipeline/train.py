@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hrpro.configs.loader import changes
 from hrpro.devices import choose_device
@@ -16,16 +16,20 @@ from hrpro.localize.data.config import dataset_layers
 from hrpro.localize.data.dataset import Dataset, load_dataset
 from hrpro.localize.data.layout import find_layout
 from hrpro.localize.data.scan import scan_dataset
+from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.evaluation.measure import to_json
 from hrpro.localize.training.model_folder import BEST
 from hrpro.localize.training.run import Observer, StageResult, TrainingRun
-from hrpro.pipeline.console.progress import Reporter
+from hrpro.pipeline.console.progress import Failure, Reporter
 from hrpro.pipeline.console.tables import map_lines
 from hrpro.pipeline.console.training import TensorBoard, TrainingDisplay
 from hrpro.pipeline.datasets.missing_features import extract_missing
 from hrpro.pipeline.workers.launch import WorkerOptions
 from hrpro.pipeline.workers.work import WorkerSettings
 from hrpro.problems import Problems
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SMALL = 30
 """With fewer training videos, the preset ``small`` goes before ``custom``."""
@@ -49,6 +53,23 @@ class RunOptions:
     """Seconds between checkpoints."""
 
 
+class Measured(NamedTuple):
+    """How good some weights are on the test videos."""
+
+    stage: int
+    weights: str
+    """``last`` or ``best-on-test``."""
+    update: int
+    """After which these weights were taken."""
+    precision: AveragePrecision
+
+    @property
+    def title(self) -> str:
+        """Of the row in a table."""
+        update = f" (update {self.update})" if self.weights == BEST else ""
+        return f"stage {self.stage}, {self.weights}{update}"
+
+
 @dataclass(frozen=True)
 class TrainOutcome:
     """What a training left behind."""
@@ -57,14 +78,44 @@ class TrainOutcome:
     results: tuple[StageResult, ...]
     to_review: Path | None = None
     """The dataset folder, if it has videos in which the detections can be looked at."""
+    failed: tuple[Failure, ...] = ()
+    """Videos that cannot be extracted, and so were left out of training and evaluation."""
+    warnings: tuple[str, ...] = ()
+    """What is worth knowing of the data set."""
+
+    @property
+    def measured(self) -> Iterator[Measured]:
+        """What was measured: of each stage the last weights, and those that did best."""
+        for result in self.results:
+            if result.last is not None:
+                yield Measured(result.stage, "last", result.num_updates, result.last)
+            if result.best is not None and result.best_update is not None:
+                yield Measured(result.stage, BEST, result.best_update, result.best)
+
+    @property
+    def mean_ap(self) -> float | None:
+        """Average mAP of the last weights, 0 to 1; None if there was nothing to measure on."""
+        last = self.results[-1].last if self.results else None
+        return None if last is None else last.average
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row per stage, weights and tIoU; empty if there was nothing to measure on.
+
+        Columns: ``stage``, ``weights`` (``last`` or ``best-on-test``), ``update`` (after which),
+        ``tiou``, ``mean_ap`` (0 to 1).
+        """
+        import pandas as pd
+
+        rows = [
+            (each.stage, each.weights, each.update, tiou, mean_ap)
+            for each in self.measured
+            for tiou, mean_ap in each.precision.mean_by_tiou.items()
+        ]
+        return pd.DataFrame(rows, columns=["stage", "weights", "update", "tiou", "mean_ap"])
 
     def lines(self) -> list[str]:
         """The mAP table, and what can be done next."""
-        rows = {}
-        for result in self.results:
-            if result.last is not None and result.best is not None:
-                rows[f"stage {result.stage}, last"] = result.last
-                rows[f"stage {result.stage}, {BEST} (update {result.best_update})"] = result.best
+        rows = {each.title: each.precision for each in self.measured}
         lines = ["no ground truth for the test videos: trained, but nothing can be measured"]
         if rows:
             lines = map_lines(rows)
@@ -139,6 +190,7 @@ def train(
     settings = settings or WorkerSettings()
     device = choose_device(settings.compute.device)
     layout = find_layout(folder, config.dataset)
+    failed: Mapping[str, str] = {}
     if layout.videos.is_dir():
         failed = _extract(folder, config, settings, workers, reporter)
         config = _without(config, failed)
@@ -181,7 +233,13 @@ def train(
     )
     with display.shown():
         results = run.run([options.stage] if options.stage else None)
-    return TrainOutcome(run_dir, tuple(results), folder if layout.videos.is_dir() else None)
+    return TrainOutcome(
+        run_dir,
+        tuple(results),
+        to_review=folder if layout.videos.is_dir() else None,
+        failed=tuple(Failure(name, reason) for name, reason in failed.items()),
+        warnings=tuple(data.warnings),
+    )
 
 
 def _extract(
@@ -190,21 +248,22 @@ def _extract(
     settings: WorkerSettings,
     workers: WorkerOptions | None,
     reporter: Reporter,
-) -> list[str]:
+) -> dict[str, str]:
     """Extract missing features of the videos that are trained and tested on.
 
     Returns:
-        Names of the videos that cannot be extracted.
+        The videos that cannot be extracted, and why.
     """
     problems = Problems()
     scan = scan_dataset(folder, config.dataset, problems, needs=config.localize.needs)
     if not scan.labels or any(problem.severity == "error" for problem in problems):
-        return []  # load_dataset will say so
+        return {}  # load_dataset will say so
     wanted = (*scan.train, *scan.test)
     if not settings.recipe and all(name in scan.files for name in wanted):
-        return []
+        return {}
     failed = extract_missing(folder, wanted, settings=settings, workers=workers, reporter=reporter)
-    failed = [name for name in wanted if name in failed or name in map(_last_part, failed)]
+    reasons = {_last_part(name): reason for name, reason in failed.items()} | failed
+    failed = {name: reasons[name] for name in wanted if name in reasons}
     if failed:
         reporter.problem(
             "warning: cannot be extracted, and so left out of training and evaluation: "
@@ -217,7 +276,7 @@ def _last_part(video_id: str) -> str:
     return PurePosixPath(video_id).name
 
 
-def _without(config: RunConfig, videos: Sequence[str]) -> RunConfig:
+def _without(config: RunConfig, videos: Iterable[str]) -> RunConfig:
     """Leave videos out of training and evaluation."""
     excluded = (*config.dataset.excluded_videos, *videos)
     dataset = config.dataset.model_copy(update={"excluded_videos": excluded})

@@ -40,6 +40,11 @@ class AveragePrecision:
         return self.per_class.mean(axis=1)
 
     @property
+    def mean_by_tiou(self) -> dict[float, float]:
+        """`mean` by threshold."""
+        return dict(zip(self.tious, self.mean.tolist(), strict=True))
+
+    @property
     def average(self) -> float:
         """Average of `mean` over all thresholds."""
         return float(self.mean.mean())

@@ -27,7 +27,7 @@ def extract_missing(
     settings: WorkerSettings | None = None,
     workers: WorkerOptions | None = None,
     reporter: Reporter,
-) -> list[str]:
+) -> dict[str, str]:
     """Extract the features of those videos of a dataset that have none.
 
     Args:
@@ -39,7 +39,7 @@ def extract_missing(
         reporter: where progress goes.
 
     Returns:
-        Names of the videos that still have no features: damaged ones, for example.
+        The videos that still have no features, damaged ones for example, and why.
 
     Raises:
         HrproError: no videos, options that do not fit the features that are there, or the
@@ -49,7 +49,8 @@ def extract_missing(
     recipe = settings.recipe
     target = folder / "features"
     features = FeatureFolder(target)
-    found: Collection[str] = video_ids(find_videos([folder])).values()
+    ids = video_ids(find_videos([folder]))
+    found: Collection[str] = ids.values()
     if names is not None:
         matches = KnownVideos(found).match_all(names).values()
         found = sorted({match.video_id for match in matches if match.video_id is not None})
@@ -63,7 +64,7 @@ def extract_missing(
                 "these options out, or replace the features: hrpro extract --overwrite"
             )
     if not missing or (config is None and not recipe and len(features)):
-        return []  # nobody knows how to make features like those that came from elsewhere
+        return {}  # nobody knows how to make features like those that came from elsewhere
     reporter.line(
         f"features of {len(missing)} of {len(found)} videos are missing: extracting them into "
         f"{target}, as hrpro extract does"
@@ -78,8 +79,10 @@ def extract_missing(
     )
     for line in summary.lines():
         reporter.line(line)
-    features = FeatureFolder(target)
-    return features.without(missing)
+    unusable = (*summary.failed, *summary.poisoned, *summary.taken)
+    reasons = {ids[each.path]: each.reason for each in unusable}
+    still_missing = FeatureFolder(target).without(missing)
+    return {name: reasons.get(name, "no features") for name in still_missing}
 
 
 def _differences(before: ExtractConfig, now: ExtractConfig) -> str:
