@@ -258,7 +258,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, damage):
         (["--set", "localize.instance.epochs=3"], "did you mean 'localize.stage2.epochs'"),
         (["--set", "localize.lr=fast"], "localize.lr: expected a number, got 'fast'"),
         (["--set", "localize.lr"], "write KEY=VALUE"),
-        (["--method", "sal"], "localize.method"),
+        (["--method", "hrpo"], "localize.method: no method 'hrpo'; did you mean 'hrpro'"),
         (["--preset", "thumas"], "did you mean 'thumos'"),
         (["--device", "cuda:99"], "--device cuda:99"),
         (["--stage", "2"], "train it first"),
