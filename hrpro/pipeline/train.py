@@ -238,7 +238,7 @@ def train(
         tuple(results),
         to_review=folder if layout.videos.is_dir() else None,
         failed=tuple(Failure(name, reason) for name, reason in failed.items()),
-        warnings=tuple(data.warnings),
+        warnings=tuple(map(str, data.warnings)),
     )
 
 
