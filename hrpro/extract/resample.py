@@ -83,7 +83,7 @@ def resample(frames: Iterable[tuple[Fraction, Fraction, T]], fps: Fraction) -> I
     for start, frame_end, frame in frames:
         until = _first_index(start, fps)
         for _ in range(index, until):
-            yield shown  # type: ignore[misc]
+            yield shown  # type: ignore[misc]  # the first starts at 0: never None
         index = max(index, until)
         shown, end = frame, frame_end
     if shown is None:

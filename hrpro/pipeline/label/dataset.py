@@ -43,6 +43,7 @@ class LabelDataset:
     def __init__(self, folder: str | Path, reaction_s: float | None = None) -> None:
         self.folder = Path(folder)
         self._reaction_s = reaction_s
+        self._read_signature: object = None
         self._read()
 
     def read_again(self) -> bool:

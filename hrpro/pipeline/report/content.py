@@ -69,7 +69,7 @@ def run_content(
     media: dict[str, Path] = {}
     files = _files(videos)
     known = KnownVideos(files)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for video in results.videos:
         row = _video(video, shown.get(video.video_id), classes)
         row["quality"] = quality.get(true_ids.get(video.video_id, ""))

@@ -13,10 +13,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
-from tiny_datasets import CLASSES, make_dataset
+from tiny_datasets import CLASSES, DIM, SNIPPETS, make_dataset
 
 from hrpro.cli import main
 from hrpro.errors import DataError, UsageError
+from hrpro.extract.video_progress import VideoFeatures
+from hrpro.features import Fingerprint, Sidecar, VideoFacts, WeightsId
 from hrpro.localize.config import load_config, resolve_dataset
 from hrpro.localize.data.dataset import load_dataset
 from hrpro.localize.data.sequences import DatasetSequences
@@ -27,8 +29,9 @@ from hrpro.localize.methods.student.training_videos import (
     marked_videos,
     pointed_videos,
 )
-from hrpro.localize.training.model_folder import load_model
+from hrpro.localize.training.model_folder import FeaturesNeeded, load_model
 from hrpro.localize.training.run import Observer, TrainingRun
+from hrpro.pipeline.detectors.trained import TrainedDetector
 from hrpro.pipeline.results.formats import read_results
 
 CPU = torch.device("cpu")
@@ -159,6 +162,44 @@ def test_its_model_answers_as_every_localizer(method, dataset, train):
         assert values.shape == (len(video.features), len(CLASSES))
         assert scores.shape == (len(CLASSES),)
         assert (scores >= 0).all() & (scores <= 1).all()
+
+
+@each_method
+def test_it_detects_in_new_videos(method, dataset, train, tmp_path):
+    shutil.copytree(train(method)[0], tmp_path / "model")
+    fingerprint = Fingerprint(weights={"rgb": WeightsId(sha256="a" * 64)})
+    needed = FeaturesNeeded(dim=DIM, fingerprint=fingerprint)
+    (tmp_path / "model" / "fingerprint.json").unlink()
+    (tmp_path / "model" / "fingerprint.json").write_text(needed.model_dump_json())
+    detector = TrainedDetector(tmp_path / "model")
+    data = load_dataset(dataset)
+    video = data.test[0]
+    facts = VideoFacts(duration_s=video.duration_s, num_snippets=video.num_snippets)
+    sidecar = Sidecar(fingerprint=fingerprint, video=facts, dim=DIM)
+    features = VideoFeatures(data.features(video).copy(), None, sidecar, None, None)
+    assert detector.describe()["name"] == method
+    shown = {action.label for action in video.actions}
+    assert detector.detect(features)[0].label in shown
+    assert {found.label for found in detector.detect(features, ["throw"])} == {"throw"}
+    assert len(detector.curves(features, ["jump"]).classes["jump"]) == SNIPPETS
+
+
+def test_the_generator_has_its_say_in_training_and_afterwards(dataset, train):
+    """What is measured in training is what the model detects, with the fusion, too."""
+    fusion = {"gate": 1.0, "generator_share": 0.3, "generator_segments": 0.5}
+    helped = [f"localize.student.fusion={json.dumps(fusion)}"]
+    tables = {}
+    for name, settings in {"alone": [], "helped": helped}.items():
+        config = load_config("sal+student-small", [*overrides("sal+student"), *settings]).localize
+        data, method = load_dataset(dataset, needs="labels"), get_method(config)
+        localizer = method.build(data.dim, len(data.classes), config, 2)
+        localizer.load_state_dict(load_file(train("sal+student")[0] / "model.safetensors"))
+        stage = method.stage(2, localizer, data, config, CPU)
+        tables[name] = stage.detect()
+        after = localizer.localize(DatasetSequences(data, data.test, CPU))
+        for column in ("video", "label", "start_s", "end_s", "score"):
+            np.testing.assert_array_equal(getattr(tables[name], column), getattr(after, column))
+    assert len(tables["helped"]) != len(tables["alone"])
 
 
 class Kill(Observer):
