@@ -61,6 +61,8 @@ class Recipe(TypedDict, total=False):
     """Algorithm: ``dis``, ``tvl1``, ``farneback``, ``raft``, ..."""
     flow_bits: int
     flow_weights: str
+    stream: int
+    """Index of the video stream to take, where a file has several."""
 
 
 @dataclass(frozen=True)
@@ -310,7 +312,7 @@ def train(
     Args:
         dataset: a dataset folder, or the name of a public data set: ``thumos``, ``gtea``, ...
         run_dir: model folder; ``runs/NAME`` of the dataset by default.
-        method: ``hrpro``, or one of the others.
+        method: ``hrpro``, ``sal``, ``fustal``, ...: see docs/methods.md.
         preset: settings by name or .yaml file, instead of the dataset's own.
         settings: changes to them: ``{"localize.lr": 1e-4}``.
         seed: same seed, same result.

@@ -20,6 +20,7 @@ from videos import make_video
 import hrpro
 import hrpro.api
 from hrpro.errors import DataError, UsageError
+from hrpro.extract.config import ExtractConfig
 from hrpro.features import read_features
 from hrpro.pipeline.results.formats import read_results
 
@@ -176,6 +177,10 @@ def test_a_wrong_recipe_is_refused(tmp_path):
         hrpro.extract(video, recipe={"strid": 4})  # type: ignore[typeddict-unknown-key]
     with pytest.raises(UsageError, match="--stride 0"):
         hrpro.extract(video, recipe={"stride": 0})
+
+
+def test_a_recipe_has_every_setting_of_features_and_no_other():
+    assert hrpro.api.Recipe.__annotations__.keys() == ExtractConfig.model_fields.keys()
 
 
 def test_train_and_evaluate(training, dataset, tmp_path, capsys):
