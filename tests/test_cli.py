@@ -195,6 +195,7 @@ def test_debug_shows_the_trace():
     assert run.exception is not None
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_soon_leaves_no_half_file_and_resumes(rgb_weights, tmp_path):
     videos, out = tmp_path / "v", tmp_path / "f"
     for k in range(3):

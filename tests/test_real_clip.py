@@ -27,6 +27,7 @@ def clip(shared) -> Path:
     return shared / "data" / "clips" / "kinetics400" / "TaiChi" / "ta_chi.mp4"
 
 
+@pytest.mark.slow
 def test_detect_finds_the_action(clip, rgb_weights, tmp_path):
     hrpro("detect", clip, "--out", tmp_path / "r.json", "--streams", "rgb")
     (found,) = json.loads((tmp_path / "r.json").read_text())["results"].values()

@@ -200,6 +200,7 @@ def test_rgb_alone_is_said_in_one_line(rgb_weights, tmp_path, capsys, monkeypatc
     assert "hrpro weights fetch flow" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_length(extractor, tmp_path):
     """A video ten times as long needs the same memory, within noise."""
     process = psutil.Process(os.getpid())

@@ -69,6 +69,7 @@ def wait_for(condition, timeout_s: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_what_is_done_when_a_run_is_ended_is_in_the_output_and_a_rerun_does_the_rest(
     videos, tmp_path, number
@@ -100,6 +101,7 @@ def test_what_is_done_when_a_run_is_ended_is_in_the_output_and_a_rerun_does_the_
     assert not list(tmp_path.glob(".*")), "what is needed to go on is gone when all is done"
 
 
+@pytest.mark.slow
 def test_any_error_of_one_video_costs_that_video(videos, tmp_path):
     write_orders(videos, {"a": "ok", "b": "signal 11", "c": "fail no moov", "d": "ok"})
     out = tmp_path / "r.json"

@@ -95,6 +95,7 @@ print(json.dumps([extract(200, 250), extract(250, 500)]))
 """
 
 
+@pytest.mark.slow
 def test_five_hundred_videos_leak_neither_memory_nor_files(rgb_weights, tmp_path):
     """One frame a video that stays alive would show (115 MB in the end), one open file as well.
 

@@ -150,6 +150,7 @@ def test_terminated_training_saves_what_it_has(dataset, tmp_path):
     assert checkpoint.state["num_done"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["stage1", "stage2"])
 def test_killed_training_resumes_to_the_same_result(dataset, tmp_path, stage):
     """A real kill -9, of a process of its own, while it saves a checkpoint after every update."""
@@ -417,6 +418,7 @@ def test_dataset_fetch_says_what_is_left(tmp_path, monkeypatch):
 # From own videos to detections.
 
 
+@pytest.mark.slow
 def test_train_and_detect_on_own_videos(rgb_weights, tmp_path):
     small = ["--short-side", "64", "--crop", "64", "--precision", "float32", "--streams", "rgb"]
     root = tmp_path / "own"

@@ -255,6 +255,7 @@ def test_extract_missing_does_nothing_without_need(own, extracted):
     assert len(extracted) == 1
 
 
+@pytest.mark.slow
 def test_from_videos_to_detections(rgb_weights, tmp_path):
     """With the real networks: init, points, train, detect in the whole dataset."""
     footage, folder, run_dir = tmp_path / "footage", tmp_path / "own", tmp_path / "run"

@@ -30,12 +30,12 @@ def test_tiles_equal_fused_attention(tile_size, monkeypatch):
     expected = attend(*inputs(), LENGTHS, num_heads=4)
     found = attend(*inputs(), LENGTHS, num_heads=4, dropout=1e-15)
     torch.testing.assert_close(found, expected)
-    weight = torch.randn_like(found)
+    weight = torch.randn(found.shape, generator=torch.Generator().manual_seed(1)).to(found)
     ours, theirs = inputs(), inputs()
     (attend(*ours, LENGTHS, 4, 1e-15) * weight).sum().backward()
     (attend(*theirs, LENGTHS, 4) * weight).sum().backward()
     for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a.grad, b.grad)
+        torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-6)
 
 
 def test_gradient_with_dropout_is_that_of_the_function(tile_size):

@@ -140,7 +140,15 @@ def test_a_signal_loses_no_update(tmp_path, stop_at, number):
         assert torch.equal(weight, parts.stage.model.state_dict()[name])
 
 
-def test_a_signal_said_twice_is_one_and_a_later_one_acts_at_once(monkeypatch):
+@pytest.fixture
+def heard():
+    """Ctrl-C is not ignored, as it is in what a shell starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_said_twice_is_one_and_a_later_one_acts_at_once(monkeypatch, heard):
     with pytest.raises(KeyboardInterrupt), held_back() as asked:
         signal.raise_signal(signal.SIGINT)
         assert asked

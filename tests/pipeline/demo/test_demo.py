@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from hrpro.cli import main
@@ -13,6 +14,7 @@ def hrpro(*arguments) -> object:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_demo_and_what_comes_after_it(rgb_weights, tmp_path):
     """`hrpro demo` on a third of its videos; then eval, detect and render what it left."""
     folder = tmp_path / "demo"

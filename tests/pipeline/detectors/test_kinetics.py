@@ -107,6 +107,7 @@ def accepted_labels(shared) -> dict[str, list[str]]:
         return {row["clip"]: row["kinetics400_any_of"].split("|") for row in rows}
 
 
+@pytest.mark.slow
 def test_real_clips_get_their_label_first(shared, rgb_weights):
     """All 17 clips whose action is one of the 400, at a coarse stride for speed."""
     detector = KineticsDetector()

@@ -118,7 +118,7 @@ def test_missing_features_are_extracted_as_the_model_needs_them(
         calls.append((sorted(only), recipe["crop"], recipe["stride"]))
         sidecar = Sidecar(fingerprint=Fingerprint(), dim=DIM)
         write_features(out / "new.npy", np.ones((9, DIM), np.float32), sidecar)
-        return Summary(done=["new"], failed=[Failure("bad", "damaged")])
+        return Summary(done=["new"], failed=[Failure("bad.mp4", "damaged")])
 
     monkeypatch.setattr(missing, "extract_features", extract)
     folder = tmp_path / "own"

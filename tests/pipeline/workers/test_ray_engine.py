@@ -69,6 +69,7 @@ def run(cluster, orders: dict[str, str], folder: Path, **options):
         )
 
 
+@pytest.mark.slow
 def test_two_machines_share_the_work_and_one_bad_video_costs_itself(cluster, tmp_path):
     orders = {f"v{k}": "sleep 1" for k in range(6)}
     orders |= {"bad": "fail no moov", "z": "signal 9"}
@@ -85,6 +86,7 @@ def test_two_machines_share_the_work_and_one_bad_video_costs_itself(cluster, tmp
     assert [each.path for each in again.poisoned] == ["z.mp4"]
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_lost_half_way_costs_nothing(cluster, tmp_path):
     """Its videos are done by the other one, and are blamed for nothing."""
     orders = {f"v{k}": "sleep 1" for k in range(8)}
@@ -115,6 +117,7 @@ def test_a_machine_that_is_lost_half_way_costs_nothing(cluster, tmp_path):
     assert leftovers == []
 
 
+@pytest.mark.slow
 def test_real_features_on_a_cluster_of_this_machine_alone(rgb_weights, tmp_path, monkeypatch):
     from videos import make_video
 

@@ -73,6 +73,7 @@ def test_one_bad_video_costs_that_video_and_a_rerun_tries_it_again(videos, out):
     assert (again.done, len(again.skipped)) == (["sub/b.mp4"], 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "reason"),
     [
@@ -100,6 +101,7 @@ def test_a_video_that_kills_its_worker_twice_is_set_aside(videos, out, order, re
         assert extract(videos, out).done == ["b.mp4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "message"),
     [
@@ -294,6 +296,7 @@ def test_full_disk_is_one_error_and_stops_the_run(videos, out):
     assert len(extract(videos, out).done) == 21
 
 
+@pytest.mark.slow
 def test_overwrite_by_two_runs_at_once_makes_everything_anew_once(videos, out, tmp_path):
     names = [f"{k:02}" for k in range(12)]
     write_orders(videos, dict.fromkeys(names, "sleep 0.2"))
@@ -370,6 +373,7 @@ def wait_for(condition, timeout_s: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_crash_of_the_real_decoder_costs_one_video(rgb_weights, tmp_path):
     for name in ("a", "guilty", "z"):
         make_video(tmp_path / "v" / f"{name}.mp4", frames=40)
