@@ -210,7 +210,7 @@ def test_two_runs_on_one_folder_extract_each_video_once(videos, out, tmp_path):
 
 
 def test_videos_of_a_living_process_are_left_to_it(videos, out):
-    write_orders(videos, {"a": "sleep 30", "b": "ok", "c": "ok"})
+    write_orders(videos, {"a": "sleep 120", "b": "ok", "c": "ok"})
     with running("extract", videos, "-o", out) as other:
         wait_for(lambda: record(out, "b.mp4") is not None)  # it looks one video ahead
         summary = extract(videos, out)
@@ -366,7 +366,7 @@ def running(*arguments, log: Path | None = None):
         process.communicate()
 
 
-def wait_for(condition, timeout_s: float = 30.0) -> None:
+def wait_for(condition, timeout_s: float = 90.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
