@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from hrpro.pipeline.results.model import Curves, Detection, Results, VideoResult
@@ -11,15 +13,19 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8
 
 
 @st.composite
-def detections(draw, labels=texts):
+def detections(draw, labels=texts, by_people=False):
     start_s, end_s = sorted((draw(numbers), draw(numbers)))
-    return Detection(draw(labels), draw(numbers), start_s, end_s)
+    found = Detection(draw(labels), draw(numbers), start_s, end_s)
+    if not by_people:
+        return found
+    subject, modifiers = draw(st.one_of(st.none(), texts)), draw(st.lists(texts, max_size=2))
+    return replace(found, subject=subject, modifiers=tuple(modifiers))
 
 
 @st.composite
-def results(draw, labels=texts):
+def results(draw, labels=texts, by_people=False):
     video_ids = draw(st.lists(labels, max_size=3, unique=True))
-    found = st.lists(detections(labels), max_size=4)
+    found = st.lists(detections(labels, by_people), max_size=4)
     about = st.one_of(st.none(), st.floats(0, 1e6))
     curve = st.lists(numbers, max_size=3)
     curves = st.builds(
@@ -33,6 +39,7 @@ def results(draw, labels=texts):
             draw(about),
             draw(found),
             draw(st.one_of(st.none(), curves)),
+            events=draw(st.one_of(st.none(), found)) if by_people else None,
         )
         for video_id in video_ids
     ]

@@ -182,7 +182,8 @@ def _write_video(
     ]
     poses = join(moves, [part.label is not None for part in parts], round(_BLEND_S * FPS))
     with atomic_path(path) as temporary, av.open(str(temporary), "w") as output:
-        encoder = Encoder(output, WIDTH, HEIGHT, Fraction(FPS))
+        # One thread: however many processors are free, a seed gives the same bytes.
+        encoder = Encoder(output, WIDTH, HEIGHT, Fraction(FPS), num_threads=1)
         for number, picture in enumerate(draw(scene, poses)):
             encoder.write(picture, number / FPS, (number + 1) / FPS)
         encoder.finish()

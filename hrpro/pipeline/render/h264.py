@@ -118,10 +118,12 @@ class Encoder:
         fps: Fraction | None,
         crf: int = 21,
         keyframe_s: float | None = None,
+        num_threads: int = 0,
     ) -> None:
         """Add the stream; `fps` only guides the rate control, the times decide.
 
-        With `keyframe_s`, at most so many seconds pass from one key frame to the next.
+        With `keyframe_s`, at most so many seconds pass from one key frame to the next. The bytes
+        depend on the number of threads, which follows the processors unless `num_threads` says it.
         """
         self._output = output
         self._to_yuv = VideoReformatter()
@@ -134,6 +136,7 @@ class Encoder:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
         context.time_base = CLOCK
+        context.thread_count = num_threads
         # Without B-frames the pictures are stored in the order they are shown, and containers
         # then keep the duration of every frame, that of the last one included.
         context.options = {"bf": "0"}

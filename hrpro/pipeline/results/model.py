@@ -1,8 +1,9 @@
 """What detection gives: labelled, scored spans per video, and the result JSON that holds them.
 
 The JSON is the ActivityNet detection format, so that evaluation code made for it works unchanged,
-plus a few keys: ``videos`` (where each video is, how long, when its picture starts), ``model``
-(what made the detections), and on request ``curves`` (the class activation sequences behind them).
+plus a few keys: ``events`` (what remains of the detections for people: one span per action, in
+time order), ``videos`` (where each video is, how long, when its picture starts), ``model`` (what
+made the detections), and on request ``curves`` (the class activation sequences behind them).
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ FORMAT_VERSION = "VERSION 1.3"
 class Detection:
     """One action that was found: a label, a score, and where it starts and ends in seconds.
 
+    `subject` (who does it) and `modifiers` (how) come from people and other tools, and ride along.
+
     Raises:
         DataError: the label is empty, a number is not finite, or the end lies before the start.
     """
@@ -33,6 +36,8 @@ class Detection:
     score: float
     start_s: float
     end_s: float
+    subject: str | None = field(default=None, kw_only=True)
+    modifiers: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.label, str) or not self.label:
@@ -86,10 +91,21 @@ class VideoResult:
     detections: tuple[Detection, ...] = ()
     curves: Curves | None = None
     start_s: float | None = None
+    events: tuple[Detection, ...] | None = None
+    """What the detections say for people, in time order; None where nobody made events of them."""
 
     def __post_init__(self) -> None:
         ranked = sorted(self.detections, key=lambda detection: -detection.score)
         object.__setattr__(self, "detections", tuple(ranked))
+        if self.events is not None:
+            object.__setattr__(self, "events", tuple(sorted(self.events, key=_time_order)))
+
+    @property
+    def spans(self) -> tuple[Detection, ...]:
+        """In time order, the events, or all detections where nobody made events of them."""
+        if self.events is not None:
+            return self.events
+        return tuple(sorted(self.detections, key=_time_order))
 
     def filter(
         self,
@@ -166,16 +182,10 @@ def to_json(results: Results) -> dict[str, Any]:
     return {
         "version": FORMAT_VERSION,
         "results": {
-            video.video_id: [
-                {
-                    "label": detection.label,
-                    "score": detection.score,
-                    "segment": [detection.start_s, detection.end_s],
-                }
-                for detection in video.detections
-            ]
+            video.video_id: [_detection_json(detection) for detection in video.detections]
             for video in results.videos
         },
+        **_events_json(results),
         "external_data": {},
         "videos": {
             video.video_id: {
@@ -189,6 +199,28 @@ def to_json(results: Results) -> dict[str, Any]:
         "model": results.model,
         **_curves_json(results),
     }
+
+
+def _detection_json(detection: Detection) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "label": detection.label,
+        "score": detection.score,
+        "segment": [detection.start_s, detection.end_s],
+    }
+    if detection.subject is not None:
+        row["subject"] = detection.subject
+    if detection.modifiers:
+        row["modifiers"] = list(detection.modifiers)
+    return row
+
+
+def _events_json(results: Results) -> dict[str, Any]:
+    events = {
+        video.video_id: [_detection_json(event) for event in video.events]
+        for video in results.videos
+        if video.events is not None
+    }
+    return {"events": events} if events else {}
 
 
 def _curves_json(results: Results) -> dict[str, Any]:
@@ -218,16 +250,19 @@ def from_json(value: Any, left_out: Callable[[str, DataError], None] | None = No
         raise DataError('not a result file: it has no object "results"')
     about = value.get("videos", {})
     model = value.get("model", {})
-    curves = value.get("curves", {})
-    if not all(isinstance(each, Mapping) for each in (about, model, curves)):
-        raise DataError('"videos", "model" and "curves" must be objects')
+    curves, events = value.get("curves", {}), value.get("events", {})
+    if not all(isinstance(each, Mapping) for each in (about, model, curves, events)):
+        raise DataError('"events", "videos", "model" and "curves" must be objects')
     found = value["results"]
-    video_ids = list(dict.fromkeys([*found, *about, *curves]))
+    video_ids = list(dict.fromkeys([*found, *events, *about, *curves]))
     videos = []
     for video_id in video_ids:
         try:
             video = _video(video_id, found.get(video_id, []), about.get(video_id, {}), left_out)
-            videos.append(replace(video, curves=_curves(curves.get(video_id))))
+            happened = None
+            if video_id in events:
+                happened = _detections(video_id, events[video_id], "event", left_out)
+            videos.append(replace(video, events=happened, curves=_curves(curves.get(video_id))))
         except DataError as error:
             raise DataError(f"video {video_id!r}: {error}") from error
     return Results(tuple(videos), dict(model))
@@ -236,16 +271,19 @@ def from_json(value: Any, left_out: Callable[[str, DataError], None] | None = No
 def write_results_json(results: Results, path: Path) -> None:
     """Write the result JSON, one detection a line, so that people and ``diff`` can read it."""
     value = to_json(results)
-    rows = {video_id: [_dump(row) for row in rows] for video_id, rows in value["results"].items()}
-    videos = [
-        f"  {_dump(video_id)}: [" + ",".join(f"\n   {row}" for row in found) + "]"
-        for video_id, found in rows.items()
-    ]
     members = [
-        f' "{key}": ' + ("{\n" + ",\n".join(videos) + "\n }" if key == "results" else _dump(member))
+        f' "{key}": ' + (_rows_text(member) if key in ("results", "events") else _dump(member))
         for key, member in value.items()
     ]
     path.write_text("{\n" + ",\n".join(members) + "\n}\n", encoding="utf-8")
+
+
+def _rows_text(rows_of: Mapping[str, list[dict[str, Any]]]) -> str:
+    videos = [
+        f"  {_dump(video_id)}: [" + ",".join(f"\n   {_dump(row)}" for row in rows) + "]"
+        for video_id, rows in rows_of.items()
+    ]
+    return "{\n" + ",\n".join(videos) + "\n }"
 
 
 def _dump(value: Any) -> str:
@@ -258,24 +296,33 @@ def _video(
     about: Any,
     left_out: Callable[[str, DataError], None] | None,
 ) -> VideoResult:
-    if not isinstance(rows, list) or not isinstance(about, Mapping):
-        raise DataError("the detections must be a list, what is known of the video an object")
+    if not isinstance(about, Mapping):
+        raise DataError("what is known of the video must be an object")
     path, *numbers = (about.get(key) for key in ("path", "duration", "fps", "start_s"))
     if path is not None and not isinstance(path, str):
         raise DataError(f"the path must be a text, not {path!r}")
+    detections = _detections(video_id, rows, "detection", left_out)
+    duration_s, fps, start_s = (
+        None if number is None else _finite(number, name)
+        for number, name in zip(numbers, ("duration", "fps", "start_s"), strict=True)
+    )
+    return VideoResult(video_id, path, duration_s, fps, detections, start_s=start_s)
+
+
+def _detections(
+    video_id: str, rows: Any, what: str, left_out: Callable[[str, DataError], None] | None
+) -> tuple[Detection, ...]:
+    if not isinstance(rows, list):
+        raise DataError(f"the {what}s must be a list")
     detections = []
     for number, row in enumerate(rows, start=1):
         try:
             detections.append(_detection(row))
         except DataError as error:
             if left_out is None:
-                raise DataError(f"detection {number}: {error}") from error
-            left_out(f"video {video_id!r}: detection {number}", error)
-    duration_s, fps, start_s = (
-        None if number is None else _finite(number, name)
-        for number, name in zip(numbers, ("duration", "fps", "start_s"), strict=True)
-    )
-    return VideoResult(video_id, path, duration_s, fps, tuple(detections), start_s=start_s)
+                raise DataError(f"{what} {number}: {error}") from error
+            left_out(f"video {video_id!r}: {what} {number}", error)
+    return tuple(detections)
 
 
 def _curves(value: Any) -> Curves | None:
@@ -298,7 +345,18 @@ def _detection(row: Any) -> Detection:
     segment = row["segment"]
     if not isinstance(segment, list) or len(segment) != 2:
         raise DataError(f"the segment must be [start, end] in seconds, not {segment!r}")
-    return Detection(row["label"], row["score"], *segment)
+    subject, modifiers = row.get("subject"), row.get("modifiers", [])
+    if not (subject is None or isinstance(subject, str)):
+        raise DataError(f"the subject must be a text, not {subject!r}")
+    if not (isinstance(modifiers, list) and all(isinstance(each, str) for each in modifiers)):
+        raise DataError(f"the modifiers must be a list of texts, not {modifiers!r}")
+    return Detection(
+        row["label"], row["score"], *segment, subject=subject, modifiers=tuple(modifiers)
+    )
+
+
+def _time_order(detection: Detection) -> tuple[float, float, str]:
+    return detection.start_s, detection.end_s, detection.label
 
 
 def _finite(value: Any, name: str) -> float:

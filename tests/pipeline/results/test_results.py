@@ -21,7 +21,7 @@ from hrpro.pipeline.results.model import (
 )
 
 
-@given(results())
+@given(results(by_people=True))
 def test_json_round_trip_is_exact(tmp_path_factory, written):
     path = tmp_path_factory.mktemp("json") / "r.json"
     write_results_json(written, path)
@@ -45,6 +45,25 @@ def test_json_layout_is_the_activitynet_one(tmp_path):
         "videos": {"v/1": {"path": "v/1.mp4", "duration": 10.0, "fps": 25.0}},
         "model": {"name": "kinetics400"},
     }
+
+
+def test_events_are_spans_in_time_order():
+    late, early = Detection("a", 0.9, 5, 6), Detection("b", 0.5, 1, 2)
+    video = VideoResult("v", detections=(late, early))
+    assert video.spans == (early, late)
+    events = VideoResult("v", detections=(late, early), events=(late,))
+    assert events.spans == (late,)
+    assert VideoResult("v", detections=(late, early), events=()).spans == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [({"subject": 3}, "subject must be a text"), ({"modifiers": "fast"}, "list of texts")],
+)
+def test_wrong_event_is_named(row, expected):
+    event = {"label": "a", "score": 1, "segment": [0, 1], **row}
+    with pytest.raises(DataError, match=f"'v': event 1: .*{expected}"):
+        from_json({"results": {"v": []}, "events": {"v": [event]}})
 
 
 def test_plain_activitynet_files_load():
@@ -123,7 +142,10 @@ def test_malformed_detections_are_named(row, message):
         ({"results": {"v": []}, "curves": {"v": {"classes": {}}}}, "step must be a number"),
         ({"results": {}, "curves": {"v": {"step": 1, "classes": {"a": 3}}}}, "list of numbers"),
         ({"results": {"v": {}}}, "detections must be a list"),
-        ({"results": {"v": []}, "videos": {"v": 1}}, "what is known of the video an object"),
+        (
+            {"results": {"v": []}, "videos": {"v": 1}},
+            "what is known of the video must be an object",
+        ),
         ({"results": {"v": []}, "videos": {"v": {"path": 1}}}, "path must be a text"),
         ({"results": {"v": []}, "videos": {"v": {"fps": "25"}}}, "fps must be a number"),
     ],
