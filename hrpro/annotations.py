@@ -1,14 +1,15 @@
 """Ground truth: which action happens when, in the ActivityNet JSON format.
 
 ``{"version": ..., "database": {VIDEO: {"subset", "duration" [s], "fps", "annotations":
-[{"label", "segment": [start_s, end_s]}]}}}``
+[{"label", "segment": [start_s, end_s]}]}}}``; an annotation may have a "subject" (who does it) and
+"modifiers" (how), which ride along.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ FORMAT = 'expected {"database": {VIDEO: {"duration": seconds, "annotations": [..
 
 @dataclass(frozen=True)
 class Action:
-    """One instance of an action."""
+    """One instance of an action; `subject` and `modifiers` say who does it and how."""
 
     label: str
     start_s: float
     end_s: float
+    subject: str | None = field(default=None, kw_only=True)
+    modifiers: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -98,15 +101,22 @@ def write_ground_truth(
     for video in videos:
         known = {"subset": video.subset, "duration": video.duration_s, "fps": video.fps}
         entry: dict[str, Any] = {key: value for key, value in known.items() if value is not None}
-        entry["annotations"] = [
-            {"label": action.label, "segment": [action.start_s, action.end_s]}
-            for action in video.actions
-        ]
+        entry["annotations"] = [annotation_json(action) for action in video.actions]
         entry["annotations"] += [
             {"label": AMBIGUOUS, "segment": list(segment)} for segment in video.ambiguous
         ]
         database[video.video_id] = entry
     write_json(path, {"version": version, "database": database})
+
+
+def annotation_json(action: Action) -> dict[str, Any]:
+    """Return an action as an entry of ``"annotations"``."""
+    entry: dict[str, Any] = {"label": action.label, "segment": [action.start_s, action.end_s]}
+    if action.subject is not None:
+        entry["subject"] = action.subject
+    if action.modifiers:
+        entry["modifiers"] = list(action.modifiers)
+    return entry
 
 
 def _database(path: Path, problems: Problems) -> dict[str, Any]:
@@ -175,7 +185,14 @@ def _action(where: str, annotation: Any, problems: Problems) -> Action | None:
             where, f"'segment' {segment} is not in order", "start >= 0 and end > start, in seconds"
         )
         return None
-    return Action(label, start_s, end_s)
+    subject, modifiers = annotation.get("subject"), annotation.get("modifiers") or []
+    if not (subject is None or isinstance(subject, str)):
+        problems.error(where, f"'subject' is {_kind(subject)}", "write it as text, or leave it out")
+        return None
+    if not (isinstance(modifiers, list) and all(isinstance(each, str) for each in modifiers)):
+        problems.error(where, f"'modifiers' is {modifiers!r}", 'make it a list of texts: ["fast"]')
+        return None
+    return Action(label, start_s, end_s, subject=subject or None, modifiers=tuple(modifiers))
 
 
 def _positive(

@@ -8,13 +8,24 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from hrpro.cells import delimiter_of, from_cell, from_id_cell, to_cell, to_id_cell
+from hrpro.cells import (
+    delimiter_of,
+    from_cell,
+    from_id_cell,
+    from_list,
+    to_cell,
+    to_id_cell,
+    to_list,
+)
 from hrpro.problems import Problems
 from hrpro.texts import read_text
 
 COLUMNS = ("video_id", "class", "time")
 """Of the files that hrpro writes."""
+PEOPLE_COLUMNS = ("subject", "modifiers")
+"""And these, where a point has one: who does it, and how (``fast|left``)."""
 DECIMALS = 6
 """Of a time in seconds: far finer than any frame, and short in a file that people read."""
 COLUMNS_REMEDY = (
@@ -36,14 +47,28 @@ class PointLabel:
     """Time in seconds, if the file counts in seconds."""
     stop_frame: float | None = None
     """Last frame of the action, which the published files carry; never used for training."""
+    subject: str | None = None
+    """Who does it, if the file says so; never used for training."""
+    modifiers: tuple[str, ...] = ()
+    """How; never used for training."""
+
+
+class PointRow(NamedTuple):
+    """A point label to be written."""
+
+    video_id: str
+    label: str
+    time_s: float
+    subject: str | None = None
+    modifiers: tuple[str, ...] = ()
 
 
 def read_points(path: str | Path, problems: Problems | None = None) -> list[PointLabel]:
     """Read point labels.
 
     Columns: ``video_id``, ``class``, and ``time`` (seconds) or ``point`` (frame at the video's own
-    rate); a row's ``time`` goes before its ``point``. Other columns are ignored. The apostrophe
-    that keeps a name from being a formula comes off.
+    rate); a row's ``time`` goes before its ``point``. ``subject`` and ``modifiers`` ride along,
+    other columns are ignored. The apostrophe that keeps a name from being a formula comes off.
 
     Args:
         path: the CSV file.
@@ -60,7 +85,7 @@ def read_points(path: str | Path, problems: Problems | None = None) -> list[Poin
         point = _point(path, line, row, found)
         if point is None:
             continue
-        key = (point.video_id, point.label, point.frame, point.time_s)
+        key = (point.video_id, point.label, point.frame, point.time_s, point.subject)
         if key in points:
             found.warning(
                 f"{path}:{line}", f"the same point as in line {points[key].line}", "used once"
@@ -71,19 +96,21 @@ def read_points(path: str | Path, problems: Problems | None = None) -> list[Poin
     return list(points.values())
 
 
-def points_csv(points: Iterable[tuple[str, str, float]]) -> str:
+def points_csv(points: Iterable[PointRow | tuple[str, str, float]]) -> str:
     """The text of a CSV file of point labels.
 
     Args:
-        points: video, class and time in seconds of each.
+        points: video, class and time in seconds of each, and who does it and how.
     """
+    rows = [PointRow(*point) for point in points]
+    people = any(row.subject is not None or row.modifiers for row in rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(
-        (to_id_cell(video_id), to_cell(label), round(time_s, DECIMALS))
-        for video_id, label, time_s in points
-    )
+    writer.writerow((*COLUMNS, *PEOPLE_COLUMNS) if people else COLUMNS)
+    for row in rows:
+        cells = (to_id_cell(row.video_id), to_cell(row.label), round(row.time_s, DECIMALS))
+        who = (to_cell(row.subject or ""), to_cell(to_list(row.modifiers))) if people else ()
+        writer.writerow((*cells, *who))
     return text.getvalue()
 
 
@@ -132,10 +159,16 @@ def _point(path: Path, line: int, row: dict[str, str], problems: Problems) -> Po
             "give the frame (point) or the seconds (time)",
         )
         return None
-    stop_frame = _number(row.get("stop_frame", ""))
-    if column == "time":
-        return PointLabel(video_id, label, line, time_s=value, stop_frame=stop_frame)
-    return PointLabel(video_id, label, line, frame=value, stop_frame=stop_frame)
+    return PointLabel(
+        video_id,
+        label,
+        line,
+        frame=value if column == "point" else None,
+        time_s=value if column == "time" else None,
+        stop_frame=_number(row.get("stop_frame", "")),
+        subject=from_cell(row.get("subject", "").strip()) or None,
+        modifiers=from_list(from_cell(row.get("modifiers", "").strip())),
+    )
 
 
 def _number(text: str) -> float | None:

@@ -52,7 +52,13 @@ def write_annotations(results: Results, path: Path) -> None:
                 duration_s=video.duration_s,
                 fps=video.fps,
                 actions=tuple(
-                    Action(found.label, found.start_s, found.end_s)
+                    Action(
+                        found.label,
+                        found.start_s,
+                        found.end_s,
+                        subject=found.subject,
+                        modifiers=found.modifiers,
+                    )
                     for found in sorted(video.detections, key=lambda found: found.start_s)
                 ),
             )
@@ -80,7 +86,14 @@ def read_annotations(path: Path) -> Results:
                 duration_s=video.duration_s,
                 fps=video.fps,
                 detections=tuple(
-                    Detection(action.label, 1.0, action.start_s, action.end_s)
+                    Detection(
+                        action.label,
+                        1.0,
+                        action.start_s,
+                        action.end_s,
+                        subject=action.subject,
+                        modifiers=action.modifiers,
+                    )
                     for action in video.actions
                 ),
             )

@@ -1,8 +1,8 @@
 """BORIS projects (``.boris``): an observation per video, point and state events.
 
-A state event is on from its first time to its second, per subject and modifier. What overlaps in
-one class goes to further subjects when written, since BORIS cannot have a state on twice. The
-score stands in the comment.
+A state event is on from its first time to its second, per subject and modifiers, which are those
+of the detection. What overlaps even so goes to further subjects when written, since BORIS cannot
+have a state on twice: "overlap 2", "hen (overlap 2)". The score stands in the comment.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -38,6 +39,8 @@ POINT, STATE = "Point event", "State event"
 _KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
 _SCORE = re.compile(r"score (-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 _VIDEO = "hrpro video: "  # before the video id, which may differ from the name of the file
+_OVERLAP = re.compile(r"overlap \d+|(.+) \(overlap \d+\)")
+_NO_MODIFIER = "None"  # how BORIS writes that nothing of a set of modifiers was chosen
 _PICTURES = "IMAGES"  # the type of an observation of which the events have no times
 _PLAYERS = [str(number) for number in range(1, 9)]
 
@@ -50,9 +53,10 @@ def write_boris(results: Results, path: Path) -> None:
     found = [each for video in results.videos for each in video.detections]
     states = {plain(each.label) for each in found if each.end_s > each.start_s}
     labels = sorted({plain(each.label) for each in found})
+    modifiers = {label: _modifier_sets(found, label) for label in labels}
     now = datetime.now().isoformat(timespec="seconds")
     observations = {
-        plain(video.video_id): _observation(video, states, path.parent, now)
+        plain(video.video_id): _observation(video, states, modifiers, path.parent, now)
         for video in results.videos
     }
     subjects = {event[1] for each in observations.values() for event in each["events"]} - {""}
@@ -63,7 +67,11 @@ def write_boris(results: Results, path: Path) -> None:
         "project_description": "",
         "project_format_version": FORMAT_VERSION,
         "subjects_conf": {
-            str(index): {"key": "", "name": name, "description": "what overlaps in one class"}
+            str(index): {
+                "key": "",
+                "name": name,
+                "description": "what overlaps in one class" if _OVERLAP.fullmatch(name) else "",
+            }
             for index, name in enumerate(sorted(subjects))
         },
         "behaviors_conf": {
@@ -74,7 +82,7 @@ def write_boris(results: Results, path: Path) -> None:
                 "description": "",
                 "color": "",
                 "category": "",
-                "modifiers": {},
+                "modifiers": modifiers[label],
                 "excluded": "",
                 "coding map": "",
             }
@@ -130,7 +138,33 @@ def read_boris(path: Path) -> Results:
 # ---------------------------------------------------------------------------------- writing
 
 
-def _observation(video: VideoResult, states: set[str], folder: Path, date: str) -> dict[str, Any]:
+_ModifierSets = dict[str, dict[str, Any]]
+
+
+def _modifier_sets(found: Iterable[Detection], label: str) -> _ModifierSets:
+    """The ethogram's sets of modifiers of a class: the first of every detection, the second, ..."""
+    chosen = [each.modifiers for each in found if plain(each.label) == label]
+    return {
+        str(index): {
+            "name": "",
+            "type": 0,  # one of the set
+            "values": sorted({_modifier(each[index]) for each in chosen if index < len(each)}),
+        }
+        for index in range(max(map(len, chosen), default=0))
+    }
+
+
+def _modifier(text: str) -> str:
+    return plain(text).replace("|", "/")  # BORIS parts them by it
+
+
+def _observation(
+    video: VideoResult,
+    states: set[str],
+    modifiers: Mapping[str, _ModifierSets],
+    folder: Path,
+    date: str,
+) -> dict[str, Any]:
     file = relative_link(plain(video.path), folder) if video.path else plain(video.video_id)
     about: dict[str, Any] = {
         "length": {} if video.duration_s is None else {file: video.duration_s},
@@ -145,7 +179,7 @@ def _observation(video: VideoResult, states: set[str], folder: Path, date: str) 
         "date": date,
         "description": _VIDEO + plain(video.video_id),
         "time offset": 0.0,
-        "events": sorted(_events(video, states), key=lambda event: event[0]),
+        "events": sorted(_events(video, states, modifiers), key=lambda event: event[0]),
         "observation time interval": [0, 0],
         "independent_variables": {},
         "visualize_spectrogram": False,
@@ -156,21 +190,32 @@ def _observation(video: VideoResult, states: set[str], folder: Path, date: str) 
     }
 
 
-def _events(video: VideoResult, states: set[str]) -> Iterator[list[Any]]:
+def _events(
+    video: VideoResult, states: set[str], modifiers: Mapping[str, _ModifierSets]
+) -> Iterator[list[Any]]:
     """Yield [time, subject, code, modifier, comment, frame] of every event."""
     rate = exact_rate(video.fps) if video.fps else None
-    marks = (Mark(_time(each.start_s), _time(each.end_s), each) for each in video.detections)
-    rows: dict[str, int] = {}
-    for tier in in_tiers(marks).values():
-        label = plain(tier[0].detection.label)
-        row = rows[label] = rows.get(label, 0) + 1
-        for mark in tier:
-            comment = "" if mark.detection.score == 1 else f"score {mark.detection.score!r}"
-            times = (mark.start, mark.end) if label in states else (mark.start,)
-            for time_s in times:
-                frame = to_frame(time_s, rate) if rate else "NA"
-                subject = "" if row == 1 else f"overlap {row}"
-                yield [time_s, subject, label, "", comment, frame]
+    paired: dict[tuple[str, str], list[Mark[float]]] = {}
+    for each in video.detections:
+        subject = "" if each.subject is None else plain(each.subject)
+        chosen = list(map(_modifier, each.modifiers))
+        chosen += [_NO_MODIFIER] * (len(modifiers[plain(each.label)]) - len(chosen))
+        mark = Mark(_time(each.start_s), _time(each.end_s), each)
+        paired.setdefault((subject, "|".join(chosen)), []).append(mark)
+    for (subject, modifier), marks in paired.items():
+        rows: dict[str, int] = {}
+        for tier in in_tiers(marks).values():
+            label = plain(tier[0].detection.label)
+            row = rows[label] = rows.get(label, 0) + 1
+            who = subject if row == 1 else f"overlap {row}"
+            if row > 1 and subject:
+                who = f"{subject} ({who})"
+            for mark in tier:
+                comment = "" if mark.detection.score == 1 else f"score {mark.detection.score!r}"
+                times = (mark.start, mark.end) if label in states else (mark.start,)
+                for time_s in times:
+                    frame = to_frame(time_s, rate) if rate else "NA"
+                    yield [time_s, who, label, modifier, comment, frame]
 
 
 def _time(time_s: float) -> float:
@@ -220,7 +265,7 @@ def _videos(
             length_s,
             _of(about, "fps", file),
             tuple(
-                Detection(each.label, each.score, each.start_s - offset_s, each.end_s - offset_s)
+                replace(each, start_s=each.start_s - offset_s, end_s=each.end_s - offset_s)
                 for each in ours
             ),
         )
@@ -258,28 +303,46 @@ def _actions(events: Any, states: set[str], where: str, notes: Notes) -> list[De
                 raise  # the states after it cannot be paired
             notes.left_out(where, error)
     actions = [
-        Detection(code, score, time_s, time_s)
-        for (_, code, _), time_s, score in rows
-        if code not in states
+        _detection(who, score, time_s, time_s)
+        for who, time_s, score in rows
+        if who[1] not in states
     ]
     pending = sorted((row for row in rows if row[0][1] in states), key=lambda row: row[:2])
-    for (subject, code, _), group in groupby(pending, key=lambda row: row[0]):
-        actions += _pairs(subject, code, list(group))
+    for who, group in groupby(pending, key=lambda row: row[0]):
+        actions += _pairs(who, list(group))
     return sorted(actions, key=lambda action: action.start_s)
 
 
-def _pairs(subject: str, code: str, rows: list[Any]) -> Iterable[Detection]:
+_Who = tuple[str, str, str]
+"""Subject, code and modifier of an event."""
+
+
+def _pairs(who: _Who, rows: list[tuple[_Who, float, float]]) -> Iterable[Detection]:
     if len(rows) % 2:
-        who = f" of {subject}" if subject else ""
+        whose = f" of {who[0]}" if who[0] else ""
         raise DataError(
-            f"the state {code!r}{who} at {rows[-1][1]:g} s has no end; "
+            f"the state {who[1]!r}{whose} at {rows[-1][1]:g} s has no end; "
             "BORIS adds it with Observations > Fix unpaired events"
         )
     for start, end in zip(rows[::2], rows[1::2], strict=True):
-        yield Detection(code, start[2], start[1], end[1])
+        yield _detection(who, start[2], start[1], end[1])
 
 
-def _event(number: int, event: Any) -> tuple[tuple[str, str, str], float, float]:
+def _detection(who: _Who, score: float, start_s: float, end_s: float) -> Detection:
+    subject, code, modifier = who
+    overlap = _OVERLAP.fullmatch(subject)
+    chosen = tuple(each for each in modifier.split("|") if each not in ("", _NO_MODIFIER))
+    return Detection(
+        code,
+        score,
+        start_s,
+        end_s,
+        subject=(overlap[1] if overlap else subject) or None,
+        modifiers=chosen,
+    )
+
+
+def _event(number: int, event: Any) -> tuple[_Who, float, float]:
     """Return who, what and with which modifier; the time in seconds; the score."""
     if not isinstance(event, list) or len(event) < 3:
         raise DataError(f"event {number} must be [time, subject, code, ...]")

@@ -1,4 +1,7 @@
-"""ELAN (``.eaf``): a tier per class, times in milliseconds, one file per video.
+"""ELAN (``.eaf``): a tier per class and subject, times in milliseconds, one file per video.
+
+The subject is the participant of the tier, ``class@subject``; modifiers are on a tier of the
+linguistic type "modifiers" that depends on it.
 
 The value of an annotation is the label with the score, so that it reads well in ELAN and a
 corrected file reads back. In files from elsewhere the value is the label too; where it is empty,
@@ -19,6 +22,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from hrpro.cells import from_list, to_list
 from hrpro.errors import DataError
 from hrpro.pipeline.results.formats import Format
 from hrpro.pipeline.results.interchange.media import (
@@ -29,12 +33,18 @@ from hrpro.pipeline.results.interchange.media import (
 from hrpro.pipeline.results.interchange.notes import Notes
 from hrpro.pipeline.results.interchange.rates import Rates
 from hrpro.pipeline.results.interchange.texts import caption, from_caption, plain
-from hrpro.pipeline.results.interchange.tiers import from_milliseconds, in_tiers, millisecond_marks
+from hrpro.pipeline.results.interchange.tiers import (
+    Mark,
+    from_milliseconds,
+    in_tiers,
+    millisecond_marks,
+)
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 from hrpro.texts import read_xml
 from hrpro.video_ids import names_video
 
 _VIDEO_PROPERTY = "hrpro-video"  # the video id, which may differ from the name of the file
+_MODIFIERS = "modifiers"  # a linguistic type
 _UNITS_MS = {  # of the time slots; ELAN itself writes milliseconds only
     "milliseconds": Fraction(1),
     "PAL-frames": Fraction(1000, 25),
@@ -52,19 +62,35 @@ def write_eaf(results: Results, path: Path) -> None:
         document.add_property(_VIDEO_PROPERTY, plain(video.video_id))
         if video.path is not None:
             _link_video(document, plain(video.path), path.parent)
-        for name, marks in in_tiers(millisecond_marks(video.detections)).items():
-            document.add_tier(name)
+        for name, marks in in_tiers(millisecond_marks(video.detections), by_subject=True).items():
+            subject = marks[0].detection.subject
+            document.add_tier(name, part=None if subject is None else plain(subject))
             for mark in marks:
                 document.add_annotation(name, mark.start, mark.end, caption(mark.detection))
+            if any(mark.detection.modifiers for mark in marks):
+                _add_modifiers(document, name, marks)
     # Not its to_file: that renames what is there to .bak.
     text = Elan.to_string(document)
     path.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n', encoding="utf-8")
 
 
+def _add_modifiers(document: Any, parent: str, marks: list[Mark[int]]) -> None:
+    """Put modifiers on a tier that depends on that of the actions."""
+    if _MODIFIERS not in document.get_linguistic_type_names():
+        document.add_linguistic_type(_MODIFIERS, "Symbolic_Association", timealignable=False)
+    name = f"{parent} ({_MODIFIERS})"
+    document.add_tier(name, ling=_MODIFIERS, parent=parent)
+    for mark in marks:
+        if mark.detection.modifiers:
+            value = to_list(map(plain, mark.detection.modifiers))
+            document.add_ref_annotation(name, parent, (mark.start + mark.end) / 2, value)
+
+
 def read_eaf(path: Path, rates: Rates) -> Results:
     """Read the annotations that have times of their own, in the time of the video.
 
-    Those of dependent tiers, which say more about another annotation, are left out.
+    Those of dependent tiers, which say more about another annotation, are left out, but for
+    modifiers.
 
     Raises:
         DataError: unreadable, not an ELAN file, or XML with a document type declaration.
@@ -132,17 +158,29 @@ def _detections(
     slots = {
         slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in document.iter("TIME_SLOT")
     }
+    modifiers = {
+        each.get("ANNOTATION_REF"): from_list(each.findtext("ANNOTATION_VALUE") or "")
+        for tier in document.iter("TIER")
+        if tier.get("LINGUISTIC_TYPE_REF") == _MODIFIERS
+        for each in tier.iter("REF_ANNOTATION")
+    }
     for tier in document.iter("TIER"):
-        name = tier.get("TIER_ID", "")
+        name, subject = tier.get("TIER_ID", ""), tier.get("PARTICIPANT") or None
         where = f"tier {name!r}"
-        if dependent := sum(1 for _ in tier.iter("REF_ANNOTATION")):
+        dependent = sum(1 for _ in tier.iter("REF_ANNOTATION"))
+        if dependent and tier.get("LINGUISTIC_TYPE_REF") != _MODIFIERS:
             notes.left_out(where, "depends on other annotations", dependent)
         for annotation in tier.iter("ALIGNABLE_ANNOTATION"):
             ends = (slots.get(annotation.get(f"TIME_SLOT_REF{end}")) for end in (1, 2))
-            value = annotation.findtext("ANNOTATION_VALUE") or name
+            value = annotation.findtext("ANNOTATION_VALUE") or name.removesuffix(f"@{subject}")
             try:
                 start, end = (round(_whole(each) * unit_ms) + origin_ms for each in ends)
-                yield Detection(*from_caption(value), *from_milliseconds(start, end))
+                yield Detection(
+                    *from_caption(value),
+                    *from_milliseconds(start, end),
+                    subject=subject,
+                    modifiers=modifiers.get(annotation.get("ANNOTATION_ID"), ()),
+                )
             except (DataError, OverflowError) as error:
                 notes.left_out(where, error)
 

@@ -11,9 +11,17 @@ import io
 from fractions import Fraction
 from pathlib import Path
 
-from hrpro.cells import delimiter_of, from_cell, from_id_cell, to_cell, to_id_cell
+from hrpro.cells import (
+    delimiter_of,
+    from_cell,
+    from_id_cell,
+    from_list,
+    to_cell,
+    to_id_cell,
+    to_list,
+)
 from hrpro.errors import DataError, UsageError
-from hrpro.localize.data.points import points_csv, read_points
+from hrpro.localize.data.points import PEOPLE_COLUMNS, PointRow, points_csv, read_points
 from hrpro.pipeline.results.formats import Format
 from hrpro.pipeline.results.interchange.notes import Notes
 from hrpro.pipeline.results.interchange.rates import Rates, from_frames
@@ -28,15 +36,18 @@ _MARKER_COLUMNS = {"Marker Name", "In", "Out"}
 
 
 def write_csv(results: Results, path: Path) -> None:
-    """Write the columns of `CSV_COLUMNS`, times in seconds."""
+    """Write the columns of `CSV_COLUMNS`, times in seconds; `PEOPLE_COLUMNS` where one is used."""
+    rows = [(video.video_id, found) for video in results.videos for found in video.detections]
+    people = any(found.subject is not None or found.modifiers for _, found in rows)
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(CSV_COLUMNS)
-        table.writerows(
-            (to_id_cell(video.video_id), to_cell(found.label), *_numbers(found))
-            for video in results.videos
-            for found in video.detections
-        )
+        table.writerow((*CSV_COLUMNS, *PEOPLE_COLUMNS) if people else CSV_COLUMNS)
+        for video_id, found in rows:
+            cells = (to_id_cell(video_id), to_cell(found.label), *_numbers(found))
+            who = (
+                (to_cell(found.subject or ""), to_cell(to_list(found.modifiers))) if people else ()
+            )
+            table.writerow((*cells, *who))
 
 
 def read_csv(path: Path, rates: Rates) -> Results:
@@ -92,7 +103,10 @@ def write_points_csv(results: Results, path: Path) -> None:
             "hrpro convert --points takes the middle of each"
         )
     found.sort(key=lambda pair: (pair[0], pair[1].start_s))
-    rows = ((plain(name), plain(each.label), each.start_s) for name, each in found)
+    rows = (
+        PointRow(plain(name), plain(each.label), each.start_s, each.subject, each.modifiers)
+        for name, each in found
+    )
     path.write_text(points_csv(rows), encoding="utf-8", newline="")
 
 
@@ -109,7 +123,9 @@ def read_points_csv(path: Path, rates: Rates) -> Results:
         time_s = point.time_s
         if time_s is None:
             time_s = float(Fraction(point.frame or 0) / rates.of(point.video_id))
-        found = Detection(point.label, 1.0, time_s, time_s)
+        found = Detection(
+            point.label, 1.0, time_s, time_s, subject=point.subject, modifiers=point.modifiers
+        )
         detections.setdefault(point.video_id, []).append(found)
     if not detections:
         problems.raise_first()
@@ -145,7 +161,15 @@ def _row(row: dict[str, str], decimal_comma: bool) -> tuple[str, Detection]:
     if decimal_comma:
         numbers = [number.replace(",", ".") for number in numbers]
     start_s, end_s, score = map(float, numbers)
-    return from_id_cell(video_id), Detection(from_cell(label), score, start_s, end_s)
+    subject, modifiers = (row.get(name) or "" for name in PEOPLE_COLUMNS)
+    return from_id_cell(video_id), Detection(
+        from_cell(label),
+        score,
+        start_s,
+        end_s,
+        subject=from_cell(subject) or None,
+        modifiers=from_list(from_cell(modifiers)),
+    )
 
 
 def _videos(detections: dict[str, list[Detection]]) -> list[VideoResult]:

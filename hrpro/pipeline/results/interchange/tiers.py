@@ -34,20 +34,25 @@ def from_milliseconds(start: int, end: int) -> tuple[float, float]:
     return start / 1000, (start if end == start + 1 else end) / 1000
 
 
-def in_tiers(marks: Iterable[Mark[Time]]) -> dict[str, list[Mark[Time]]]:
+def in_tiers(marks: Iterable[Mark[Time]], by_subject: bool = False) -> dict[str, list[Mark[Time]]]:
     """Sort marks into one tier per label; what overlaps in it goes to "LABEL 2", "LABEL 3", ...
+
+    Args:
+        marks: in any order.
+        by_subject: a tier per label and subject, "LABEL@SUBJECT".
 
     Returns:
         Marks in order of time by the name of their tier, sorted by name.
     """
     tiers: dict[str, list[Mark[Time]]] = {}
-    owner: dict[str, str] = {}
+    owner: dict[str, tuple[str, str | None]] = {}
     for mark in sorted(marks, key=lambda mark: (mark.start, mark.end)):
-        label = plain(mark.detection.label)
+        label, subject = plain(mark.detection.label), mark.detection.subject if by_subject else None
+        first = label if subject is None else f"{label}@{plain(subject)}"
         for number in count(1):
-            name = label if number == 1 else f"{label} {number}"
-            if owner.setdefault(name, label) != label:
-                continue  # another class has this name
+            name = first if number == 1 else f"{first} {number}"
+            if owner.setdefault(name, (label, subject)) != (label, subject):
+                continue  # another class, or the same of somebody else, has this name
             tier = tiers.setdefault(name, [])
             # Two points at one time overlap as well.
             if not tier or (tier[-1].end <= mark.start and tier[-1].start < mark.start):
