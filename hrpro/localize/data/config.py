@@ -87,6 +87,8 @@ class DatasetConfig(BaseModel):
     """Overlaps at which mAP is measured."""
     cache_gb: float = Field(4.0, ge=0)
     """Features are kept in memory if all of them fit into this; else they stay mapped files."""
+    subjects: tuple[str, ...] = ()
+    """Who is seen in the videos: the label page asks who did it. Nothing is learned of them."""
     videos: str | None = Field(None, min_length=1)
     """Folder of the videos, if it is not ``videos/``: see `hrpro.videos_folder`."""
     label: LabelConfig = LabelConfig()
@@ -101,7 +103,7 @@ class DatasetConfig(BaseModel):
 
     def for_training(self) -> DatasetConfig:
         """Return the settings without those that change nothing in a training."""
-        return self.model_copy(update={"videos": None, "label": LabelConfig()})
+        return self.model_copy(update={"videos": None, "subjects": (), "label": LabelConfig()})
 
 
 def dataset_layers(folder: str | Path) -> tuple[str | None, list[Layer]]:

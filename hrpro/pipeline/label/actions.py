@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from hrpro.errors import HrproError
 from hrpro.localize.data.points import DECIMALS
-from hrpro.pipeline.label.state import DETECTION, DONE, POINT, Point, Review, Values, VideoLabels
+from hrpro.pipeline.label.state import (
+    DETECTION,
+    DONE,
+    INTERVAL,
+    POINT,
+    Interval,
+    Point,
+    Review,
+    Values,
+    VideoLabels,
+)
 from hrpro.pipeline.label.suggestions import VideoSuggestions
 
 END_SLACK_S = 0.5
@@ -37,6 +55,15 @@ class Add(_Action):
     time_s: FiniteFloat = Field(ge=0)
 
 
+class Mark(_Action):
+    """A new interval: start and end of an action."""
+
+    type: Literal["mark"]
+    label: str
+    start_s: FiniteFloat = Field(ge=0)
+    end_s: FiniteFloat = Field(ge=0)
+
+
 class Move(_Action):
     """Another time for a point."""
 
@@ -45,20 +72,38 @@ class Move(_Action):
     time_s: FiniteFloat = Field(ge=0)
 
 
-class Relabel(_Action):
-    """Another class for a point, or for a detection, which accepts it."""
+class _OnOne(_Action):
+    """Something done to one thing."""
+
+    point: str | None = None
+    interval: str | None = None
+    detection: str | None = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> _OnOne:
+        if sum(each is not None for each in (self.point, self.interval, self.detection)) != 1:
+            raise ValueError("name one point, interval or detection")
+        return self
+
+
+class Relabel(_OnOne):
+    """Another class for a point or an interval, or for a detection, which accepts it."""
 
     type: Literal["relabel"]
-    point: str | None = None
-    detection: str | None = None
     label: str
 
 
-class Delete(_Action):
-    """No such point."""
+class Who(_OnOne):
+    """Who does it: a subject, or none; of a detection, this accepts it."""
+
+    type: Literal["who"]
+    subject: str | None = Field(None, min_length=1, max_length=100)
+
+
+class Delete(_OnOne):
+    """No such point or interval."""
 
     type: Literal["delete"]
-    point: str
 
 
 class Judge(_Action):
@@ -68,11 +113,10 @@ class Judge(_Action):
     detection: str
 
 
-class Retime(_Action):
-    """Another span for a detection, which accepts it."""
+class Retime(_OnOne):
+    """Another span for an interval, or for a detection, which accepts it."""
 
     type: Literal["retime"]
-    detection: str
     start_s: FiniteFloat = Field(ge=0)
     end_s: FiniteFloat = Field(ge=0)
 
@@ -91,7 +135,8 @@ class Step(_Action):
 
 
 Action = Annotated[
-    Add | Move | Relabel | Delete | Judge | Retime | Done | Step, Field(discriminator="type")
+    Add | Mark | Move | Relabel | Who | Delete | Judge | Retime | Done | Step,
+    Field(discriminator="type"),
 ]
 
 
@@ -120,17 +165,26 @@ def read_request(body: bytes) -> Request:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise RefusedError(f"{place}: {first['msg']}" if place else first["msg"]) from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise RefusedError(f"{place}: {reason}" if place else reason) from error
+
+
+_Spanning = TypeVar("_Spanning", Review, Interval)
 
 
 class Change:
     """Works out what an action sets in a video.
+
+    One action has one point. So whatever has a start and an end, a detection that was accepted or
+    an interval that was marked, adds a point in its middle and keeps it there, unless a person has
+    set one of its class within it.
 
     Args:
         labels: the labels of the video.
         suggestions: what the model found in it.
         duration_s: its length, if that is known.
         new_id: name for the point that may be added.
+        add_points: whether intervals add points, which no test video needs.
     """
 
     def __init__(
@@ -139,18 +193,20 @@ class Change:
         suggestions: VideoSuggestions,
         duration_s: float | None,
         new_id: str,
+        add_points: bool = True,
     ) -> None:
         self._labels = labels
         self._suggestions = suggestions
         self._duration_s = duration_s
         self._new_id = new_id
+        self._add_points = add_points
 
     def values(self, action: Action) -> Values:
         """Return the values that an action sets; undo and redo are not among these actions.
 
         Raises:
-            RefusedError: a time outside of the video, neither point nor detection.
-            ConflictError: no such point or detection any more.
+            RefusedError: a time outside of the video, an end before its start, something twice.
+            ConflictError: no such point, interval or detection any more.
         """
         match action:
             case Add():
@@ -159,35 +215,58 @@ class Change:
                 point = self._known_point(action.point)
                 time_s = self._inside(action.time_s)
                 return {POINT + action.point: point.model_copy(update={"time_s": time_s})}
-            case Delete():
-                self._known_point(action.point)
-                return {POINT + action.point: None, **self._reopened_with(action.point)}
-            case Relabel(point=str(key), detection=None):
-                point = self._known_point(key)
-                return {POINT + key: point.model_copy(update={"label": action.label})}
-            case Relabel(point=None, detection=str(key)):
-                review = self._review(key)
-                return self._accepted(key, review.model_copy(update={"label": action.label}))
-            case Retime():
-                start_s, end_s = self._inside(action.start_s), self._inside(action.end_s)
-                if start_s >= end_s:
-                    raise RefusedError("the end of a detection must lie after its start")
-                span = {"start_s": start_s, "end_s": end_s}
-                review = self._review(action.detection).model_copy(update=span)
-                return self._accepted(action.detection, review)
+            case Mark():
+                return self._new_interval(action)
+            case Delete(point=str(key)):
+                self._known_point(key)
+                return {POINT + key: None, **self._without_point(key)}
+            case Delete(interval=str(key)):
+                interval = self._known_interval(key)
+                own = {POINT + interval.point: None} if interval.point else {}
+                return {INTERVAL + key: None, **own}
+            case Relabel():
+                return self._changed(action, {"label": action.label})
+            case Who():
+                return self._changed(action, {"subject": action.subject})
+            case Retime(point=None):
+                return self._changed(action, self._span(action))
             case Judge(type="accept"):
                 return self._accepted(action.detection, self._review(action.detection))
             case Judge():
                 return self._not_accepted(action.detection, action.type)
             case Done():
                 return {DONE: action.done or None}
-        raise RefusedError("relabel either a point or a detection")
+        raise RefusedError(f"{action.type}: not for this")
 
     def _new_point(self, action: Add) -> Point:
         point = Point(label=action.label, time_s=self._inside(action.time_s))
         if any((p.label, p.time_s) == (point.label, point.time_s) for p in self._points()):
             raise RefusedError(f"{point.label!r} is there already at {point.time_s:.2f} s")
         return point
+
+    def _new_interval(self, action: Mark) -> Values:
+        interval = Interval(label=action.label, **self._span(action))
+        new = (interval.label, interval.start_s, interval.end_s)
+        if any((i.label, i.start_s, i.end_s) == new for i in self._labels.intervals.values()):
+            raise RefusedError(f"{interval.label!r} is there already at {interval.start_s:.2f} s")
+        return self._marked(f"i{self._new_id}", interval)
+
+    def _span(self, action: Mark | Retime) -> dict[str, float]:
+        start_s, end_s = self._inside(action.start_s), self._inside(action.end_s)
+        if start_s >= end_s:
+            raise RefusedError("the end must lie after the start")
+        return {"start_s": start_s, "end_s": end_s}
+
+    def _changed(self, action: Relabel | Who | Retime, update: dict[str, object]) -> Values:
+        """Return what it is that becomes of a point, an interval or a detection."""
+        if action.point is not None:
+            point = self._known_point(action.point)
+            return {POINT + action.point: point.model_copy(update=update)}
+        if action.interval is not None:
+            interval = self._known_interval(action.interval)
+            return self._marked(action.interval, interval.model_copy(update=update))
+        key = str(action.detection)
+        return self._accepted(key, self._review(key).model_copy(update=update))
 
     def _points(self) -> Iterable[Point]:
         return self._labels.points.values()
@@ -207,6 +286,12 @@ class Change:
             raise ConflictError("this point is gone: it was deleted in another window")
         return point
 
+    def _known_interval(self, interval_id: str) -> Interval:
+        interval = self._labels.get(INTERVAL + interval_id)
+        if not isinstance(interval, Interval):
+            raise ConflictError("this interval is gone: it was deleted in another window")
+        return interval
+
     def _review(self, detection_id: str) -> Review:
         """Return the review of a detection; of one that is still open, as if it was accepted."""
         review = self._labels.get(DETECTION + detection_id)
@@ -224,24 +309,40 @@ class Change:
         )
 
     def _accepted(self, detection_id: str, review: Review) -> Values:
-        """Accept a detection as `review` has it, with a point in its middle.
+        """Accept a detection as `review` has it."""
+        review, point = self._with_point(review, "accepted")
+        accepted = review.model_copy(update={"status": "accepted"})
+        return {DETECTION + detection_id: accepted, **point}
 
-        A point that a person has set within the span already is enough: two would be two actions.
-        """
-        middle_s = self._inside((review.start_s + review.end_s) / 2)
-        values: Values = {}
-        point_id = review.point
-        if point_id is None and not self._has_point(review):
+    def _marked(self, interval_id: str, interval: Interval) -> Values:
+        """Set an interval."""
+        point: Values = {}
+        if self._add_points or interval.point is not None:
+            interval, point = self._with_point(interval, "marked")
+        return {INTERVAL + interval_id: interval, **point}
+
+    def _with_point(
+        self, action: _Spanning, source: Literal["accepted", "marked"]
+    ) -> tuple[_Spanning, Values]:
+        """Return what has a start and an end with its point, and what sets that."""
+        point_id = action.point
+        if point_id is None and not self._has_point(action):
             point_id = self._new_id
-        if point_id is not None:
-            point = Point(label=review.label, time_s=middle_s, source="accepted")
-            values[POINT + point_id] = point
-        update = {"status": "accepted", "point": point_id}
-        return {DETECTION + detection_id: review.model_copy(update=update), **values}
+        if point_id is None:
+            return action, {}
+        point = Point(
+            label=action.label,
+            time_s=self._inside((action.start_s + action.end_s) / 2),
+            source=source,
+            subject=action.subject,
+        )
+        return action.model_copy(update={"point": point_id}), {POINT + point_id: point}
 
-    def _has_point(self, review: Review) -> bool:
+    def _has_point(self, action: Review | Interval) -> bool:
         return any(
-            point.label == review.label and review.start_s <= point.time_s <= review.end_s
+            point.label == action.label
+            and action.start_s <= point.time_s <= action.end_s
+            and (None in (point.subject, action.subject) or point.subject == action.subject)
             for point in self._points()
         )
 
@@ -256,10 +357,17 @@ class Change:
             values[DETECTION + detection_id] = review.model_copy(update=update)
         return values
 
-    def _reopened_with(self, point_id: str) -> Values:
-        """Return what becomes of a detection whose point is deleted: it is open again."""
-        return {
+    def _without_point(self, point_id: str) -> Values:
+        """Return what becomes of the owner of a point that is deleted.
+
+        A detection is open again; an interval stays, without a point.
+        """
+        values: Values = {
             DETECTION + detection_id: None
             for detection_id, review in self._labels.reviews.items()
             if review.point == point_id
         }
+        for interval_id, interval in self._labels.intervals.items():
+            if interval.point == point_id:
+                values[INTERVAL + interval_id] = interval.model_copy(update={"point": None})
+        return values

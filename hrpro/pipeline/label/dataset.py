@@ -19,6 +19,7 @@ from hrpro.videos_folder import DATASET_YAML, videos_below
 _log = logging.getLogger(__name__)
 
 PUBLISHED_POINTS, POINTS, OLD_POINTS = POINT_FILES
+PUBLISHED_MARKS = "gt_full.json"
 
 
 class LabelDataset:
@@ -33,6 +34,8 @@ class LabelDataset:
         videos: the files by video id, in the order of the folder.
         known: finds the video that another spelling means.
         subsets: ``train`` or ``test`` by video id, as far as there are splits.
+        annotations: the file of start and end marks, which may not be there yet.
+        no_marks: why that file is left alone; None where marks may be set.
 
     Raises:
         UsageError: no videos, published point labels that would be overwritten, or
@@ -76,6 +79,7 @@ class LabelDataset:
         self.videos = _find_videos(layout, self.config)
         self.known = KnownVideos(self.videos)
         self.subsets = _subsets(layout, self.known)
+        self.annotations, self.no_marks = _marks_file(layout, self.config)
         self._truth: dict[str, VideoAnnotation] = {}
         if layout.ground_truth is not None:
             truth = read_ground_truth(layout.ground_truth)
@@ -131,6 +135,15 @@ def _refuse_published_points(layout: Layout) -> None:
             "they are; to label these videos yourself, make a dataset of them: hrpro init NAME "
             f"--videos {layout.videos}"
         )
+
+
+def _marks_file(layout: Layout, config: DatasetConfig) -> tuple[Path, str | None]:
+    """Return where start and end marks go, and why they do not."""
+    path = layout.ground_truth or layout.folder / config.ground_truth[-1]
+    if path.name == PUBLISHED_MARKS or config.ground_truth_prefix:
+        reason = f"{path.name} is the ground truth as it was published, and is left as it is"
+        return path, reason
+    return path, None
 
 
 def _find_videos(layout: Layout, config: DatasetConfig) -> dict[str, Path]:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError, HrproError
-from hrpro.pipeline.label.actions import Change, ConflictError, RefusedError, Request, Step
+from hrpro.pipeline.label.actions import Change, ConflictError, Mark, RefusedError, Request, Step
+from hrpro.pipeline.label.annotations_file import AnnotationsFile
 from hrpro.pipeline.label.class_keys import class_keys
 from hrpro.pipeline.label.dataset import LabelDataset
 from hrpro.pipeline.label.folder_lock import FolderLock, PageMemory
@@ -70,6 +72,7 @@ class Project:
                 self._frame_rate,
                 self._folder_lock.was_killed,
                 self.dataset.known,
+                self._annotations_file(),
             )
             on_failure.pop_all()
 
@@ -79,6 +82,19 @@ class Project:
             self._suggestions = read_suggestions(self._own / "suggestions.json")
         except DataError as error:
             _log.warning("%s; ignored (hrpro label --model RUN makes it anew)", error)
+
+    def _annotations_file(self) -> AnnotationsFile | None:
+        if self.dataset.no_marks is not None:
+            return None
+        return AnnotationsFile(self.dataset.annotations, self.dataset.known, self._facts)
+
+    def _facts(self, video_id: str) -> VideoAnnotation:
+        """What an entry of annotations.json says of a video, but for its actions."""
+        subset = self.dataset.subsets.get(video_id)
+        if video_id not in self.dataset.videos:
+            return VideoAnnotation(video_id, subset)
+        facts = self.media.want(video_id)
+        return VideoAnnotation(video_id, subset, facts.duration_s, facts.fps)
 
     def announce(self, url: str, port: int) -> None:
         """Tell a second process, and the next start, where this one is to be found."""
@@ -111,6 +127,8 @@ class Project:
                     {"name": label, "key": key, "color": colors[label]}
                     for label, key in zip(classes, keys, strict=True)
                 ],
+                "subjects": list(self.dataset.config.subjects),
+                "no_marks": self.dataset.no_marks,
                 "reaction_s": self.dataset.reaction_s,
                 "revision": self._revision,
                 "model": self._suggestions.model,
@@ -139,6 +157,10 @@ class Project:
                 "points": [
                     {"id": point_id, **point.model_dump()}
                     for point_id, point in labels.points.items()
+                ],
+                "intervals": [
+                    {"id": interval_id, **interval.model_dump(exclude={"more"})}
+                    for interval_id, interval in labels.intervals.items()
                 ],
                 "detections": list(self._detections(video_id)),
                 "can_undo": labels.to_undo(client, self._store.earlier) is not None,
@@ -170,7 +192,7 @@ class Project:
         self._looked_at = now
         if self.dataset.read_again():
             self.media.add(self.dataset.videos)
-            self._store.videos = self.dataset.known
+            self._store.know_videos(self.dataset.known)
             self._settings_changed_at = self._next_revision()
 
     def media_file(self, video_id: str) -> Path | None:
@@ -203,6 +225,7 @@ class Project:
         return {
             "id": video_id,
             "num_points": len(labels.points),
+            "num_intervals": len(labels.intervals),
             "done": labels.done,
             "subset": self.dataset.subsets.get(video_id),
             "uncertainty": suggested.uncertainty,
@@ -228,11 +251,14 @@ class Project:
             yield {
                 "id": detection_id,
                 **{name: getattr(shown, name) for name in ("label", "score", "start_s", "end_s")},
+                "subject": review.subject if review else None,
                 "status": review.status if review else "open",
             }
 
     def _classes(self) -> list[str]:
-        return self.dataset.classes({point.label for _, _, point in self._store.labels.points()})
+        labels = self._store.labels
+        marked = [*labels.points(), *labels.intervals()]
+        return self.dataset.classes({each.label for _, _, each in marked})
 
     def _frame_rate(self, video_id: str) -> float | None:
         known = self.dataset.frame_rate(video_id)
@@ -267,10 +293,14 @@ class Project:
             of, values = self._step(video_id, request.client, action)
         else:
             self._check_class(getattr(action, "label", None))
+            if isinstance(action, Mark) and self.dataset.no_marks is not None:
+                raise RefusedError(self.dataset.no_marks)
             labels = self._store.labels.video(video_id)
             suggested = self._suggestions.video(video_id)
             new_id = f"p{self._store.labels.number + 1}"
-            values = Change(labels, suggested, duration_s, new_id).values(action)
+            add_points = self.dataset.subsets.get(video_id) != "test"
+            change = Change(labels, suggested, duration_s, new_id, add_points)
+            values = change.values(action)
         wanted = action.model_dump(exclude_none=True)
         self._store.commit(request.client, wanted, {video_id: values}, of, request.id)
 

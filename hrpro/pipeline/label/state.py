@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-Source = Literal["click", "accepted", "file"]
-POINT, DETECTION, DONE = "point:", "detection:", "done"
-"""Names of values: ``point:ID``, ``detection:ID``, and ``done`` for the video as a whole."""
+Source = Literal["click", "accepted", "marked", "file"]
+POINT, INTERVAL, DETECTION, DONE = "point:", "interval:", "detection:", "done"
+"""Names of values: ``point:ID``, ``interval:ID``, ``detection:ID``, and ``done`` for the video as a
+whole."""
 
 
 class Point(BaseModel):
@@ -25,7 +26,29 @@ class Point(BaseModel):
     label: str
     time_s: FiniteFloat
     source: Source = "click"
-    """How it came: a key, a detection that was accepted, or a line somebody wrote in the file."""
+    """How it came: a key, a detection that was accepted, an interval that was marked, or a line
+    somebody wrote in the file."""
+    subject: str | None = None
+    """Who does it."""
+    modifiers: tuple[str, ...] = ()
+    """How; comes from files and rides along."""
+
+
+class Interval(BaseModel):
+    """An action that a person has marked from its start to its end."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: str
+    start_s: FiniteFloat
+    end_s: FiniteFloat
+    source: Source = "marked"
+    point: str | None = None
+    """The point that it added."""
+    subject: str | None = None
+    modifiers: tuple[str, ...] = ()
+    more: dict[str, Any] = {}
+    """What else a file from elsewhere says of it."""
 
 
 class Review(BaseModel):
@@ -40,9 +63,10 @@ class Review(BaseModel):
     end_s: FiniteFloat
     point: str | None = None
     """The point that it added."""
+    subject: str | None = None
 
 
-Value: TypeAlias = Point | Review | bool
+Value: TypeAlias = Point | Interval | Review | bool
 Values: TypeAlias = dict[str, Value | None]
 """Name of a value -> what it becomes; None removes it."""
 
@@ -108,6 +132,16 @@ class VideoLabels:
             if isinstance(value, Point)
         ]
         return dict(sorted(found, key=lambda item: (item[1].time_s, item[1].label, item[0])))
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """The intervals by their ids, in order of time."""
+        found = [
+            (name.removeprefix(INTERVAL), value)
+            for name, value in self._values.items()
+            if isinstance(value, Interval)
+        ]
+        return dict(sorted(found, key=lambda item: (item[1].start_s, item[1].end_s, item[0])))
 
     @property
     def reviews(self) -> dict[str, Review]:
@@ -208,22 +242,25 @@ class Labels:
         self.number = 0
         """Number of the last entry."""
         self.carried_out: dict[str, str | None] = {}
-        """Ids of actions -> the point that came into being, if one did."""
+        """Ids of actions -> the point or interval that came into being, if one did."""
 
     def apply(self, entry: Entry) -> None:
         """Go on by one entry."""
         if entry.id is not None:
-            self.carried_out[entry.id] = self._new_point(entry)
+            self.carried_out[entry.id] = self._created(entry)
         for video_id, values in entry.videos.items():
             self.video(video_id).apply(entry, values)
         self.number = entry.number
 
-    def _new_point(self, entry: Entry) -> str | None:
-        for video_id, values in entry.videos.items():
-            for name, value in values.items():
-                if isinstance(value, Point) and self.video(video_id).get(name) is None:
-                    return name.removeprefix(POINT)
-        return None
+    def _created(self, entry: Entry) -> str | None:
+        new = [
+            name
+            for video_id, values in entry.videos.items()
+            for name, value in values.items()
+            if isinstance(value, Point | Interval) and self.video(video_id).get(name) is None
+        ]
+        new.sort(key=lambda name: name.startswith(POINT))  # an interval rather than its point
+        return new[0].partition(":")[2] if new else None
 
     def video(self, video_id: str) -> VideoLabels:
         """The labels of one video; empty ones for a video that was not labelled yet."""
@@ -234,3 +271,9 @@ class Labels:
         for video_id in sorted(self.videos):
             for point_id, point in self.videos[video_id].points.items():
                 yield video_id, point_id, point
+
+    def intervals(self) -> Iterator[tuple[str, str, Interval]]:
+        """Yield video id, interval id and interval, in the same order."""
+        for video_id in sorted(self.videos):
+            for interval_id, interval in self.videos[video_id].intervals.items():
+                yield video_id, interval_id, interval

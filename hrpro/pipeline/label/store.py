@@ -8,10 +8,11 @@ from pathlib import Path
 from hrpro.errors import DataError
 from hrpro.files import atomic_path
 from hrpro.pipeline.label.actions import ConflictError
+from hrpro.pipeline.label.annotations_file import AnnotationsFile
 from hrpro.pipeline.label.dataset import OLD_POINTS, POINTS
 from hrpro.pipeline.label.journal import Journal
-from hrpro.pipeline.label.playable import stamp
-from hrpro.pipeline.label.points_file import FrameRate, difference, points_text, write_durably
+from hrpro.pipeline.label.label_file import LabelFile
+from hrpro.pipeline.label.points_file import FrameRate, PointsFile
 from hrpro.pipeline.label.state import DETECTION, Entry, Labels, Review, Values
 from hrpro.pipeline.results.model import Detection, Results, VideoResult, write_results_json
 from hrpro.video_ids import KnownVideos
@@ -22,22 +23,23 @@ FOLDER = "label"
 class LabelStore:
     """Keeps the labels of a dataset. The caller sees to it that one thread at a time does.
 
-    ``label/journal.jsonl`` is the truth, ``points.csv`` follows it after every entry. Lines of
-    ``points.csv`` that a person changed become an entry of the journal.
+    ``label/journal.jsonl`` is the truth; ``points.csv`` follows it after every entry, and
+    ``annotations.json`` after every entry about intervals. What a person changed in these files
+    becomes an entry of the journal.
 
     Args:
         folder: the dataset.
         frame_rate: for a ``points.csv`` that counts frames.
-        was_killed: whether the last process may have stopped between the two files.
-        videos: those of the dataset, which ``points.csv`` may spell otherwise.
+        was_killed: whether the last process may have stopped between the files.
+        videos: those of the dataset, which the files may spell otherwise.
+        annotations: where the intervals go; None for a dataset without any.
 
     Attributes:
         labels: as they are now.
         earlier: number of the last entry of earlier sessions.
-        videos: those of the dataset.
 
     Raises:
-        DataError: the journal or ``points.csv`` is damaged.
+        DataError: the journal, ``points.csv`` or ``annotations.json`` is damaged.
         HrproError: the folder cannot be written.
     """
 
@@ -47,15 +49,25 @@ class LabelStore:
         frame_rate: FrameRate,
         was_killed: bool = False,
         videos: KnownVideos | None = None,
+        annotations: AnnotationsFile | None = None,
     ) -> None:
         self.labels = Labels()
-        self.videos = videos or KnownVideos([])
         self._own = folder / FOLDER
-        self._points = folder / POINTS
-        self._frame_rate = frame_rate
+        self._points = PointsFile(folder / POINTS, frame_rate, videos or KnownVideos([]))
+        self._annotations = annotations
         self._journal = Journal(self._own / "journal.jsonl")
         self._start(folder / OLD_POINTS, was_killed)
         self.earlier = self.labels.number
+
+    @property
+    def _files(self) -> list[LabelFile]:
+        return [self._points, *filter(None, [self._annotations])]
+
+    def know_videos(self, videos: KnownVideos) -> None:
+        """Take over the videos of the dataset, after some were added."""
+        self._points.videos = videos
+        if self._annotations is not None:
+            self._annotations.videos = videos
 
     def commit(
         self,
@@ -90,20 +102,21 @@ class LabelStore:
         self._journal.append(entry)
         self.labels.apply(entry)
         if action["type"] != "import":  # the file that is imported says so itself
-            self._write_points()
+            for file in self._files:
+                if any(map(file.holds, videos.values())):
+                    file.write(self.labels, videos)
         if any(name.startswith(DETECTION) for values in videos.values() for name in values):
             self._write_reviewed()
 
     def take_over_edits(self) -> set[str]:
-        """Take over what somebody wrote into ``points.csv`` since; return the videos it concerns.
+        """Take over what somebody wrote into the files since; return the videos it concerns.
 
         Raises:
-            ConflictError: the file is wrong as it is now.
+            ConflictError: a file is wrong as it is now.
         """
-        if stamp(self._points) == self._stamp or _is_empty(self._points):
-            return set()
+        changed = [file for file in self._files if file.was_changed and not file.is_empty]
         try:
-            return self._import(self._points)
+            return {video_id for file in changed for video_id in self._import(file)}
         except DataError as error:
             raise ConflictError(f"{error} (it was changed outside of this page)") from error
 
@@ -112,46 +125,42 @@ class LabelStore:
         self._journal.close()
 
     def _start(self, old_points: Path, was_killed: bool) -> None:
-        """Take up the labels where they were left, and what was changed in points.csv since."""
+        """Take up the labels where they were left, and what was changed in the files since."""
         entries = self._journal.read()
+        before = Labels()
         for entry in entries:
             self.labels.apply(entry)
-        if not _is_empty(self._points):
-            if was_killed and self._lags_behind(entries):
-                self._write_points()
-            else:
-                self._import(self._points)
-        elif entries:
-            self._write_points()  # a file that is gone is not a wish to lose all work
-        elif not _is_empty(old_points):
-            self._import(old_points)
-            self._write_points()
-        self._stamp = stamp(self._points)
-
-    def _lags_behind(self, entries: list[Entry]) -> bool:
-        """Whether the last process was killed between the journal and points.csv."""
-        before = Labels()
         for entry in entries[:-1]:
             before.apply(entry)
-        return bool(entries) and not self._difference(self._points, before)
+        for file in self._files:
+            if not file.is_empty:
+                if was_killed and entries and self._lags_behind(file, before):
+                    file.write(self.labels)
+                else:
+                    self._import(file)
+            elif any(map(file.holds, (values for e in entries for values in e.videos.values()))):
+                file.write(self.labels)  # a file that is gone is not a wish to lose all work
+        if not entries and self._points.is_empty and _has_content(old_points):
+            self._import(self._points, old_points)
+            self._points.write(self.labels)
+        for file in self._files:
+            file.note()
 
-    def _import(self, source: Path) -> set[str]:
-        changes = self._difference(source, self.labels)
+    def _lags_behind(self, file: LabelFile, before: Labels) -> bool:
+        """Whether the last process was killed between the journal and this file."""
+        return bool(file.difference(self.labels)) and not file.difference(before)
+
+    def _import(self, file: LabelFile, source: Path | None = None) -> set[str]:
+        changes = file.difference(self.labels, source)
+        source = source or file.path
         if changes:
-            # The journal keeps the points, this the rest: other columns, comments, frames.
-            copy = self._own / "imported" / f"points-{self.labels.number + 1}.csv"
-            with atomic_path(copy) as temporary:
+            # The journal keeps the labels, this the rest: other columns, comments, frames.
+            name = f"{file.path.stem}-{self.labels.number + 1}{file.path.suffix}"
+            with atomic_path(self._own / "imported" / name) as temporary:
                 temporary.write_bytes(source.read_bytes())
             self.commit("file", {"type": "import", "file": source.name}, changes)
-        self._stamp = stamp(self._points)
+        file.note()
         return set(changes)
-
-    def _difference(self, source: Path, labels: Labels) -> dict[str, Values]:
-        return difference(source, labels, labels.number + 1, self._frame_rate, self.videos)
-
-    def _write_points(self) -> None:
-        write_durably(self._points, points_text(self.labels))
-        self._stamp = stamp(self._points)
 
     def _write_reviewed(self) -> None:
         """Write the accepted detections for the record, in the format of ActivityNet."""
@@ -169,5 +178,5 @@ def _detection(review: Review) -> Detection:
     return Detection(review.label, review.score, review.start_s, review.end_s)
 
 
-def _is_empty(path: Path) -> bool:
-    return not path.is_file() or path.stat().st_size == 0
+def _has_content(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0

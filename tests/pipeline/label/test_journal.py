@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections import defaultdict
@@ -11,6 +10,7 @@ from unittest import mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labeller import JUMP, RUN, SUGGESTED, Labeller, action
 
 from hrpro.errors import DataError, HrproError
 from hrpro.pipeline.label import journal as journal_module
@@ -23,67 +23,7 @@ from hrpro.pipeline.label.actions import (
 from hrpro.pipeline.label.journal import Journal
 from hrpro.pipeline.label.points_file import points_text
 from hrpro.pipeline.label.state import Labels
-from hrpro.pipeline.label.store import LabelStore
-from hrpro.pipeline.label.suggestions import Suggestions, VideoSuggestions, read_suggestions
-
-SUGGESTED = VideoSuggestions.model_validate(
-    {
-        "uncertainty": 0.5,
-        "detections": [
-            {"label": "run", "score": 0.5, "start_s": 10.0, "end_s": 20.0},
-            {"label": "jump", "score": 0.9, "start_s": 1.0, "end_s": 3.0},
-        ],
-    }
-)
-JUMP, RUN = SUGGESTED.by_id
-
-
-def action(**values):
-    return read_request(json.dumps({"client": "c", "action": values}).encode()).action
-
-
-class Labeller:
-    """A store and what the page does with it, without the page."""
-
-    def __init__(self, folder, frame_rate=lambda video_id: None, was_killed=False):
-        (folder / "label").mkdir(exist_ok=True)
-        self.folder = folder
-        self.store = LabelStore(folder, frame_rate, was_killed)
-
-    def act(self, video="v", client="c", **values):
-        labels = self.store.labels.video(video)
-        if values["type"] in ("undo", "redo"):
-            edit = labels.to_undo(client) if values["type"] == "undo" else labels.to_redo(client)
-            if edit is None:
-                return False
-            sets = edit.before if values["type"] == "undo" else edit.after
-            self.store.commit(client, values, {video: sets}, edit.number)
-        else:
-            new_id = f"p{self.store.labels.number + 1}"
-            sets = Change(labels, SUGGESTED, 100.0, new_id).values(action(**values))
-            self.store.commit(client, values, {video: sets})
-        return True
-
-    def add(self, time_s=1.0, label="jump", **options):
-        self.act(type="add", label=label, time_s=time_s, **options)
-        return f"p{self.store.labels.number}"
-
-    def points(self, video="v"):
-        return [
-            (point_id, point.label, point.time_s)
-            for point_id, point in self.store.labels.video(video).points.items()
-        ]
-
-    def reviews(self, video="v"):
-        return self.store.labels.video(video).reviews
-
-    def rows(self):
-        with (self.folder / "points.csv").open(newline="") as file:
-            return list(csv.reader(file))[1:]
-
-    def again(self, **options):
-        self.store.close()
-        return Labeller(self.folder, **options)
+from hrpro.pipeline.label.suggestions import Suggestions, read_suggestions
 
 
 @pytest.fixture
@@ -162,7 +102,7 @@ def test_times_are_kept_inside_of_the_video(labeller):
     assert labeller.points() == [(point, "jump", 100.0)]
     with pytest.raises(RefusedError, match=r"100\.60 s lies after the end of the video"):
         labeller.add(100.6)
-    with pytest.raises(RefusedError, match="must lie after its start"):
+    with pytest.raises(RefusedError, match="must lie after the start"):
         labeller.act(type="retime", detection=RUN, start_s=5.0, end_s=5.0)
 
 
@@ -197,7 +137,7 @@ def test_bodies_that_are_no_actions_are_refused(body, message):
 
 def test_relabel_wants_a_point_or_a_detection(labeller):
     for what in ({}, {"point": "p1", "detection": RUN}):
-        with pytest.raises(RefusedError, match="either a point or a detection"):
+        with pytest.raises(RefusedError, match="name one point, interval or detection"):
             labeller.act(type="relabel", label="run", **what)
 
 

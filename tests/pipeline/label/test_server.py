@@ -212,7 +212,8 @@ def test_state_tells_everything(client):
     ]  # fmt: skip
     assert state["videos"][0] == {
         "id": "a", "duration_s": None, "fps": None, "width": None, "height": None,
-        "num_points": 0, "done": False, "subset": "train", "uncertainty": None, "num_open": 0,
+        "num_points": 0, "num_intervals": 0, "num_open": 0,
+        "done": False, "subset": "train", "uncertainty": None,
         "playback": "pending", "progress": 0.0, "error": None,
     }  # fmt: skip
     video = client.get("/api/videos/a").json()
@@ -242,7 +243,12 @@ def test_damaged_suggestions_are_left_out(folder, serve, caplog):
 def test_points_by_http(client, folder):
     answer = act(client, type="add", label="run", time_s=0.5).json()
     point = answer["created"]
-    assert answer["points"] == [{"id": point, "label": "run", "time_s": 0.5, "source": "click"}]
+    assert answer["points"] == [
+        {
+            "id": point, "label": "run", "time_s": 0.5, "source": "click",
+            "subject": None, "modifiers": [],
+        }
+    ]  # fmt: skip
     assert (answer["can_undo"], answer["can_redo"]) == (True, False)
     assert client.get("/api/videos/a?client=w").json()["can_undo"]
     assert not client.get("/api/videos/a").json()["can_undo"]
@@ -268,8 +274,11 @@ def test_detections_by_http(folder, serve):
     assert (found["label"], found["status"], found["start_s"]) == ("run", "open", 0.2)
     answer = act(client, "b", type="accept", detection=found["id"]).json()
     assert answer["points"] == [
-        {"id": answer["created"], "label": "run", "time_s": 0.4, "source": "accepted"}
-    ]
+        {
+            "id": answer["created"], "label": "run", "time_s": 0.4, "source": "accepted",
+            "subject": None, "modifiers": [],
+        }
+    ]  # fmt: skip
     assert answer["detections"][0]["status"] == "accepted"
     answer = act(client, "b", type="retime", detection=found["id"], start_s=0.4, end_s=0.8).json()
     assert answer["points"][0]["time_s"] == 0.6 and answer["detections"][0]["end_s"] == 0.8

@@ -1,0 +1,75 @@
+"""A file of the dataset that follows the journal, and that people may change by hand."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from hrpro.files import atomic_path
+from hrpro.pipeline.label.playable import stamp
+from hrpro.pipeline.label.state import Labels, Value, Values
+
+
+class LabelFile(ABC):
+    """What the store of the labels asks of such a file.
+
+    Args:
+        path: of the file, which may not be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp: object = None
+
+    @abstractmethod
+    def holds(self, values: Mapping[str, Value | None]) -> bool:
+        """Whether the file shows any of these values."""
+
+    @abstractmethod
+    def difference(self, labels: Labels, source: Path | None = None) -> dict[str, Values]:
+        """Return what turns `labels` into what the file (or `source`) holds, by video.
+
+        Raises:
+            DataError: the file is wrong.
+        """
+
+    @abstractmethod
+    def _write(self, labels: Labels, video_ids: Iterable[str] | None) -> None:
+        """Bring the file in line with the labels of some videos, or of all."""
+
+    def write(self, labels: Labels, video_ids: Iterable[str] | None = None) -> None:
+        """Bring the file in line with the labels of these videos; None: of all.
+
+        Raises:
+            HrproError: it cannot be written; then it is as it was.
+        """
+        self._write(labels, video_ids)
+        self.note()
+
+    def note(self) -> None:
+        """Take what the file holds now for what the journal knows of it."""
+        self._stamp = stamp(self.path)
+
+    @property
+    def was_changed(self) -> bool:
+        """Whether somebody else has written it since `note`."""
+        return stamp(self.path) != self._stamp
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing: it is not there, or has no content."""
+        return not self.path.is_file() or self.path.stat().st_size == 0
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a text file atomically, so that not even a power cut leaves it empty.
+
+    Raises:
+        HrproError: it cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
