@@ -312,7 +312,8 @@ def train(
     Args:
         dataset: a dataset folder, or the name of a public data set: ``thumos``, ``gtea``, ...
         run_dir: model folder; ``runs/NAME`` of the dataset by default.
-        method: ``hrpro``, ``sal``, ``fustal``, ...: see docs/methods.md.
+        method: ``hrpro``, ``sal``, ``fustal``, ...: see docs/methods.md. ``auto`` takes the best
+            that the labels allow; so does None, but for marks beside points.
         preset: settings by name or .yaml file, instead of the dataset's own.
         settings: changes to them: ``{"localize.lr": 1e-4}``.
         seed: same seed, same result.
@@ -336,7 +337,7 @@ def train(
     from hrpro.pipeline.train import train as train_model
     from hrpro.pipeline.workers.launch import WorkerOptions
 
-    named = {"method": method, "seed": seed, "precision": precision}
+    named = {"seed": seed, "precision": precision}
     overrides = {f"localize.{key}": value for key, value in named.items() if value is not None}
     reporter = _Listener(progress)
     outcome = train_model(
@@ -349,6 +350,7 @@ def train(
         ),
         data_root=Path(data_root),
         preset=preset,
+        method=method,
         overrides=[
             f"{key}={json.dumps(value)}" for key, value in {**(settings or {}), **overrides}.items()
         ],

@@ -177,19 +177,24 @@ def init(folder: Path, classes: tuple[str, ...], as_json: bool, **options: Any) 
 @click.option(
     "--method",
     help="hrpro, hrpro+student (points), sal, sal+student, fustal (only which actions a video "
-    "shows), student (start and end marks).",
+    "shows), student (start and end marks), or auto: the best for what is known.",
 )
 @click.option(
     "--supervision",
     type=click.Choice(["labels", "points", "full"]),
     help="Choose the method by what is known: sal, hrpro or student.",
 )
+@click.option(
+    "--compare",
+    metavar="METHOD,...",
+    help="Train several methods and compare them, each in a folder of its name.",
+)
 @click.option("--stage", type=click.IntRange(1), help="Train this stage alone.")
 @click.option(
     "--stage1-model",
     "stage1",
     type=click.Path(path_type=Path),
-    help="Model folder of a stage 1 to build stage 2 on (RUN/stage1).",
+    help="Model folder of earlier stages to build on: RUN/stage1, or that of a generator.",
 )
 @click.option("--seed", type=click.IntRange(0), help="Same seed, same result (0).")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run; skip what is done.")
@@ -218,6 +223,7 @@ def train(
     overrides: tuple[str, ...],
     method: str | None,
     supervision: str | None,
+    compare: str | None,
     seed: int | None,
     precision: str | None,
     as_json: bool,
@@ -230,32 +236,40 @@ def train(
     Missing features are extracted first; the options from --streams on say how.
     The run folder is the model: hrpro detect and hrpro eval take it with --model.
     """
-    from hrpro.pipeline.train import RunOptions
+    from hrpro.errors import UsageError
+    from hrpro.pipeline.compare import Comparison
+    from hrpro.pipeline.compare import compare as compare_methods
+    from hrpro.pipeline.train import RunOptions, TrainOutcome
     from hrpro.pipeline.train import train as train_model
     from hrpro.pipeline.workers.launch import WorkerOptions
     from hrpro.pipeline.workers.work import WorkerSettings
 
+    chosen = {"--method": method, "--supervision": supervision, "--compare": compare}
+    if len(given := [name for name, value in chosen.items() if value is not None]) > 1:
+        raise UsageError(f"{' and '.join(given)} both say what to learn with; give one of them")
     if supervision is not None:
-        from hrpro.errors import UsageError
         from hrpro.localize.methods import METHOD_FOR
 
-        if method is not None:
-            raise UsageError("--supervision chooses a method, and --method names one; give one")
         method = METHOD_FOR[supervision]
-    named = {"method": method, "seed": seed, "precision": precision}
+    named = {"seed": seed, "precision": precision}
     overrides += tuple(f"localize.{k}={v}" for k, v in named.items() if v is not None)
     settings = WorkerSettings(take_recipe(options), take_compute(options))
+    run_options = take(RunOptions, options)
+    options |= {
+        "overrides": overrides,
+        "settings": settings,
+        "workers": WorkerOptions(workers=None),
+        "reporter": make_reporter(ctx),
+    }
+    outcome: TrainOutcome | Comparison
     with stop_in_order():
-        outcome = train_model(
-            dataset,
-            take(RunOptions, options),
-            overrides=overrides,
-            settings=settings,
-            workers=WorkerOptions(workers=None),
-            reporter=make_reporter(ctx),
-            **options,
-        )
-    show(as_json, lambda: outcome.to_json(), lambda: outcome.lines())
+        if compare is None:
+            outcome = train_model(dataset, run_options, method=method, **options)
+        else:
+            outcome = compare_methods(dataset, split_list(compare) or (), run_options, **options)
+    show(as_json, outcome.to_json, outcome.lines)
+    if isinstance(outcome, Comparison) and outcome.failed:
+        ctx.exit(EXIT_FAILED)
 
 
 @main.command("eval", epilog="Example: hrpro eval --model runs/a --dataset thumos --per-class")

@@ -16,6 +16,7 @@ from hrpro.localize.data.config import dataset_layers
 from hrpro.localize.data.dataset import Dataset, load_dataset
 from hrpro.localize.data.layout import find_layout
 from hrpro.localize.data.scan import scan_dataset
+from hrpro.localize.data.supervision import Supervision
 from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.evaluation.measure import to_json
 from hrpro.localize.training.model_folder import BEST
@@ -23,6 +24,7 @@ from hrpro.localize.training.run import Observer, StageResult, TrainingRun
 from hrpro.pipeline.console.progress import Failure, Reporter
 from hrpro.pipeline.console.tables import map_lines
 from hrpro.pipeline.console.training import TensorBoard, TrainingDisplay
+from hrpro.pipeline.datasets.methods import choose_method
 from hrpro.pipeline.datasets.missing_features import extract_missing
 from hrpro.pipeline.workers.launch import WorkerOptions
 from hrpro.pipeline.workers.work import WorkerSettings
@@ -157,6 +159,7 @@ def train(
     *,
     data_root: str | Path = ".",
     preset: str | None = None,
+    method: str | None = None,
     overrides: Sequence[str] = (),
     allow_mixed: bool = False,
     settings: WorkerSettings | None = None,
@@ -165,14 +168,16 @@ def train(
 ) -> TrainOutcome:
     """Train on a dataset and measure, with what `overrides` change of its preset.
 
-    A folder with videos and points is enough: missing features are extracted first. Start and
-    end marks of test videos are measured against; those of training videos are not looked at.
+    A folder with videos and points, or with the classes of each video, is enough: missing features
+    are extracted first. Start and end marks of test videos are measured against; those of training
+    videos are not looked at, unless the method learns from them.
 
     Args:
         dataset: folder, preset name or name of a public data set; see `resolve_dataset`.
         options: where the model goes, and which part of the work is to be done.
         data_root: where the folders of public data sets lie.
         preset: use this one, whatever the folder says.
+        method: what to learn with; see `hrpro.pipeline.datasets.methods.choose_method`.
         overrides: ``a.b=c`` texts.
         allow_mixed: accept features of different fingerprints.
         settings: how features are made that are missing; its device is that of the training, too.
@@ -185,6 +190,9 @@ def train(
         HrproError: the run folder cannot be written, or training failed.
     """
     reporter = reporter or Reporter(quiet=True)
+    overrides = choose_method(
+        dataset, method, overrides, data_root=data_root, preset=preset, say=reporter.line
+    )
     folder, config = resolve_dataset(dataset, overrides, data_root=data_root, preset=preset)
     options = options or RunOptions()
     settings = settings or WorkerSettings()
@@ -199,9 +207,9 @@ def train(
     )
     for warning in data.warnings:
         reporter.line(f"warning: {warning}")
-    num_points = sum(len(video.points) for video in data.train)
+    taught = _taught(data, config.localize.needs)
     reporter.line(
-        f"{data.name}: {len(data.train)} training videos, {num_points} points, "
+        f"{data.name}: {len(data.train)} training videos, {taught}, "
         f"{len(data.classes)} classes, {len(data.test)} test videos, {data.dim} channels; "
         f"{device}"
     )
@@ -210,7 +218,7 @@ def train(
         small = small.model_copy(update={"dataset": config.dataset})
         if different := _differences(config, small):
             reporter.line(
-                f"small data set ({len(data.train)} videos, {num_points} points): preset small: "
+                f"small data set ({len(data.train)} videos, {taught}): preset small: "
                 f"{different} (--preset custom keeps those)"
             )
         config = small
@@ -240,6 +248,17 @@ def train(
         failed=tuple(Failure(name, reason) for name, reason in failed.items()),
         warnings=tuple(map(str, data.warnings)),
     )
+
+
+def _taught(data: Dataset, needs: Supervision) -> str:
+    """How much people have said about the training videos."""
+    kinds = {
+        "labels": ("labels", (video.labels for video in data.train)),
+        "points": ("points", (video.points for video in data.train)),
+        "full": ("marked actions", (video.actions or () for video in data.train)),
+    }
+    what, said = kinds[needs]
+    return f"{sum(map(len, said))} {what}"
 
 
 def _extract(

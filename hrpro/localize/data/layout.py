@@ -13,6 +13,7 @@ from hrpro.texts import read_text
 from hrpro.videos_folder import videos_folder
 
 POINT_FILES = ("point_labels/point_gaussian.csv", "points.csv", "point_labels/points.csv")
+LABELS = "labels.csv"
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,14 @@ class Layout:
     """Paths inside a dataset folder; None where the file is not there.
 
     ``gt_full.json`` or ``annotations.json``, ``point_labels/point_gaussian.csv`` or
-    ``points.csv``, ``split_train.txt``, ``split_test.txt``, ``features/``, ``videos/``.
+    ``points.csv``, ``labels.csv``, ``split_train.txt``, ``split_test.txt``, ``features/``,
+    ``videos/``.
     """
 
     folder: Path
     ground_truth: Path | None
     points: Path | None
+    labels: Path | None
     split_train: Path | None
     split_test: Path | None
     ambiguous: Path | None
@@ -58,6 +61,7 @@ def find_layout(folder: str | Path, config: DatasetConfig) -> Layout:
         folder,
         ground_truth=first(config.ground_truth),
         points=first(POINT_FILES),
+        labels=first([LABELS]),
         split_train=first(["split_train.txt"]),
         split_test=first(["split_test.txt"]),
         ambiguous=first([config.ambiguous] if config.ambiguous else []),

@@ -10,17 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from hrpro.cells import (
-    delimiter_of,
-    from_cell,
-    from_id_cell,
-    from_list,
-    to_cell,
-    to_id_cell,
-    to_list,
-)
+from hrpro.cells import from_cell, from_id_cell, from_list, to_cell, to_id_cell, to_list
+from hrpro.localize.data.rows import read_rows
 from hrpro.problems import Problems
-from hrpro.texts import read_text
 
 COLUMNS = ("video_id", "class", "time")
 """Of the files that hrpro writes."""
@@ -28,6 +20,7 @@ PEOPLE_COLUMNS = ("subject", "modifiers")
 """And these, where a point has one: who does it, and how (``fast|left``)."""
 DECIMALS = 6
 """Of a time in seconds: far finer than any frame, and short in a file that people read."""
+NEEDED = (("video_id",), ("class",), ("point", "time"))
 COLUMNS_REMEDY = (
     "the first line must name the columns video_id, class and point (frame) or time (seconds)"
 )
@@ -81,7 +74,7 @@ def read_points(path: str | Path, problems: Problems | None = None) -> list[Poin
     path = Path(path)
     found = problems if problems is not None else Problems()
     points: dict[tuple[object, ...], PointLabel] = {}
-    for line, row in _rows(path, found):
+    for line, row in read_rows(path, NEEDED, COLUMNS_REMEDY, found):
         point = _point(path, line, row, found)
         if point is None:
             continue
@@ -112,36 +105,6 @@ def points_csv(points: Iterable[PointRow | tuple[str, str, float]]) -> str:
         who = (to_cell(row.subject or ""), to_cell(to_list(row.modifiers))) if people else ()
         writer.writerow((*cells, *who))
     return text.getvalue()
-
-
-def _rows(path: Path, problems: Problems) -> Iterable[tuple[int, dict[str, str]]]:
-    text = read_text(path, lambda what: problems.warning(path, what))
-    reader = csv.DictReader(
-        io.StringIO(text), delimiter=delimiter_of(text), skipinitialspace=True, strict=True
-    )
-    try:
-        columns = [name.strip() for name in reader.fieldnames or []]
-        reader.fieldnames = columns
-        missing = [name for name in ("video_id", "class") if name not in columns]
-        if not {"point", "time"} & set(columns):
-            missing.append("point or time")
-        if missing:
-            found = ", ".join(columns) or "none"
-            problems.error(
-                f"{path}:1", f"no column {', '.join(missing)} (found: {found})", COLUMNS_REMEDY
-            )
-            return
-        for row in reader:
-            if None in row or None in row.values():
-                problems.error(
-                    f"{path}:{reader.line_num}",
-                    f"{len(columns)} values are expected, as in line 1",
-                    "put names that hold a comma in double quotes",
-                )
-                continue
-            yield reader.line_num, row
-    except csv.Error as error:
-        problems.error(f"{path}:{reader.line_num}", f"not valid CSV: {error}", "save it again")
 
 
 def _point(path: Path, line: int, row: dict[str, str], problems: Problems) -> PointLabel | None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
@@ -23,11 +24,14 @@ from hrpro.localize.data.features import (
 from hrpro.localize.data.layout import Layout, check_disjoint, find_layout, read_split
 from hrpro.localize.data.points import PointLabel, read_points
 from hrpro.localize.data.protocol import ambiguous_segments, read_ambiguous
-from hrpro.localize.data.supervision import MISSING, Supervision
+from hrpro.localize.data.supervision import GIVE, MISSING, Carried, Supervision
+from hrpro.localize.data.video_labels import VideoLabel, read_video_labels
 from hrpro.problems import Problems
 from hrpro.video_ids import KnownVideos, Match
 from hrpro.videos_folder import ids_in_folder
-from hrpro.wording import some
+from hrpro.wording import count, some
+
+Row = TypeVar("Row", PointLabel, VideoLabel)
 
 TRAIN_SUBSETS = ("train", "training")
 """How ground truths call the videos that are for training."""
@@ -52,6 +56,8 @@ class DatasetScan:
     ground_truth: dict[str, VideoAnnotation] = field(default_factory=dict)
     rows: list[PointLabel] = field(default_factory=list)
     """Point labels of the training videos as the file has them."""
+    listed: list[VideoLabel] = field(default_factory=list)
+    """Video labels of the training videos as the file has them; empty if points are needed."""
     num_test_points: int = 0
     """Point labels of test videos, which nothing uses."""
     train: tuple[str, ...] = ()
@@ -62,7 +68,7 @@ class DatasetScan:
     points: dict[str, list[PlacedPoint]] = field(default_factory=dict)
     """Point labels of each training video that has features."""
     labels: dict[str, frozenset[str]] = field(default_factory=dict)
-    """Classes that each training video is known to show."""
+    """Classes that each training video is known to show; maybe none."""
 
     def ambiguous_segments(self) -> pd.DataFrame | None:
         """Segments in which detections do not count: columns video, start_s, end_s.
@@ -98,6 +104,8 @@ def scan_dataset(
     scan = DatasetScan(layout, _known_videos(layout, problems))
     _read_ground_truth(scan, config, problems)
     _read_points(scan, problems, needed="train" in subsets and needs == "points")
+    if needs == "labels":
+        _read_video_labels(scan, problems)
     _read_splits(scan, config, problems, needs)
     _find_classes(scan, config, problems, needs)
     _find_features(scan, problems, subsets, allow_mixed, needs)
@@ -109,6 +117,27 @@ def scan_dataset(
             "copy it there to get the published protocol",
         )
     return scan
+
+
+def find_supervision(folder: str | Path, config: DatasetConfig) -> Carried:
+    """What people have said about the training videos of a dataset, wrong or not.
+
+    Raises:
+        DataError: the folder does not exist.
+    """
+    problems = Problems()
+    layout = find_layout(folder, config)
+    scan = DatasetScan(layout, _known_videos(layout, problems))
+    _read_ground_truth(scan, config, problems)
+    _read_points(scan, problems, needed=False)
+    _read_video_labels(scan, problems)
+    _read_splits(scan, config, problems, "labels")
+    truth = scan.ground_truth
+    return Carried(
+        pointed=frozenset(row.video_id for row in scan.rows),
+        listed=frozenset(row.video_id for row in scan.listed),
+        marked=frozenset(v for v in scan.train if v in truth and truth[v].actions),
+    )
 
 
 def _known_videos(layout: Layout, problems: Problems) -> KnownVideos:
@@ -150,6 +179,14 @@ def _read_points(scan: DatasetScan, problems: Problems, needed: bool) -> None:
         )
 
 
+def _read_video_labels(scan: DatasetScan, problems: Problems) -> None:
+    if scan.layout.labels is not None:
+        try:
+            scan.listed = read_video_labels(scan.layout.labels, problems)
+        except DataError as error:
+            problems.add_exception(error)
+
+
 def _read_splits(
     scan: DatasetScan, config: DatasetConfig, problems: Problems, needs: Supervision
 ) -> None:
@@ -162,25 +199,30 @@ def _read_splits(
     check_disjoint(lines["train"], lines["test"], layout, problems)
     excluded = {matches[name].video_id for name in config.excluded_videos}
     _name_ground_truth(scan, problems)
-    _name_points(scan, problems)
+    scan.rows = _named(scan, layout.points, scan.rows, "point", problems)
+    scan.listed = _named(scan, layout.labels, scan.listed, "label", problems)
 
     train, test = list(lines["train"]), list(lines["test"])
-    if layout.split_train is None:  # without splits: what has points is for training
-        train = sorted(({row.video_id for row in scan.rows} | _marked(scan, needs)) - set(test))
+    if layout.split_train is None:  # without splits: what is labelled is for training
+        labelled = {row.video_id for row in scan.rows} | {row.video_id for row in scan.listed}
+        train = sorted((labelled | _marked(scan, needs)) - set(test))
     if layout.split_test is None:  # and what else has ground truth is for testing
         test = sorted(scan.ground_truth.keys() - set(train))
     scan.train = tuple(v for v in train if v not in excluded)
     scan.test = tuple(v for v in test if v not in excluded)
-    _leave_out_points(scan, excluded, problems)
+    _leave_out(scan, layout.points, scan.rows, "point", excluded, problems)
+    _leave_out(scan, layout.labels, scan.listed, "label", excluded, problems)
     used = set(scan.train)
     scan.num_test_points = sum(row.video_id in scan.test for row in scan.rows)
     has_any = bool(scan.rows) or needs != "points"
     scan.rows = [row for row in scan.rows if row.video_id in used]
+    scan.listed = [row for row in scan.listed if row.video_id in used]
+    _warn_of_unlisted_points(scan, problems)
     scan.labels = _video_labels(scan, needs)
     supervised = scan.ground_truth if needs == "full" else scan.labels
     if has_any and (idle := used - supervised.keys()):
         problems.warning(
-            (layout.points if needs == "points" else None) or layout.folder,
+            _labels_file(layout, needs),
             f"{len(idle)} of {len(used)} training videos have no {MISSING[needs]} ({some(idle)})",
             "they are left out of the training",
         )
@@ -193,23 +235,57 @@ def _read_splits(
         )
 
 
+def _labels_file(layout: Layout, needs: Supervision) -> Path:
+    """What a person would have to add something to; the folder if there is no such file."""
+    files = {"labels": layout.labels, "points": layout.points, "full": layout.ground_truth}
+    return files[needs] or layout.folder
+
+
 def _marked(scan: DatasetScan, needs: Supervision) -> set[str]:
     """Videos that the ground truth has for training, if a method may look at those."""
-    if needs == "points":
+    if not _looks_at_marks(scan, needs):
         return set()
     return {name for name, truth in scan.ground_truth.items() if truth.subset in TRAIN_SUBSETS}
 
 
+def _looks_at_marks(scan: DatasetScan, needs: Supervision) -> bool:
+    """Whether marks of training videos are looked at, be it for their classes alone.
+
+    Not where points are enough, nor where somebody has listed the classes of videos.
+    """
+    return needs != "points" and not scan.listed
+
+
 def _video_labels(scan: DatasetScan, needs: Supervision) -> dict[str, frozenset[str]]:
-    """Classes of the training videos: of their points and, if points are not enough, of marks."""
-    labels: dict[str, set[str]] = {}
-    for row in scan.rows:
-        labels.setdefault(row.video_id, set()).add(row.label)
-    if needs != "points":
+    """Classes of the training videos: as listed; of others those of points and of marks."""
+    labels = _classes_by_video(scan.rows)
+    if _looks_at_marks(scan, needs):
         for video_id in scan.train:
             if (truth := scan.ground_truth.get(video_id)) and truth.labels:
-                labels.setdefault(video_id, set()).update(truth.labels)
-    return {video_id: frozenset(names) for video_id, names in labels.items()}
+                labels[video_id] = labels.get(video_id, frozenset()) | set(truth.labels)
+    return {**labels, **_classes_by_video(scan.listed)}
+
+
+def _classes_by_video(
+    rows: Iterable[PointLabel] | Iterable[VideoLabel],
+) -> dict[str, frozenset[str]]:
+    classes: dict[str, set[str]] = {}
+    for row in rows:
+        classes.setdefault(row.video_id, set()).update([row.label] if row.label else [])
+    return {video_id: frozenset(names) for video_id, names in classes.items()}
+
+
+def _warn_of_unlisted_points(scan: DatasetScan, problems: Problems) -> None:
+    pointed = _classes_by_video(scan.rows)
+    listed = _classes_by_video(scan.listed)
+    odd = [name for name, classes in listed.items() if pointed.get(name, classes) - classes]
+    if odd:
+        problems.warning(
+            scan.layout.labels or "",
+            f"{count(len(odd), 'video')} with points of classes that are not listed there "
+            f"({some(odd)})",
+            "what is listed counts; add what is missing",
+        )
 
 
 def _read_split(path: Path | None, problems: Problems) -> dict[str, int]:
@@ -254,12 +330,21 @@ def _name_ground_truth(scan: DatasetScan, problems: Problems) -> None:
     scan.ground_truth = by_id
 
 
-def _name_points(scan: DatasetScan, problems: Problems) -> None:
-    """Put the ids of the videos into the point labels; drop those of which there is no telling.
+def _named(
+    scan: DatasetScan, path: Path | None, rows: list[Row], what: str, problems: Problems
+) -> list[Row]:
+    """Put the ids of the videos into labels; drop those of which there is no telling.
 
     A near miss is an error only if there are no features of that name: then it is a video.
+
+    Args:
+        scan: what is known.
+        path: of the labels.
+        rows: the labels.
+        what: a word for one of them.
+        problems: where to put what is wrong.
     """
-    names = dict.fromkeys(row.video_id for row in scan.rows)
+    names = dict.fromkeys(row.video_id for row in rows)
     matches = scan.videos.match_all(names)
     features = FeatureFolder(scan.layout.features)
     new = [
@@ -268,33 +353,40 @@ def _name_points(scan: DatasetScan, problems: Problems) -> None:
         if match.video_id is None and (not match.problem or (match.near and features.has(name)))
     ]
     matches |= scan.videos.adopt(new)
-    rows = []
-    wrong: dict[str, list[PointLabel]] = {}
-    for row in scan.rows:
+    right: list[Row] = []
+    wrong: dict[str, list[Row]] = {}
+    for row in rows:
         video_id = matches[row.video_id].video_id
         if video_id is None:
             wrong.setdefault(row.video_id, []).append(row)
         else:
-            rows.append(replace(row, video_id=video_id))
+            right.append(replace(row, video_id=video_id))
     for name, of_video in wrong.items():
-        times = f" ({len(of_video)} points)" if len(of_video) > 1 else ""
+        times = f" ({len(of_video)} {what}s)" if len(of_video) > 1 else ""
         problems.error(
-            f"{scan.layout.points}:{of_video[0].line}",
+            f"{path}:{of_video[0].line}",
             f"{matches[name].problem}{times}",
-            "correct the name or delete its points",
+            f"correct the name or delete its {what}s",
         )
-    scan.rows = rows
+    return right
 
 
-def _leave_out_points(scan: DatasetScan, excluded: set[str | None], problems: Problems) -> None:
-    """Say how many points are in videos that no split lists: people train on subsets."""
+def _leave_out(
+    scan: DatasetScan,
+    path: Path | None,
+    rows: Sequence[PointLabel] | Sequence[VideoLabel],
+    what: str,
+    excluded: set[str | None],
+    problems: Problems,
+) -> None:
+    """Say how many labels are of videos that no split lists: people train on subsets."""
     listed = {*scan.train, *scan.test, *excluded}
-    outside = [row.video_id for row in scan.rows if row.video_id not in listed]
+    outside = [row.video_id for row in rows if row.video_id not in listed]
     if outside:
         videos = set(outside)
         problems.warning(
-            scan.layout.points or "",
-            f"{len(outside)} points are in {len(videos)} videos of neither split ({some(videos)})",
+            path or "",
+            f"{len(outside)} {what}s are in {len(videos)} videos of neither split ({some(videos)})",
             "left out; list the videos in split_train.txt to train on them",
         )
 
@@ -302,9 +394,7 @@ def _leave_out_points(scan: DatasetScan, excluded: set[str | None], problems: Pr
 def _find_classes(
     scan: DatasetScan, config: DatasetConfig, problems: Problems, needs: Supervision
 ) -> None:
-    # Where points are to be learned from, marks of training videos are not looked at, not even
-    # for their classes.
-    looked_at = scan.test if needs == "points" else (*scan.train, *scan.test)
+    looked_at = (*scan.train, *scan.test) if _looks_at_marks(scan, needs) else scan.test
     marked = [v for v in looked_at if v in scan.ground_truth]
     in_truth = {label for v in marked for label in scan.ground_truth[v].labels}
     in_labels = {label for labels in scan.labels.values() for label in labels}
@@ -313,8 +403,9 @@ def _find_classes(
     else:
         scan.classes = tuple(sorted(set(config.classes)))
         remedy = "correct it, or add it to the classes: hrpro init FOLDER --add-classes NAME"
-        rows = ((row.label, row.line) for row in scan.rows)
-        _report_unknown(scan.layout.points, rows, set(scan.classes), "class", problems, remedy)
+        known = set(scan.classes)
+        _report_unknown(scan.layout.points, scan.rows, "point", known, problems, remedy)
+        _report_unknown(scan.layout.labels, scan.listed, "label", known, problems, remedy)
         for label in sorted(in_truth - set(scan.classes)):
             problems.error(scan.layout.ground_truth or "", f"unknown class {label!r}", remedy)
     spellings = Counter(label.casefold() for label in scan.classes)
@@ -328,7 +419,7 @@ def _find_classes(
     if in_labels and (unseen := set(scan.classes) - in_labels):
         what = "point" if needs == "points" else "training video"
         problems.warning(
-            scan.layout.points or scan.layout.folder,
+            _labels_file(scan.layout, needs),
             f"{len(unseen)} of {len(scan.classes)} classes have no {what} ({some(unseen, 20)})",
             "they cannot be learned",
         )
@@ -350,7 +441,7 @@ def _find_features(
             problems.missing(
                 scan.layout.folder / "split_train.txt",
                 f"no training videos with {_plural(MISSING[needs])}",
-                f"list them there, one name a line, and give {_plural(MISSING[needs])}",
+                f"list them there, one name a line, and {GIVE[needs]}",
             )
         if not videos and subset == "test":
             problems.warning(
@@ -462,24 +553,24 @@ def _clamp(snippet: int, num_snippets: int) -> int:
 
 def _report_unknown(
     path: Path | None,
-    names: Iterable[tuple[str, int]],
+    rows: Sequence[PointLabel] | Sequence[VideoLabel],
+    what: str,
     known: set[str],
-    kind: str,
     problems: Problems,
     remedy: str,
 ) -> None:
-    """Report each unknown name once, with its first line and the name it is close to."""
+    """Report each unknown class once, with its first line and the class it is close to."""
     first_line: dict[str, int] = {}
-    count: Counter[str] = Counter()
-    for name, line in names:
-        if name not in known:
-            first_line.setdefault(name, line)
-            count[name] += 1
+    times: Counter[str] = Counter()
+    for row in rows:
+        if row.label and row.label not in known:
+            first_line.setdefault(row.label, row.line)
+            times[row.label] += 1
     for name, line in first_line.items():
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         meant = f", did you mean {close[0]!r}?" if close else ""
-        times = f" ({count[name]} points)" if count[name] > 1 else ""
-        problems.error(f"{path}:{line}", f"unknown {kind} {name!r}{meant}{times}", remedy)
+        often = f" ({times[name]} {what}s)" if times[name] > 1 else ""
+        problems.error(f"{path}:{line}", f"unknown class {name!r}{meant}{often}", remedy)
 
 
 def _plural(what: str) -> str:

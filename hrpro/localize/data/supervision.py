@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from typing import Literal
 
 Supervision = Literal["labels", "points", "full"]
 """``labels``: which actions a video shows, not when; ``points``: one moment per action; ``full``:
 start and end of every action. The more, the later in this list."""
+
+KINDS: tuple[Supervision, ...] = ("labels", "points", "full")
 
 MISSING: dict[Supervision, str] = {
     "labels": "label",
@@ -15,6 +18,13 @@ MISSING: dict[Supervision, str] = {
     "full": "start and end marks",
 }
 """What a training video lacks that carries no supervision of a kind."""
+
+GIVE: dict[Supervision, str] = {
+    "labels": "say in labels.csv what each shows (video_id,class)",
+    "points": "give points",
+    "full": "mark start and end of their actions",
+}
+"""How to give it."""
 
 
 def offered(has_points: bool, has_labels: bool, has_marks: bool) -> Set[Supervision]:
@@ -27,3 +37,40 @@ def offered(has_points: bool, has_labels: bool, has_marks: bool) -> Set[Supervis
     if has_marks:
         kinds.add("full")
     return kinds
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Training videos by what a person has said about them."""
+
+    pointed: frozenset[str] = frozenset()
+    """A moment of every action."""
+    listed: frozenset[str] = frozenset()
+    """Which actions they show, maybe none: in the file of video labels."""
+    marked: frozenset[str] = frozenset()
+    """Start and end of every action."""
+
+    def by_kind(self, marks: bool = True) -> Mapping[Supervision, frozenset[str]]:
+        """Videos that carry each kind of supervision.
+
+        Args:
+            marks: look at marks even where there is something else to learn from.
+        """
+        marked = self.marked if marks or not (self.pointed or self.listed) else frozenset()
+        labelled = self.pointed | self.listed | marked
+        return {"labels": labelled, "points": self.pointed, "full": marked}
+
+    def best(self, marks: bool = True) -> Supervision | None:
+        """The kind that says most and that at least half of all labelled videos carry.
+
+        None if nothing is said about any video.
+
+        Args:
+            marks: as in `by_kind`.
+        """
+        videos = self.by_kind(marks)
+        enough = len(videos["labels"]) / 2
+        return next(
+            (kind for kind in reversed(KINDS) if videos[kind] and len(videos[kind]) >= enough),
+            None,
+        )

@@ -73,6 +73,9 @@ def _student(generator: Method[Any] | None = None) -> Method[Any]:
     return StudentMethod(generator)
 
 
+GENERATOR = "generator"
+"""What stands before the settings of a generator, and before the names of its weights."""
+
 METHODS: dict[str, Registered] = {
     "hrpro": Registered(HrproConfig, _hrpro),
     "sal": Registered(SalConfig, _sal),

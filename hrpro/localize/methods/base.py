@@ -77,6 +77,26 @@ class Schedule:
     """Largest norm of the gradient of all parameters."""
 
 
+class ScheduledConfig(MethodConfig):
+    """Settings of a method whose only stage, or the first one, is a number of steps of Adam."""
+
+    lr: float = Field(1e-4, gt=0, description="learning rate of Adam")
+    weight_decay: float = Field(5e-4, ge=0, description="of Adam")
+    updates: int = Field(1000, ge=1, description="gradient steps")
+    batch_videos: int = Field(16, ge=1, description="videos per update")
+    eval_every: int = Field(50, ge=1, description="updates between evaluations")
+
+    def schedule(self) -> Schedule:
+        """Of that stage."""
+        return Schedule(
+            updates=self.updates,
+            batch_videos=self.batch_videos,
+            eval_every=self.eval_every,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+        )
+
+
 @dataclass
 class StageState:
     """What a stage keeps beside its model, to go on with after an interruption."""

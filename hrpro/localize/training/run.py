@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hrpro.configs.loader import changes, save_config
+from hrpro.configs.loader import changes, known_keys, save_config
 from hrpro.errors import DataError, UsageError
 from hrpro.files import read_json, write_json
 from hrpro.localize.config import RunConfig, load_config
@@ -29,13 +29,14 @@ from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.data.supervision import Supervision
 from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.evaluation.measure import from_json, measure, to_json
-from hrpro.localize.methods import get_method
-from hrpro.localize.methods.base import Earlier, Stage
+from hrpro.localize.methods import GENERATOR, find_method, get_method
+from hrpro.localize.methods.base import Earlier, MethodConfig, Stage
 from hrpro.localize.sampling.epochs import derive_seed
 from hrpro.localize.training.model_folder import (
     BEST,
     CONFIG_FILE,
     FeaturesNeeded,
+    TrainedModel,
     Weights,
     load_model,
     publish,
@@ -88,7 +89,8 @@ class TrainingRun:
         device: where the networks are.
         resume: skip stages that are done, go on with one that was interrupted.
         save_every_s: seconds between checkpoints.
-        stage1: a model folder whose weights to build stage 2 on; default: of the run itself.
+        stage1: a model folder of the first stages, to build on in the place of the run's own; that
+            of a generator will do, too.
         observers: who watches.
     """
 
@@ -103,18 +105,21 @@ class TrainingRun:
 
     def __post_init__(self) -> None:
         self.method = get_method(self.config.localize)
+        self._first = 1
         self.features = FeaturesNeeded.of(self.dataset)
         self.test_ids = [v.video_id for v in self.dataset.measured]
 
     def run(self, stages: Sequence[int] | None = None) -> list[StageResult]:
-        """Train some stages, all by default; the run's folder is then the model of the last.
+        """Train some stages, by default all that `stage1` lacks; the run's folder is then the
+        model of the last.
 
         Raises:
             UsageError: there is no such stage, or the folder holds one already or made otherwise.
             DataError: the stage before is missing, or does not fit.
             HrproError: the folder cannot be written, or a loss is not a number.
         """
-        stages = list(stages or range(1, self.method.num_stages + 1))
+        stages = list(stages or range(self._first_stage(), self.method.num_stages + 1))
+        self._first = stages[0]
         if stages[-1] > self.method.num_stages:
             raise UsageError(
                 f"--stage {stages[-1]}: {self.config.localize.method} has "
@@ -125,6 +130,19 @@ class TrainingRun:
         if stages[0] > 1:
             self._load_previous(stages[0])
         return [self._train(stage) for stage in stages]
+
+    def _first_stage(self) -> int:
+        """The first stage that is not in `stage1`."""
+        if self.stage1 is None:
+            return 1
+        num_stages = load_model(self.stage1).num_stages
+        if num_stages >= self.method.num_stages:
+            raise UsageError(
+                f"{self.stage1}: is a model of {num_stages} stages, on which "
+                f"{self.config.localize.method} builds no other; give one of an earlier stage, for "
+                f"example {self.stage1 / 'stage1'}"
+            )
+        return num_stages + 1
 
     def _stage_folder(self, stage: int) -> Path:
         return self.folder / f"stage{stage}"
@@ -172,6 +190,7 @@ class TrainingRun:
                 localize.precision,
                 localize.ema,
                 self.save_every_s,
+                _rate_keys(localize, is_last=number == self.method.num_stages),
             ),
             folder / CHECKPOINT,
             notes,
@@ -237,7 +256,7 @@ class TrainingRun:
         )
 
     def _earlier_folder(self, number: int) -> Path:
-        if self.stage1 is not None:
+        if self.stage1 is not None and number == self._first:
             return self.stage1
         folder = self._stage_folder(number - 1)
         best = self.method.earlier_weights(number, self.config.localize) == BEST
@@ -258,21 +277,31 @@ class TrainingRun:
                 f"{number - 1} alone, for example {folder / f'stage{number - 1}'}"
             )
         localize = self.config.localize
+        before, weights = self._as_own(model)
         same = {
             "classes": model.classes == self.dataset.classes,
             "feature width": model.features.dim == self.dataset.dim,
-            "localize.method": model.config.localize.method == localize.method,
+            "localize.method": before.method == localize.method,
         }
         wrong = [name for name, equal in same.items() if not equal]
         if same["localize.method"]:
-            earlier = Earlier(model.num_stages, model.config.localize)
+            earlier = Earlier(model.num_stages, before)
             wrong += self.method.differences(number, earlier, localize)
         if wrong:
             raise DataError(
                 f"{folder}: was trained with other {', '.join(wrong)}; train stage "
                 f"{number - 1} again, in another --run-dir"
             )
-        return model.localizer.state_dict()
+        return weights
+
+    def _as_own(self, model: TrainedModel) -> tuple[MethodConfig, dict[str, torch.Tensor]]:
+        """Settings and weights of a model; those of our generator, as if we had trained it."""
+        before, weights = model.config.localize, model.localizer.state_dict()
+        localize = self.config.localize
+        if before.method != find_method(localize.method).generator:
+            return before, weights
+        as_own = localize.model_copy(update={GENERATOR: before})
+        return as_own, {f"{GENERATOR}.{name}": weight for name, weight in weights.items()}
 
     def _evaluate(
         self,
@@ -311,6 +340,19 @@ class TrainingRun:
         save_model(
             folder, localizer, number, self.config, self.dataset.classes, self.features, metrics
         )
+
+
+def _rate_keys(localize: MethodConfig, is_last: bool) -> tuple[str, ...]:
+    """Settings that the learning rate of a stage may come from.
+
+    Args:
+        localize: of a method; maybe one that has a generator.
+        is_last: whether it is the last stage, which is no generator's.
+    """
+    keys = [key for key in known_keys(type(localize)) if key.rpartition(".")[2] == "lr"]
+    if GENERATOR in type(localize).model_fields:
+        keys = [key for key in keys if key.startswith(f"{GENERATOR}.") != is_last]
+    return tuple(f"localize.{key}" for key in keys)
 
 
 class _Clock:

@@ -56,6 +56,8 @@ class TrainerConfig:
     """Decay of the average of the weights; None for no average."""
     save_every_s: float = 60.0
     """Seconds between checkpoints."""
+    rate_keys: tuple[str, ...] = ("localize.lr",)
+    """Settings that learning rates are taken from, to name them where one is too high."""
 
 
 class Trainer:
@@ -184,11 +186,11 @@ class Trainer:
             self._num_summed += 1
         watch(read)
 
-    @staticmethod
-    def _diverged(update: int) -> HrproError:
+    def _diverged(self, update: int) -> HrproError:
+        settings = " or ".join(f"{key}=..." for key in self.config.rate_keys)
         return HrproError(
             f"the loss is not a finite number any more at update {update}; lower the learning "
-            "rate (--set localize.lr=... or localize.stage2.lr=...), or use --precision float32"
+            f"rate{f' (--set {settings})' if settings else ''}, or use --precision float32"
         )
 
     def _mean_losses(self) -> Losses:

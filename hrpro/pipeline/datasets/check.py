@@ -15,6 +15,7 @@ from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.features import check_finite
 from hrpro.localize.data.scan import DatasetScan, scan_dataset
 from hrpro.localize.data.supervision import Supervision
+from hrpro.pipeline.datasets.methods import Advice, advise
 from hrpro.problems import Problem, Problems
 
 
@@ -27,6 +28,8 @@ class DatasetReport:
     """What is there: classes, points, videos and features by split, videos with ground truth."""
     problems: tuple[Problem, ...]
     next_command: str
+    advice: Advice
+    """Which methods the labels allow."""
 
     @property
     def ok(self) -> bool:
@@ -38,6 +41,8 @@ class DatasetReport:
         yield f"{self.folder}"
         for what, count in self.counts.items():
             yield f"  {what}: {count}"
+        for line in self.advice.lines():
+            yield f"  {line}"
         for problem in self.problems:
             yield f"{problem.severity}: {problem}"
         yield f"next: {self.next_command}"
@@ -49,6 +54,8 @@ class DatasetReport:
             "ok": self.ok,
             "counts": self.counts,
             "problems": [vars(problem) for problem in self.problems],
+            "methods": list(self.advice.allowed),
+            "recommended": self.advice.recommended,
             "next": self.next_command,
         }
 
@@ -57,7 +64,7 @@ def check_dataset(
     folder: str | Path,
     config: DatasetConfig | None = None,
     *,
-    needs: Supervision = "points",
+    needs: Supervision | None = None,
     allow_mixed: bool = False,
     check_values: bool = True,
 ) -> DatasetReport:
@@ -66,7 +73,8 @@ def check_dataset(
     Args:
         folder: the dataset folder.
         config: settings; None takes the folder's own.
-        needs: what training videos must carry for the method that is to learn from them.
+        needs: what training videos must carry for the method that is to learn from them; by
+            default what says most of them.
         allow_mixed: accept features of different fingerprints.
         check_values: read all features to find NaN and infinity.
 
@@ -77,6 +85,8 @@ def check_dataset(
     folder = Path(folder)
     config = config if config is not None else read_dataset_config(folder)
     problems = Problems()
+    advice = advise(folder, config)
+    needs = needs or advice.usual or "points"
     scan = scan_dataset(folder, config, problems, allow_mixed=allow_mixed, needs=needs)
     if check_values:
         for file in scan.files.values():
@@ -85,7 +95,7 @@ def check_dataset(
             except DataError as error:
                 problems.add_exception(error)
     return DatasetReport(
-        folder, _counts(scan), tuple(problems), _next_command(scan, config, problems)
+        folder, _counts(scan), tuple(problems), _next_command(scan, config, problems), advice
     )
 
 
@@ -93,6 +103,7 @@ def _counts(scan: DatasetScan) -> dict[str, int]:
     return {
         "classes": len(scan.classes),
         "points": len(scan.rows),
+        **({"video labels": len(scan.listed)} if scan.listed else {}),
         **(
             {"points of test videos (not used)": scan.num_test_points}
             if scan.num_test_points
@@ -118,8 +129,8 @@ def _next_command(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
         return f"hrpro dataset fetch {known.name}"
     if not layout.videos.is_dir():
         return f"hrpro init {folder} --videos DIR"
-    if not (layout.points or layout.split_train or layout.split_test):
+    if not (layout.points or layout.labels or layout.split_train or layout.split_test):
         return f"hrpro init {folder}"
-    if not scan.rows:
+    if not scan.labels:
         return f"hrpro label {folder}"
     return f"hrpro extract {folder}"

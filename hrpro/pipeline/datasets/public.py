@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.errors import UsageError
-from hrpro.localize.config import resolve_dataset
+from hrpro.localize.config import DEFAULT_METHOD, resolve_dataset
 from hrpro.localize.data.catalogue import DATASETS, KnownDataset, find_known
 from hrpro.pipeline.datasets.check import DatasetReport, check_dataset
 from hrpro.pipeline.datasets.fetch import FetchResult, fetch_dataset
@@ -83,9 +83,8 @@ def check(
         UsageError: there is no such data set, or its config is wrong.
     """
     folder, config = resolve_dataset(name, data_root=data_root, preset=preset)
-    return check_dataset(
-        folder, config.dataset, needs=config.localize.needs, allow_mixed=allow_mixed
-    )
+    chosen = config.localize.needs if config.localize.method != DEFAULT_METHOD else None
+    return check_dataset(folder, config.dataset, needs=chosen, allow_mixed=allow_mixed)
 
 
 def fetch(

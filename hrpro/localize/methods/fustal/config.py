@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from hrpro.localize.data.supervision import Supervision
-from hrpro.localize.methods.base import MethodConfig
+from hrpro.localize.methods.video_labels import OddKernel, VideoLabelConfig
 from hrpro.localize.proposals.generate import ProposalConfig
 
 FUSTAL_PROPOSALS = ProposalConfig(
@@ -31,18 +30,11 @@ class GeneratorNetwork(BaseModel):
     width: PositiveInt | None = Field(
         None, description="channels of an embedding; None: as many as the features have"
     )
-    kernel: PositiveInt = Field(3, description="snippets that the embedding of one looks at; odd")
+    kernel: OddKernel = Field(3, description="snippets that the embedding of one looks at; odd")
     dropout: float = Field(0.7, ge=0, lt=1, description="before the classifier")
     topk_ratio: PositiveInt = Field(
         5, description="the best T / topk_ratio snippets speak for a class"
     )
-
-    @field_validator("kernel")
-    @classmethod
-    def _odd(cls, kernel: int) -> int:
-        if kernel % 2 == 0:
-            raise ValueError(f"must be odd, not {kernel}")
-        return kernel
 
 
 class ContrastConfig(BaseModel):
@@ -64,14 +56,11 @@ class ContrastConfig(BaseModel):
     )
 
 
-class GeneratorConfig(MethodConfig):
+class GeneratorConfig(VideoLabelConfig):
     """How the generator of pseudo labels learns and proposes."""
 
     method: Literal["fustal-generator"] = "fustal-generator"
-    lr: float = Field(1e-4, gt=0, description="learning rate of Adam")
-    weight_decay: float = Field(5e-4, ge=0, description="of Adam")
     updates: int = Field(6000, ge=1, description="gradient steps")
-    batch_videos: int = Field(16, ge=1, description="videos per update")
     eval_every: int = Field(100, ge=1, description="updates between evaluations")
     network: GeneratorNetwork = GeneratorNetwork()
     contrast: ContrastConfig = ContrastConfig()
@@ -82,8 +71,3 @@ class GeneratorConfig(MethodConfig):
         le=1,
         description="the worse of two goes from this tIoU on; CoLA: 0.6",
     )
-
-    @property
-    def needs(self) -> Supervision:
-        """The names of the actions in each video."""
-        return "labels"

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from hrpro.localize.data.sequences import FeatureSequence, in_batches
-from hrpro.localize.methods.base import Localizer
 from hrpro.localize.methods.fustal.config import GeneratorConfig
 from hrpro.localize.methods.fustal.generator import GeneratorModel
 from hrpro.localize.methods.fustal.inference import (
@@ -17,11 +16,12 @@ from hrpro.localize.methods.fustal.inference import (
     propose,
     suppress,
 )
+from hrpro.localize.methods.video_labels import VideoLabelLocalizer
 from hrpro.localize.nn.precision import autocast
 from hrpro.localize.proposals.generate import Array, Proposals
 
 
-class GeneratorLocalizer(Localizer):
+class GeneratorLocalizer(VideoLabelLocalizer[GeneratorPrediction]):
     """The generator's network, proposals out of its activations, hard NMS.
 
     Args:
@@ -35,28 +35,10 @@ class GeneratorLocalizer(Localizer):
         self.config = config
         self.model = GeneratorModel(dim, num_classes, config.network)
 
-    def localize(
-        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
-    ) -> Proposals:
-        """Detect actions, see `hrpro.localize.methods.base.Localizer`."""
-        return suppress(self.candidates(videos, classes), self.config.nms_threshold)
-
-    def candidates(
-        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
-    ) -> Proposals:
-        """Every proposal of every video, before NMS."""
-        return propose(
-            list(self._predict(videos)),
-            self.config,
-            classes=None if classes is None else [np.array(classes, np.int64)] * len(videos),
-            stride_s=[video.grid.stride_s for video in videos],
-            offset_s=[video.grid.offset_s for video in videos],
-        )
-
     def activations(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The class activations of each video, from 0 to 1 within it, ``[L, C]``."""
         found = []
-        for video, prediction in zip(videos, self._predict(videos), strict=True):
+        for video, prediction in zip(videos, self.predict(videos), strict=True):
             values = normalised(prediction.cas)
             snippets = np.arange(len(video.features))
             # The sampled positions stand for the snippets from one to the next.
@@ -65,10 +47,28 @@ class GeneratorLocalizer(Localizer):
 
     def video_scores(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """Scores ``[C]`` of the classes of each video."""
-        return [prediction.video_score for prediction in self._predict(videos)]
+        return [prediction.video_score for prediction in self.predict(videos)]
 
-    def _predict(self, videos: Sequence[FeatureSequence]) -> Iterator[GeneratorPrediction]:
+    def predict(self, videos: Sequence[FeatureSequence]) -> Iterator[GeneratorPrediction]:
+        """Look at as many videos at a time as fit into memory."""
         for _, batch in in_batches(videos):
             with autocast(self.model.classifier.weight.device, self.config.precision):
                 found = predict(self.model, [video.features for video in batch])
             yield from found
+
+    def propose(
+        self,
+        predictions: Sequence[GeneratorPrediction],
+        *,
+        classes: Sequence[Array] | None,
+        stride_s: Sequence[float],
+        offset_s: Sequence[float],
+    ) -> Proposals:
+        """Candidates of all videos, before NMS."""
+        return propose(
+            predictions, self.config, classes=classes, stride_s=stride_s, offset_s=offset_s
+        )
+
+    def suppress(self, candidates: Proposals) -> Proposals:
+        """What NMS leaves."""
+        return suppress(candidates, self.config.nms_threshold)

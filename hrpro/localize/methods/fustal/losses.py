@@ -11,6 +11,7 @@ from torch import Tensor
 from hrpro.localize.methods.fustal.config import ContrastConfig
 from hrpro.localize.methods.fustal.generator import GeneratorOutput
 from hrpro.localize.methods.fustal.mining import MinedSnippets, draw_multiplier, mine
+from hrpro.localize.methods.video_labels import label_shares
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def generator_losses(
 
     Args:
         output: of the network.
-        video_label: ``[B, C]`` ones and zeros; at least a one for each video.
+        video_label: ``[B, C]`` ones and zeros. Where there is no one, nothing is contrasted.
         config: constants.
         multiplier: of the easy mining, ``[B, T]``; by default drawn.
 
@@ -72,10 +73,10 @@ def generator_losses(
         multiplier = draw_multiplier(output.actionness, config.easy_dropout)
     means = SnippetMeans.of(output.embedding, mine(output.actionness, multiplier, config))
     contrast = contrast_matrix(means, config.temperature)
-    share = video_label / video_label.sum(1, keepdim=True)
+    shows = video_label.any(1)
     losses = {
-        "class": F.binary_cross_entropy(output.video_score, share),
-        "in_video": contrast.diagonal().mean(),
+        "class": F.binary_cross_entropy(output.video_score, label_shares(video_label)),
+        "in_video": (contrast.diagonal() * shows).sum() / shows.sum().clamp(min=1),
         "cross_video": cross_video_loss(contrast, video_label),
     }
     both = losses["in_video"] + config.cross_video_weight * losses["cross_video"]
@@ -113,9 +114,9 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) 
 
 
 def same_label_pairs(video_label: Tensor) -> Tensor:
-    """Pairs i < j of videos with identical labels, ``[P, 2]``."""
+    """Pairs i < j of videos with identical labels, ``[P, 2]``; some label each."""
     same = (video_label.unsqueeze(0) == video_label.unsqueeze(1)).all(2)
-    return same.triu(1).nonzero()
+    return (same & video_label.any(1)).triu(1).nonzero()
 
 
 def cross_video_loss(contrast: Tensor, video_label: Tensor) -> Tensor:

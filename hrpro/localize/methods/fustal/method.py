@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hrpro.errors import DataError
 from hrpro.localize.data.dataset import Dataset
-from hrpro.localize.data.sequences import DatasetSequences
-from hrpro.localize.methods.base import Earlier, Schedule, Stage
+from hrpro.localize.methods.base import Stage
 from hrpro.localize.methods.fustal.config import GeneratorConfig
+from hrpro.localize.methods.fustal.generator import GeneratorModel
 from hrpro.localize.methods.fustal.localizer import GeneratorLocalizer
 from hrpro.localize.methods.fustal.losses import generator_losses
-from hrpro.localize.proposals.generate import Proposals
+from hrpro.localize.methods.video_labels import VideoLabelMethod, VideoLabelStage
 from hrpro.localize.sampling.fixed_length import perturbed_indices, take
 
 
-class GeneratorMethod:
+class GeneratorMethod(VideoLabelMethod[GeneratorConfig]):
     """FuSTAL's generator, as a `hrpro.localize.methods.base.Method`."""
-
-    num_stages = 1
 
     def build(
         self, dim: int, num_classes: int, config: GeneratorConfig, num_stages: int
@@ -43,25 +38,12 @@ class GeneratorMethod:
         assert isinstance(localizer, GeneratorLocalizer)
         return GeneratorStage(localizer, dataset, config, device)
 
-    def earlier_weights(
-        self, number: int, config: GeneratorConfig
-    ) -> Literal["last", "best-on-test"]:
-        """There is no stage that would build on another."""
-        return "last"
 
-    def differences(
-        self, number: int, earlier: Earlier[GeneratorConfig], config: GeneratorConfig
-    ) -> list[str]:
-        """There is no stage that would build on another."""
-        return []
+class GeneratorStage(VideoLabelStage):
+    """Learns from the classes of the training videos, see `VideoLabelStage`."""
 
-
-class GeneratorStage(Stage):
-    """Learns from the classes of the training videos.
-
-    Raises:
-        DataError: there is but one class, which leaves nothing to tell apart.
-    """
+    model: GeneratorModel
+    title = "FuSTAL"
 
     def __init__(
         self,
@@ -70,25 +52,8 @@ class GeneratorStage(Stage):
         config: GeneratorConfig,
         device: torch.device,
     ) -> None:
-        if len(dataset.classes) < 2:
-            raise DataError(
-                f"{dataset.folder}: FuSTAL learns what tells classes apart, and there is one only; "
-                "label moments of it and use --method hrpro"
-            )
-        self.localizer, self.model, self.config = localizer, localizer.model, config
-        self.schedule = Schedule(
-            updates=config.updates,
-            batch_videos=config.batch_videos,
-            eval_every=config.eval_every,
-            lr=config.lr,
-            weight_decay=config.weight_decay,
-        )
-        self.num_videos = len(dataset.train)
-        self.train = DatasetSequences(dataset, dataset.train, device)
-        self.test = DatasetSequences(dataset, dataset.measured, device)
-        self.num_snippets = torch.tensor([video.num_snippets for video in dataset.train])
-        labels = np.stack([dataset.video_label(video) for video in dataset.train])
-        self.labels = torch.from_numpy(labels).to(device)
+        super().__init__(localizer, dataset, config, device)
+        self.model, self.config = localizer.model, config
 
     def losses(self, videos: Sequence[int]) -> dict[str, Tensor]:
         """Losses of a batch of videos, each sampled anew."""
@@ -99,7 +64,3 @@ class GeneratorStage(Stage):
         # What follows from the scores is float32 even under autocast, which refuses their loss.
         with torch.autocast(features.device.type, enabled=False):
             return generator_losses(output, self.labels[videos], self.config.contrast)
-
-    def detect(self) -> Proposals:
-        """Detections in the test videos."""
-        return self.localizer.localize(self.test)

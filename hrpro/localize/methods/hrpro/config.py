@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from hrpro.localize.methods.base import MethodConfig
+from hrpro.localize.methods.base import ScheduledConfig
 from hrpro.localize.proposals.generate import ProposalConfig
 from hrpro.localize.proposals.nms import NmsConfig
 
@@ -105,15 +105,11 @@ class InstanceTraining(BaseModel):
     )
 
 
-class HrproConfig(MethodConfig):
+class HrproConfig(ScheduledConfig):
     """How HR-Pro learns. The keys beside the sections train stage 1, snippet by snippet."""
 
     method: Literal["hrpro"] = "hrpro"
-    lr: float = Field(1e-4, gt=0, description="learning rate of Adam")
     weight_decay: float = Field(5e-4, ge=0, description="of Adam; the paper says 1e-3")
-    updates: int = Field(1000, ge=1, description="gradient steps")
-    batch_videos: int = Field(16, ge=1, description="videos per update")
-    eval_every: int = Field(50, ge=1, description="updates between evaluations")
     snippet: SnippetConfig = SnippetConfig()
     proposals: ProposalConfig = ProposalConfig()
     nms: NmsConfig = NmsConfig()

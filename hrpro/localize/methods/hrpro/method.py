@@ -75,13 +75,7 @@ class SnippetStage(Stage):
         device: torch.device,
     ) -> None:
         self.localizer, self.model, self.config = localizer, localizer.snippets, config
-        self.schedule = Schedule(
-            updates=config.updates,
-            batch_videos=config.batch_videos,
-            eval_every=config.eval_every,
-            lr=config.lr,
-            weight_decay=config.weight_decay,
-        )
+        self.schedule = config.schedule()
         self.train = DatasetSequences(dataset, dataset.train, device)
         self.test = DatasetSequences(dataset, dataset.measured, device)
         self.num_videos = len(dataset.train)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from hrpro.localize.data.supervision import Supervision
-from hrpro.localize.methods.base import MethodConfig
+from hrpro.localize.methods.video_labels import OddKernel, VideoLabelConfig
 from hrpro.localize.proposals.generate import ProposalConfig
 from hrpro.localize.proposals.two_list_nms import TwoListNmsConfig
 
@@ -42,7 +41,7 @@ class SalNetwork(BaseModel):
         "the 2048 of two-stream I3D); null: one stream, which both actionness heads look at",
     )
     width: PositiveInt = Field(512, description="channels D of an embedding; D^3 weights follow")
-    kernel: PositiveInt = Field(3, description="snippets that the embedding of one looks at; odd")
+    kernel: OddKernel = Field(3, description="snippets that the embedding of one looks at; odd")
     dropout: float = Field(0.5, ge=0, lt=1, description="of the embeddings")
     rgb_share: float = Field(0.1, ge=0, le=1, description="of the RGB head in the actionness")
     class_share: float = Field(
@@ -59,13 +58,6 @@ class SalNetwork(BaseModel):
         8, description="the best T / topk_ratio snippets speak for a class"
     )
     background_topk_ratio: PositiveInt = Field(8, description="the same, for the background")
-
-    @field_validator("kernel")
-    @classmethod
-    def _odd(cls, kernel: int) -> int:
-        if kernel % 2 == 0:
-            raise ValueError(f"must be odd, not {kernel}")
-        return kernel
 
 
 class SalLosses(BaseModel):
@@ -98,12 +90,10 @@ class SalLosses(BaseModel):
     semantic_weight: float = Field(3.0, ge=0, description="of the loss of the video semantics")
 
 
-class SalConfig(MethodConfig):
+class SalConfig(VideoLabelConfig):
     """How SAL learns and detects."""
 
     method: Literal["sal"] = "sal"
-    lr: float = Field(1e-4, gt=0, description="learning rate of Adam")
-    weight_decay: float = Field(5e-4, ge=0, description="of Adam")
     updates: int = Field(10_000, ge=1, description="gradient steps")
     batch_videos: int = Field(
         2, ge=1, description="videos per update; each is mixed up with the one before it"
@@ -121,8 +111,3 @@ class SalConfig(MethodConfig):
     )
     proposals: SalProposals = SalProposals()
     nms: TwoListNmsConfig = TwoListNmsConfig()
-
-    @property
-    def needs(self) -> Supervision:
-        """The names of the actions in each video."""
-        return "labels"

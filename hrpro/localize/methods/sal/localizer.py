@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from hrpro.localize.data.sequences import PACKED_VALUES, FeatureSequence
-from hrpro.localize.methods.base import Localizer
 from hrpro.localize.methods.sal.config import SalConfig
 from hrpro.localize.methods.sal.inference import SalPrediction, predict, propose, suppress
 from hrpro.localize.methods.sal.model import SalModel
+from hrpro.localize.methods.video_labels import VideoLabelLocalizer
 from hrpro.localize.nn.precision import autocast
 from hrpro.localize.proposals.generate import Array, Proposals
 
 
-class SalLocalizer(Localizer):
+class SalLocalizer(VideoLabelLocalizer[SalPrediction]):
     """SAL's network, proposals out of its selection map, two-list NMS.
 
     Args:
@@ -32,33 +30,15 @@ class SalLocalizer(Localizer):
         self.config = config
         self.model = SalModel(dim, num_classes, config.network)
 
-    def localize(
-        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
-    ) -> Proposals:
-        """Detect actions, see `hrpro.localize.methods.base.Localizer`."""
-        return suppress(self.candidates(videos, classes), self.config.nms)
-
-    def candidates(
-        self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
-    ) -> Proposals:
-        """Every proposal of every video, before NMS."""
-        return propose(
-            list(self._predict(videos)),
-            self.config,
-            classes=None if classes is None else [np.array(classes, np.int64)] * len(videos),
-            stride_s=[video.grid.stride_s for video in videos],
-            offset_s=[video.grid.offset_s for video in videos],
-        )
-
     def activations(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The selection map at the snippets of each video, ``[L, C]``."""
-        return [prediction.of_snippets() for prediction in self._predict(videos)]
+        return [prediction.of_snippets() for prediction in self.predict(videos)]
 
     def video_scores(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """Scores ``[C]`` of the classes of each video."""
-        return [prediction.class_score for prediction in self._predict(videos)]
+        return [prediction.class_score for prediction in self.predict(videos)]
 
-    def _predict(self, videos: Sequence[FeatureSequence]) -> Iterator[SalPrediction]:
+    def predict(self, videos: Sequence[FeatureSequence]) -> Iterator[SalPrediction]:
         """Look at as many videos at a time as fit into memory once they are sampled."""
         at_once = max(1, PACKED_VALUES // (self.config.network.length * self.model.dim))
         for first in range(0, len(videos), at_once):
@@ -67,3 +47,20 @@ class SalLocalizer(Localizer):
             with autocast(self.model.classifier.weight.device, self.config.precision):
                 found = predict(self.model, (videos[v].features for v in some), self.config)
             yield from found
+
+    def propose(
+        self,
+        predictions: Sequence[SalPrediction],
+        *,
+        classes: Sequence[Array] | None,
+        stride_s: Sequence[float],
+        offset_s: Sequence[float],
+    ) -> Proposals:
+        """Candidates of all videos, before NMS."""
+        return propose(
+            predictions, self.config, classes=classes, stride_s=stride_s, offset_s=offset_s
+        )
+
+    def suppress(self, candidates: Proposals) -> Proposals:
+        """What NMS leaves."""
+        return suppress(candidates, self.config.nms)

@@ -8,6 +8,7 @@ from torch import Tensor
 from hrpro.localize.methods.sal.config import SalLosses
 from hrpro.localize.methods.sal.model import SalModel, SalTrainingOutput
 from hrpro.localize.methods.sal.pseudo_labels import AdaptiveMask, batch_mix, pseudo_actions
+from hrpro.localize.methods.video_labels import label_shares
 from hrpro.localize.nn.pooling import topk_mean
 
 
@@ -20,7 +21,7 @@ def training_losses(
         model: in training mode.
         mask: weights the snippets.
         features: ``[B, T, dim]``, all videos T snippets long.
-        labels: ``[B, C]``, 1 for the classes of each video, of which there is at least one.
+        labels: ``[B, C]``, 1 for the classes of each video.
         config: constants.
 
     Returns:
@@ -29,6 +30,7 @@ def training_losses(
     output = model.training_output(features)
     with torch.autocast(features.device.type, enabled=False):
         pseudo, weight = label_snippets(model, mask, output, config)
+        pseudo = pseudo & labels.any(1, keepdim=True)  # what shows no class, shows no action
         return sal_losses(model, output, labels, pseudo, weight, config)
 
 
@@ -96,8 +98,7 @@ def mix_labels(pseudo: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def video_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of ``[B, C]`` logits; the classes of a video share the probability."""
-    target = labels.to(logits.dtype)
-    target = target / target.sum(dim=1, keepdim=True) + 1e-10
+    target = label_shares(labels.to(logits.dtype)) + 1e-10
     return -(target * logits.log_softmax(dim=1)).sum(dim=1).mean()
 
 
