@@ -62,4 +62,5 @@ def read_rows(
                 continue
             yield reader.line_num, row
     except csv.Error as error:
-        problems.error(f"{path}:{reader.line_num}", f"not valid CSV: {error}", "save it again")
+        line = reader.reader.line_num
+        problems.error(f"{path}:{line}", f"not valid CSV: {error}", "save it again")

@@ -18,8 +18,9 @@ from hrpro.errors import DataError, UsageError
 from hrpro.extract.sources import find_videos, video_ids
 from hrpro.files import check_writable, write_text
 from hrpro.localize.data.config import read_dataset_config
-from hrpro.localize.data.layout import POINT_FILES, Layout, find_layout, read_split
+from hrpro.localize.data.layout import LABELS, POINT_FILES, Layout, find_layout, read_split
 from hrpro.localize.data.points import points_csv, read_points
+from hrpro.localize.data.video_labels import read_video_labels
 from hrpro.pipeline.datasets.check import check_dataset
 from hrpro.pipeline.datasets.settings import add_classes, new_classes, set_videos
 from hrpro.pipeline.datasets.splits import Split, deal
@@ -81,7 +82,7 @@ def init(
     """Make a dataset folder, or bring one up to date; nothing of the person is overwritten.
 
     Run again, it adds new videos to the splits and new classes to ``dataset.yaml``. A new video
-    that has points already is for training.
+    that has points or labels already is for training.
 
     Args:
         folder: of the dataset.
@@ -119,6 +120,11 @@ def init(
     layout = find_layout(folder, config)
     if layout.points is None:
         write_text(folder / "points.csv", points_csv([]))
+        if layout.labels is None:
+            outcome.notes.append(
+                "to label: a click per action in hrpro label; or, if you know only which actions a "
+                f"video shows, a line for each in {folder / LABELS} (video_id,class)"
+            )
         layout = find_layout(folder, config)
     known = KnownVideos(names)
     excluded = {match.video_id for match in known.match_all(config.excluded_videos).values()}
@@ -184,11 +190,11 @@ def _write_settings(folder: Path, classes: Sequence[str], outcome: InitOutcome) 
     path = folder / DATASET_YAML
     is_new = not path.exists()
     if is_new:
-        points = find_layout(folder, read_dataset_config(folder)).points
+        layout = find_layout(folder, read_dataset_config(folder))
         settings: dict[str, Any] = {"name": folder.resolve().name}
-        if points != folder / POINT_FILES[0]:  # a published data set has a preset of its own
+        if layout.points != folder / POINT_FILES[0]:  # a published data set has a preset of its own
             settings["preset"] = "custom"
-        if points is None and not classes:
+        if not (layout.points or layout.labels or classes):
             settings["classes"] = []
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         write_text(path, f"# Settings of this data set; change them as you like.\n{text}")
@@ -240,8 +246,8 @@ def _update_splits(
             )
         if idle := labels.keys() & set(split.test):
             notes.append(
-                f"{count(len(idle), 'video')} with points or marks for testing: the points in "
-                "them are not trained on"
+                f"{count(len(idle), 'video')} with points, labels or marks for testing: the points "
+                "and labels of them are not trained on"
             )
         _write_split(layout.folder / "split_train.txt", split.train)
         _write_split(layout.folder / "split_test.txt", split.test)
@@ -278,17 +284,19 @@ def _read_splits(layout: Layout, videos: KnownVideos) -> Split:
 
 
 def _labels(layout: Layout, videos: KnownVideos) -> dict[str, set[str]]:
-    """Classes of each video, by its points and its start and end marks."""
-    rows = (
-        [(row.video_id, row.label) for row in read_points(layout.points)] if layout.points else []
-    )
+    """Classes of each labelled video, by its points, its labels and its start and end marks."""
+    rows: list[tuple[str, str]] = []
+    if layout.points is not None:
+        rows += [(row.video_id, row.label) for row in read_points(layout.points)]
+    if layout.labels is not None:
+        rows += [(row.video_id, row.label) for row in read_video_labels(layout.labels)]
     if layout.ground_truth is not None:
         truth = read_ground_truth(layout.ground_truth)
         rows += [(name, label) for name in truth for label in truth[name].labels]
     matches = videos.match_all(name for name, _ in rows)
     labels: defaultdict[str, set[str]] = defaultdict(set)
     for name, label in rows:
-        labels[matches[name].video_id or name].add(label)
+        labels[matches[name].video_id or name].update([label] if label else [])
     return labels
 
 

@@ -18,15 +18,15 @@ AUTO = "auto"
 """In the place of a method: the best that the labels allow."""
 
 _KNOWN: dict[Supervision, str] = {
-    "labels": "which actions they show",
-    "points": "a moment of each action",
-    "full": "where each action starts and ends",
+    "labels": "which actions are shown",
+    "points": "a moment of each",
+    "full": "start and end of each",
 }
 _WHY: dict[Supervision, str] = {
-    "labels": "it learns from the names of the actions in each video alone; a click per action "
-    "(hrpro label) would teach it more",
-    "points": "it learns from one click per action",
-    "full": "it learns from start and end marks",
+    "labels": "learns from the names of the actions in each video (a click per action says more: "
+    "hrpro label)",
+    "points": "learns from one click per action",
+    "full": "learns from start and end of each action",
 }
 
 
@@ -71,17 +71,17 @@ class Advice:
             return []
         videos = self.carried.by_kind()
         known = [
-            f"{_KNOWN[kind]}: {count(len(videos[kind]), 'training video')}"
+            f"{_KNOWN[kind]} ({count(len(videos[kind]), 'training video')})"
             for kind in KINDS
             if videos[kind]
         ]
         lines = [
-            f"known of {'; '.join(known)}",
+            f"known: {', '.join(known)}",
             f"methods for that: {', '.join(self.allowed)}",
             f"recommended: {why(self.usual)}",
         ]
-        if self.best not in (self.usual, None):
-            lines[-1] += f"; --method {AUTO} takes {METHOD_FOR[self.best]}, which {_WHY[self.best]}"
+        if self.best is not None and self.best != self.usual:
+            lines.append(f"or with --method {AUTO}: {why(self.best)}")
         return lines
 
 
@@ -96,7 +96,7 @@ def advise(folder: str | Path, config: DatasetConfig) -> Advice:
 
 def why(kind: Supervision) -> str:
     """The method for a kind of supervision, and why that, in a sentence."""
-    return f"--method {METHOD_FOR[kind]}: {_WHY[kind]}"
+    return f"{METHOD_FOR[kind]}, which {_WHY[kind]}"
 
 
 def choose_method(
@@ -140,7 +140,7 @@ def choose_method(
             )
         return tuple(overrides)
     if method == AUTO or METHOD_FOR[kind] != DEFAULT_METHOD:
-        say(why(kind))
+        say(f"method: {why(kind)}")
     return (*overrides, f"localize.method={METHOD_FOR[kind]}")
 
 

@@ -18,6 +18,7 @@ from hrpro.files import write_text
 from hrpro.localize.data.config import LabelConfig, read_dataset_config
 from hrpro.localize.data.layout import find_layout
 from hrpro.localize.data.points import read_points
+from hrpro.localize.data.video_labels import read_video_labels
 from hrpro.problems import Problems
 from hrpro.texts import read_text
 from hrpro.videos_folder import DATASET_YAML
@@ -110,13 +111,17 @@ def class_name(text: str) -> str:
 
 
 def _classes(folder: str | Path) -> tuple[str, ...]:
-    """The classes of a dataset: as configured, else those of its points."""
+    """The classes of a dataset: as configured, else those of its points and labels."""
     config = read_dataset_config(folder)
     if config.classes is not None or not Path(folder).is_dir():
         return config.classes or ()
-    points = find_layout(folder, config).points
-    rows = read_points(points, Problems()) if points else []
-    return tuple(sorted({row.label for row in rows}))
+    layout = find_layout(folder, config)
+    names: set[str] = set()
+    if layout.points is not None:
+        names |= {row.label for row in read_points(layout.points, Problems())}
+    if layout.labels is not None:
+        names |= {row.label for row in read_video_labels(layout.labels, Problems())}
+    return tuple(sorted(names - {""}))
 
 
 @contextmanager

@@ -208,6 +208,8 @@ def test_init_makes_a_dataset_folder(tmp_path, footage):
     assert run.exit_code == 0, run.output
     assert run.stdout.splitlines() == [
         f"{folder}: 8 videos in {footage}, 6 for training, 2 for testing; 4 classes",
+        "to label: a click per action in hrpro label; or, if you know only which actions a video "
+        f"shows, a line for each in {folder / 'labels.csv'} (video_id,class)",
         f"next: hrpro label '{folder}'",
     ]
     config = read_dataset_config(folder)
@@ -311,6 +313,20 @@ def test_init_of_a_folder_that_has_its_videos(tmp_path, footage):
     assert run.exit_code == 0, run.output
     assert read_dataset_config(folder).classes is None  # those of the points
     assert not (folder / "videos").is_symlink()
+    assert run.stdout.splitlines()[-1] == f"next: hrpro extract {folder}"
+
+
+def test_video_labels_count_like_points(tmp_path, footage):
+    """Their classes are known, their videos are for training, and nothing asks for clicks."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    names = sorted(path.stem for path in footage.glob("*.mp4"))
+    rows = [f"{name},{label}" for name, label in zip(names, ["run", "jump", ""], strict=False)]
+    (folder / "labels.csv").write_text("\n".join(["video_id,class", *rows]))
+    run = hrpro("init", folder, "--videos", footage, "--classes", "throw")
+    assert run.exit_code == 0, run.output
+    assert "to label:" not in run.stdout
+    assert read_dataset_config(folder).classes == ("jump", "run", "throw")
     assert run.stdout.splitlines()[-1] == f"next: hrpro extract {folder}"
 
 
