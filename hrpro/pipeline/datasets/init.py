@@ -246,8 +246,8 @@ def _update_splits(
             )
         if idle := labels.keys() & set(split.test):
             notes.append(
-                f"{count(len(idle), 'video')} with points, labels or marks for testing: the points "
-                "and labels of them are not trained on"
+                f"{count(len(idle), 'video')} with points or marks for testing: the points in "
+                "them are not trained on"
             )
         _write_split(layout.folder / "split_train.txt", split.train)
         _write_split(layout.folder / "split_test.txt", split.test)
