@@ -105,6 +105,7 @@ class Extractor:
             batch_size=compute.batch_size or _BATCH_SIZE.get(self.device.type, 8),
             lanes=cpu_lanes() if self.device.type == "cpu" else 1,
             compile=compute.compile,
+            exact=self.dtype == torch.float32,
         )
         precision_name = str(self.dtype).removeprefix("torch.")
         self.fingerprint = self.config.fingerprint(weights_ids, flow, precision_name)
