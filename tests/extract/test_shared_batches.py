@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hrpro.errors import HrproError
-from hrpro.extract.compute_threads import computing_pool, map_ahead
+from hrpro.extract.compute_threads import computing_pool
 from hrpro.extract.i3d import I3DOutput
 from hrpro.extract.networks import Networks
-from hrpro.extract.read_ahead import prefetch_each
+from hrpro.extract.read_ahead import map_ahead, prefetch_each
 from hrpro.extract.shared_batches import run_batches
 from hrpro.extract.snippet_cutting import SnippetBlock, cut_snippets
 
