@@ -302,6 +302,7 @@ def train(
     allow_mixed: bool = False,
     device: str | None = None,
     precision: Literal["auto", "float32", "bfloat16"] | None = None,
+    deterministic: bool = False,
     workers: int | None = 0,
     progress: bool = False,
 ) -> TrainOutcome:
@@ -325,6 +326,7 @@ def train(
         allow_mixed: accept features that were made with different settings.
         device: ``cpu``, ``cuda``, ``cuda:1``, ...; by default a GPU if there is one.
         precision: arithmetic of the training; what the settings say by default.
+        deterministic: the same result in every run on a GPU, too, more slowly.
         workers: processes that extract missing features; 0 works in this one.
         progress: show progress on standard error.
 
@@ -347,6 +349,7 @@ def train(
             stage=stage,
             stage1=_path(stage1_model),
             resume=resume,
+            deterministic=deterministic,
         ),
         data_root=Path(data_root),
         preset=preset,

@@ -204,6 +204,7 @@ def init(folder: Path, classes: tuple[str, ...], as_json: bool, **options: Any) 
     type=click.Choice(["auto", "float32", "bfloat16"]),
     help="Arithmetic of the training; auto is bfloat16 where that is fast.",
 )
+@click.option("--deterministic", is_flag=True, help="The same result on a GPU, too; slower.")
 @click.option("--allow-mixed", is_flag=True, help="Accept features made with other settings.")
 @click.option("--tensorboard/--no-tensorboard", default=True, help="Write scalars for it.")
 @click.option(

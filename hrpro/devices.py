@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -49,6 +53,94 @@ def has_fast_bfloat16(device: torch.device | str) -> bool:
         abilities = _cpu_capabilities()
         return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
     return False
+
+
+@contextmanager
+def full_float32(device: torch.device | str) -> Iterator[None]:
+    """Context in which a GPU multiplies float32 as it is, and not rounded to TF32 (10 bits).
+
+    cuDNN's convolutions take TF32 otherwise. Elsewhere there is nothing to switch.
+    """
+    if torch.device(device).type != "cuda":
+        yield
+        return
+    _TF32.switch_off()
+    try:
+        yield
+    finally:
+        _TF32.switch_back()
+
+
+class _Tf32Switches:
+    """TF32 is switched for the whole process: it stays off until the last that needs that ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before: list[tuple[Any, str, Any]] = []
+
+    def switch_off(self) -> None:
+        with self._lock:
+            if not self._users:
+                switches = self._switches()
+                self._before = [(place, name, getattr(place, name)) for place, name, _ in switches]
+                _set(switches)
+            self._users += 1
+
+    def switch_back(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                _set(self._before)
+
+    @staticmethod
+    def _switches() -> list[tuple[Any, str, Any]]:
+        """Where, under which name, and the value that keeps all bits."""
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        common = [(place, "allow_tf32", False) for place in (matmul, cudnn)]
+        try:
+            for place, name, _ in common:
+                getattr(place, name)
+        except RuntimeError:  # the program has used the finer switches that torch 2.9 brought
+            finer: Any = cudnn
+            places = (matmul, finer.conv, finer.rnn)
+            return [(place, "fp32_precision", "ieee") for place in places]
+        return common
+
+
+def _set(switches: list[tuple[Any, str, Any]]) -> None:
+    for place, name, value in switches:
+        setattr(place, name, value)
+
+
+_TF32 = _Tf32Switches()
+
+
+@contextmanager
+def deterministic(device: torch.device | str) -> Iterator[None]:
+    """Context in which the same computation gives the same bits on a GPU, too, more slowly.
+
+    Raises:
+        UsageError: what was computed has no such form on the device.
+    """
+    workspace = "CUBLAS_WORKSPACE_CONFIG"
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    added = torch.device(device).type == "cuda" and workspace not in os.environ
+    if added:  # without a fixed workspace cuBLAS may add up in another order each time
+        os.environ[workspace] = ":4096:8"
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--deterministic is not possible on {device}: {reason}") from error
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+        if added:
+            del os.environ[workspace]
 
 
 _DEVICE_FAULT = re.compile(r"\b(CUDA|cuDNN|cuBLAS|cuFFT|HIP|MPS)( driver| backend)? error", re.I)

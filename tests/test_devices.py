@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from click.testing import CliRunner
 from tiny_datasets import PRESET, make_dataset
 
 from hrpro.cli import main
-from hrpro.devices import choose_device
+from hrpro.devices import choose_device, deterministic, full_float32
 from hrpro.errors import UsageError
 
 
@@ -41,3 +43,47 @@ def test_training_and_evaluation_ask_for_float64_on_the_cpu_only(tmp_path, monke
         done = CliRunner().invoke(main, [str(each) for each in arguments], catch_exceptions=False)
         assert done.exit_code == 0, done.output
     assert brought
+
+
+def tf32_convolutions() -> bool:
+    """Whether a GPU would round the numbers of convolutions; the switch is there without one."""
+    return bool(torch.backends.cudnn.allow_tf32)
+
+
+def test_float32_means_float32_only_where_it_was_asked_for():
+    before = tf32_convolutions()
+    with full_float32("cuda"):
+        assert not tf32_convolutions()
+        with full_float32(torch.device("cuda", 0)):
+            pass
+        assert not tf32_convolutions(), "the outer one still needs it"
+    assert tf32_convolutions() == before
+    with full_float32("cpu"):
+        assert tf32_convolutions() == before
+
+
+def test_deterministic_holds_for_its_block():
+    assert not torch.are_deterministic_algorithms_enabled()
+    with deterministic("cuda"):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+
+
+def test_what_cannot_be_deterministic_is_one_line():
+    message = "--deterministic is not possible on cpu: put_"
+    with pytest.raises(UsageError, match=message), deterministic("cpu"):
+        torch.zeros(3).put_(torch.tensor([1, 1]), torch.ones(2), accumulate=False)
+    with pytest.raises(RuntimeError, match="other"), deterministic("cpu"):
+        raise RuntimeError("something other")
+
+
+def test_training_can_be_told_to_be_deterministic(tmp_path):
+    data = make_dataset(tmp_path / "data", 4, 2)
+    words = ["train", "--dataset", data, "--run-dir", tmp_path / "run", "--preset", PRESET]
+    words += ["--deterministic", "--device", "cpu", "--set", "localize.updates=2"]
+    words += ["--set", "localize.stage2.epochs=1"]
+    done = CliRunner().invoke(main, [str(each) for each in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert not torch.are_deterministic_algorithms_enabled()

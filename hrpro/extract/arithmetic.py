@@ -13,6 +13,7 @@ weights in the cache::
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hrpro.devices import full_float32
 from hrpro.extract.backbones import BACKBONES
 from hrpro.extract.i3d import load_i3d
 from hrpro.extract.snippet_network import SnippetNetwork
@@ -35,7 +37,7 @@ FORMULA = "formula"
 LEAST_COSINE = 0.999
 """What every precision has to keep; `hrpro.extract.i3d.best_dtype` relies on it."""
 LEAST_COSINE_FLOAT32 = 0.9999
-"""Float32 has to be nearer; TF32, in which GPUs multiply it, is."""
+"""Float32 has to be nearer."""
 
 BATCH_SIZE = {"cuda": 32}
 """Snippets at once; elsewhere 1, which takes least time."""
@@ -89,7 +91,8 @@ def compute_features(weights: str, device: torch.device | str, dtype: torch.dtyp
     )
     snippet = torch.from_numpy(wave_snippet()).to(device)
     batch = snippet.expand(BATCH_SIZE.get(device.type, 1), -1, -1, -1, -1)
-    with torch.inference_mode():
+    exact = full_float32(device) if dtype == torch.float32 else nullcontext()
+    with torch.inference_mode(), exact:
         return network(batch).features.cpu().numpy()
 
 

@@ -1,18 +1,14 @@
-"""Threads that compute side by side, and work that is done ahead in them."""
+"""How many threads compute side by side."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def computing_pool(num_threads: int, *, name: str, cores_each: int = 1) -> ThreadPoolExecutor:
@@ -36,38 +32,37 @@ def computing_pool(num_threads: int, *, name: str, cores_each: int = 1) -> Threa
     return pool
 
 
-def map_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], pool: Executor | None, ahead: int
-) -> Iterator[tuple[Item, Result]]:
-    """Yield each item with its result, in order, while `ahead` more are computed in the pool.
-
-    Without a pool each result is computed when it is asked for.
-    """
-    if pool is None:
-        yield from ((item, function(item)) for item in items)
-        return
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(function, item)))
-            if len(waiting) > ahead:
-                item, future = waiting.popleft()
-                yield item, future.result()
-        while waiting:
-            item, future = waiting.popleft()
-            yield item, future.result()
-    finally:
-        for _, future in waiting:
-            future.cancel()
-
-
 def decode_threads(device: torch.device) -> int:
-    """How many videos to decode at once so that the networks on `device` do not wait.
+    """How many cores decoding may take so that the networks on `device` do not wait.
 
-    A GPU is fed by a few threads. On a CPU the networks need the cores themselves: decoding costs
+    A GPU leaves it all of them. On a CPU the networks need the cores themselves: decoding costs
     about an eighth of what I3D does.
     """
-    return min(4, max(1, cores_per_device() // (1 if device.type == "cuda" else 8)))
+    return max(1, cores_per_device() // (1 if device.type == "cuda" else 8))
+
+
+class CoreShares:
+    """Splits cores between the videos that are being decoded.
+
+    A video that is decoded alone gets all of them, for frames side by side; one of many gets one.
+    """
+
+    def __init__(self, num_cores: int):
+        self._num_cores = num_cores
+        self._num_taken = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def taken(self) -> Iterator[int]:
+        """The threads of a video, from its begin to its end."""
+        with self._lock:
+            self._num_taken += 1
+            share = max(1, self._num_cores // self._num_taken)
+        try:
+            yield share
+        finally:
+            with self._lock:
+                self._num_taken -= 1
 
 
 def flow_threads(device: torch.device | None) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import Executor
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -19,13 +19,14 @@ import av
 import numpy as np
 
 from hrpro.errors import VideoError
-from hrpro.extract.frames import Decoding, TimedFrame
+from hrpro.extract.frame_source import FrameSource
+from hrpro.extract.frames import TimedFrame
 from hrpro.extract.geometry import FrameConverter, Orientation, upright
 from hrpro.extract.losses import DecodeReport, describe_losses
 from hrpro.extract.packets import MAX_GAP_S
-from hrpro.extract.probe import VideoInfo, describe, naming, open_video, probe
-from hrpro.extract.pyav import rational, tick_s
-from hrpro.extract.read_ahead import prefetch
+from hrpro.extract.probe import VideoInfo, describe, naming, probe
+from hrpro.extract.pyav import Hardware, rational, tick_s
+from hrpro.extract.read_ahead import map_ahead, prefetch
 from hrpro.extract.resample import Timeline, resample
 
 __all__ = ["DecodeReport", "FrameReader", "VideoInfo", "prefetch", "probe", "upright"]
@@ -33,6 +34,9 @@ __all__ = ["DecodeReport", "FrameReader", "VideoInfo", "prefetch", "probe", "upr
 
 # Sound and picture of one recording begin within this time.
 _AT_ONCE_S = 1.0
+# Decoded frames that wait for their conversion, or are in it.
+_FRAMES_AHEAD = 16
+_BYTES_AHEAD = 48 << 20
 
 
 class FrameReader(Iterator[np.ndarray]):
@@ -64,6 +68,8 @@ class FrameReader(Iterator[np.ndarray]):
         *,
         strict: bool = False,
         threads: int = 1,
+        pool: Executor | None = None,
+        hardware: Hardware | None = None,
         stream: int | None = None,
     ) -> None:
         """Open a video and decode its first frame.
@@ -75,8 +81,10 @@ class FrameReader(Iterator[np.ndarray]):
             crop: side of the central square to cut out; `None` for whole pictures, which all have
                 the size of the first.
             strict: raise at damage or an early end instead of going on.
-            threads: decoder threads; 1 leaves the other cores to the network, 0 takes all. With
-                more than one, that many frames may be lost where a file becomes unreadable.
+            threads: frames that are decoded at the same time. The pictures are those of one thread:
+                where a file is damaged, only one goes on.
+            pool: converts and resizes pictures ahead of the consumer.
+            hardware: a decoder to try first; `frame_source` says how far it is trusted.
             stream: which of several video streams; see `hrpro.extract.streams.choose_stream`.
 
         Raises:
@@ -90,24 +98,27 @@ class FrameReader(Iterator[np.ndarray]):
         self._strict = strict
         # Closing a container while another thread decodes from it would crash the process.
         self._lock = threading.RLock()
-        self._exit = ExitStack()
+        self._pool = pool
+        with naming(path):
+            self._source = FrameSource(
+                path, self.report, threads=threads, hardware=hardware, stream=stream, strict=strict
+            )
         try:
             with naming(path):
-                opened = self._exit.enter_context(open_video(path, threads, stream))
-                self._decoding = Decoding(opened.container, opened.stream, self.report, strict)
-                first = next(self._decoding)
-                self.info = describe(path, opened, self._decoding, first)
+                first = next(self._source)
+                self.info = describe(path, self._source.opened, self._source.decoding, first)
                 self._convert = FrameConverter(
                     Orientation(self.info.rotation, self.info.mirrored),
-                    rational(opened.stream.sample_aspect_ratio),
+                    rational(self._source.opened.stream.sample_aspect_ratio),
                     short_side,
                     crop,
                 )
         except BaseException:
-            self._exit.close()
+            self._source.close()
             raise
-        self._stream = opened.stream
-        self._pictures = self._run(chain([first], self._decoding))
+        frame_bytes = sum(plane.buffer_size for plane in first.frame.planes)
+        self._ahead = max(1, min(_FRAMES_AHEAD, _BYTES_AHEAD // max(1, frame_bytes)))
+        self._pictures = self._run(chain([first], self._source))
 
     def __iter__(self) -> FrameReader:
         return self
@@ -128,7 +139,7 @@ class FrameReader(Iterator[np.ndarray]):
         """Close the file; further pictures are not to be had. Safe to call again."""
         with self._lock:
             self._pictures = iter(())
-            self._exit.close()
+            self._source.close()
 
     def __enter__(self) -> FrameReader:
         return self
@@ -141,14 +152,25 @@ class FrameReader(Iterator[np.ndarray]):
             return next(self._pictures)
 
     def _run(self, frames: Iterator[TimedFrame]) -> Iterator[tuple[Fraction, np.ndarray]]:
-        shown: av.VideoFrame | None = None
         picture: np.ndarray | None = None
-        for time_s, frame in self._on_display(self._placed(frames)):
-            if frame is not shown:
-                shown, picture = frame, self._convert(frame)
+        shown = self._each_once(self._on_display(self._placed(frames)))
+        for (time_s, _), converted in map_ahead(self._converted, shown, self._pool, self._ahead):
+            picture = picture if converted is None else converted
             self.report.frames_out += 1
             assert picture is not None
             yield time_s, picture
+
+    def _each_once(
+        self, displayed: Iterator[tuple[Fraction, av.VideoFrame]]
+    ) -> Iterator[tuple[Fraction, av.VideoFrame | None]]:
+        """Say None for a frame that is on display again."""
+        shown: av.VideoFrame | None = None
+        for time_s, frame in displayed:
+            yield time_s, None if frame is shown else frame
+            shown = frame
+
+    def _converted(self, timed: tuple[Fraction, av.VideoFrame | None]) -> np.ndarray | None:
+        return None if timed[1] is None else self._convert(timed[1])
 
     def _on_display(
         self, placed: Iterator[tuple[Fraction, Fraction, av.VideoFrame]]
@@ -161,8 +183,8 @@ class FrameReader(Iterator[np.ndarray]):
         self, frames: Iterator[TimedFrame]
     ) -> Iterator[tuple[Fraction, Fraction, av.VideoFrame]]:
         """Yield each frame with its start and end in seconds; complete the report at the end."""
-        period_s = self._decoding.period_s
-        tick = tick_s(self._stream)
+        period_s = self._source.decoding.period_s
+        tick = tick_s(self._source.opened.stream)
         timeline = Timeline(period_s)
         for frame, time_s in frames:
             if (start := timeline.place(time_s)) is None:
@@ -175,10 +197,11 @@ class FrameReader(Iterator[np.ndarray]):
 
     def _complete_report(self, timeline: Timeline, period_s: Fraction) -> None:
         report, info = self.report, self.info
+        decoding, container = self._source.decoding, self._source.opened.container
         if info.note:
             report.warnings.insert(0, info.note)
-        missing = report.frames_decoded if self._decoding.untimed else timeline.missing
-        if missing and self._stream.container.format.name != "avi":  # AVI never states any
+        missing = report.frames_decoded if decoding.untimed else timeline.missing
+        if missing and container.format.name != "avi":  # AVI never states any
             report.warnings.append(
                 f"{missing} frames without a presentation time, "
                 f"placed at {float(1 / period_s):g} frames per second"
@@ -197,7 +220,7 @@ class FrameReader(Iterator[np.ndarray]):
 
     def _tell_losses(self, ends_early: bool) -> None:
         """Put into the report what was lost, in the file's clock."""
-        report, info, losses = self.report, self.info, self._decoding.losses
+        report, info, losses = self.report, self.info, self._source.decoding.losses
         end_s = info.end_s
         losses.finish(None if end_s is None else Fraction(end_s + info.clock_start_s), ends_early)
         ranges = (
@@ -212,10 +235,11 @@ class FrameReader(Iterator[np.ndarray]):
 
     def _ends_early(self, period_s: Fraction) -> bool:
         """Whether the index points behind the end of the file, or the header promises more."""
-        index = self._stream.index_entries
+        stream = self._source.opened.stream
+        index = stream.index_entries
         if len(index) and index[-1].pos + index[-1].size > self._path.stat().st_size:
             return True
         promised = self.info.duration_s
-        if promised is None or (self.info.has_audio and not self._stream.duration):
+        if promised is None or (self.info.has_audio and not stream.duration):
             return False  # no promise about the picture
         return self.report.duration_s < promised - max(3 * float(period_s), 0.05 * promised)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,13 @@ from hrpro.compute import ComputeOptions
 from hrpro.devices import choose_device
 from hrpro.errors import UsageError
 from hrpro.extract.backbones import BACKBONES
-from hrpro.extract.compute_threads import computing_pool, cpu_lanes, decode_threads, flow_threads
+from hrpro.extract.compute_threads import (
+    CoreShares,
+    computing_pool,
+    cpu_lanes,
+    decode_threads,
+    flow_threads,
+)
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import FrameReader
 from hrpro.extract.flow.algorithms import FlowAlgorithm, make_flow
@@ -38,6 +45,10 @@ _BATCH_SIZE = {"cpu": 2, "cuda": 32}
 # New frames in one block on its way from a decoder to the networks: few, so that little memory
 # waits, and enough that neighbouring blocks repeat little where snippets overlap.
 _BLOCK_FRAMES = 64
+
+
+# Videos that are open at the same time; each holds blocks of frames.
+_VIDEOS_AT_ONCE = 16
 
 
 class SnippetOutput(NamedTuple):
@@ -79,6 +90,10 @@ class Extractor:
         self.device = choose_device(compute.device)
         self.dtype = choose_dtype(compute.precision, self.device)
         self.decode_threads = decode_threads(self.device)
+        self._cores = CoreShares(self.decode_threads)
+        self._converters: Executor | None = None
+        if self.decode_threads > 1:
+            self._converters = ThreadPoolExecutor(self.decode_threads, "convert")
         self.flow: FlowAlgorithm | None = None
         if "flow" in self.config.streams:
             self.flow = make_flow(self.config.flow, device=self.device, progress=progress)
@@ -105,6 +120,7 @@ class Extractor:
             batch_size=compute.batch_size or _BATCH_SIZE.get(self.device.type, 8),
             lanes=cpu_lanes() if self.device.type == "cpu" else 1,
             compile=compute.compile,
+            exact=self.dtype == torch.float32,
         )
         precision_name = str(self.dtype).removeprefix("torch.")
         self.fingerprint = self.config.fingerprint(weights_ids, flow, precision_name)
@@ -208,10 +224,14 @@ class Extractor:
         def decode(video: Video) -> Iterator[SnippetBlock]:
             if started:
                 started(video.job)
-            with video.open() as pictures:
+            with (
+                self._cores.taken() as threads,
+                video.open(threads=threads, pool=self._converters) as pictures,
+            ):
                 yield from self.blocks(pictures)
 
-        produced = prefetch_each(videos, decode, threads=self.decode_threads, depth=2)
+        at_once = min(self.decode_threads, _VIDEOS_AT_ONCE)
+        produced = prefetch_each(videos, decode, threads=at_once, depth=2)
         with (
             closing(produced),
             closing(run_batches(map(_tagged, produced), self.runner)) as rows,

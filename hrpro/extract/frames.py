@@ -35,6 +35,10 @@ class TimedFrame(NamedTuple):
     """None if the file does not say."""
 
 
+class UnsteadyError(Exception):
+    """Something in a file is not as in a sound one; raised where that was asked for."""
+
+
 class Decoding(Iterator[TimedFrame]):
     """The frames of a stream in presentation order.
 
@@ -47,6 +51,9 @@ class Decoding(Iterator[TimedFrame]):
         stream: one of its video streams.
         report: `frames_decoded`, `corrupt_packets`, `truncated` and `warnings` are updated.
         strict: raise at the first damage instead.
+        fragile: the decoder is exact with sound files alone: raise `UnsteadyError` at the first
+            sign of damage, and where frames do not come in their order. What was given before is
+            right.
 
     Attributes:
         losses: which parts were lost.
@@ -54,6 +61,7 @@ class Decoding(Iterator[TimedFrame]):
 
     Raises:
         VideoError: no frame at all could be decoded, or `strict` and there is damage.
+        UnsteadyError: see `fragile`.
     """
 
     def __init__(
@@ -62,6 +70,8 @@ class Decoding(Iterator[TimedFrame]):
         stream: av.video.stream.VideoStream,
         report: DecodeReport,
         strict: bool = False,
+        *,
+        fragile: bool = False,
     ) -> None:
         self.period_s = nominal_period_s(stream)
         self.losses = Losses(self.period_s, steady=container.format.name == "mpeg")
@@ -69,7 +79,7 @@ class Decoding(Iterator[TimedFrame]):
         self._tick = tick_s(stream)
         self._report = report
         self._strict = strict
-
+        self._fragile = fragile
         self._fruitless_bytes = FRUITLESS_SHARE * container.size
         self._reader = PacketReader(container, stream, report, self.period_s)
         self._packets = iter(self._reader)
@@ -87,6 +97,11 @@ class Decoding(Iterator[TimedFrame]):
     def untimed(self) -> bool:
         """Whether the stream has no times at all; its frames are placed at the nominal rate."""
         return self._reader.untimed
+
+    @property
+    def by_pts(self) -> bool:
+        """Whether packets and their frames have the same times."""
+        return self._times.by_pts
 
     def _in_order(self) -> Iterator[TimedFrame]:
         """Hold back what comes too early, as frames do around a part that is missing."""
@@ -108,6 +123,8 @@ class Decoding(Iterator[TimedFrame]):
             while held:
                 # A few frames may have a wrong time, or lie in a wrong place; the next ones tell.
                 if len(held) <= _MAX_HELD and (leaps() or self._due.before(held[0][0])):
+                    if self._fragile:
+                        raise UnsteadyError("frames out of order")
                     break
                 last_s, last_number, timed = heapq.heappop(held)
                 yield self._out(timed)
@@ -122,6 +139,8 @@ class Decoding(Iterator[TimedFrame]):
         frame, start_s = timed
         assert start_s is not None
         for skipped_s in self._due.drop_until(start_s):
+            if self._fragile:
+                raise UnsteadyError("a packet without its picture")
             self.losses.damaged(skipped_s)
         own_s = frame.duration * self._tick if frame.duration else self.period_s
         self.losses.shown(start_s, start_s + (own_s if own_s <= MAX_GAP_S else self.period_s))
@@ -149,6 +168,8 @@ class Decoding(Iterator[TimedFrame]):
                     damage = damage or "marked as damaged"
                 fruitless = 0 if frames else fruitless + 1
                 fruitless_bytes = 0 if frames else fruitless_bytes + packet.size
+            if self._fragile and (damage or report.corrupt_packets):
+                raise UnsteadyError(damage or "the container is damaged")
             if damage:
                 report.corrupt_packets += 1
                 if self._strict:
@@ -162,9 +183,14 @@ class Decoding(Iterator[TimedFrame]):
             if packet is None:
                 break
             if fruitless > MAX_FRUITLESS_PACKETS or fruitless_bytes > self._fruitless_bytes:
+                if self._fragile:
+                    raise UnsteadyError("no picture")
                 gave_up = report.truncated = True
                 report.warnings.append(f"gave up after {fruitless} packets without a picture")
         report.truncated |= last_packet_damaged
+        # At the end of a file, threads keep the errors of their last packets to themselves.
+        if self._fragile and (report.frames_decoded == 0 or self._due.outstanding):
+            raise UnsteadyError("no picture")
         if report.frames_decoded == 0:
             raise VideoError(self._nothing(keyframe_seen))
 
@@ -245,6 +271,11 @@ class _Due:
 
     def arrived(self, time_s: Fraction) -> None:
         self._arrived.add(time_s)
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether pictures are due."""
+        return any(due_s not in self._arrived for due_s in self._heap)
 
     def before(self, time_s: Fraction) -> bool:
         """Whether pictures are due that belong before a time."""

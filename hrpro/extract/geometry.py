@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -96,7 +97,7 @@ class FrameConverter:
     Colour conversion and resize are one swscale call, which honours the range (limited or full)
     and the matrix (BT.601, BT.709, BT.2020) that the frame declares; undeclared means limited
     BT.601, as in FFmpeg. Without a crop all pictures have the size of the first one, even when
-    the resolution changes within the video.
+    the resolution changes within the video. Several threads may call it at once.
     """
 
     def __init__(
@@ -113,15 +114,17 @@ class FrameConverter:
         self._short_side = short_side
         self._crop = crop
         self._size: tuple[int, int] | None = None
-        # One reformatter for all frames keeps swscale's tables.
-        self._reformatter = VideoReformatter()
+        # One reformatter for all frames of a thread keeps swscale's tables.
+        self._local = threading.local()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """Convert one frame to uint8 RGB `[H, W, 3]` or `[crop, crop, 3]`, C-contiguous."""
         width, height = self._target_size(frame)
         if self._orientation.swaps_sides:
             width, height = height, width
-        rgb = self._reformatter.reformat(
+        if not hasattr(self._local, "reformatter"):
+            self._local.reformatter = VideoReformatter()
+        rgb = self._local.reformatter.reformat(
             frame,
             width,
             height,

@@ -6,12 +6,14 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hrpro.devices import full_float32
 from hrpro.errors import HrproError
 from hrpro.extract.compute_threads import computing_pool
 from hrpro.extract.i3d import I3DOutput
@@ -65,8 +67,9 @@ class Networks:
         stride: frames from the start of one snippet to the start of the next.
         batch_size: snippets per forward pass; `shrink` halves it.
         lanes: batches side by side on a CPU; they share the threads that PyTorch has now.
-        compile: compile the networks with ``torch.compile``; where that fails they run as they
-            are, with a warning in the log.
+        compile: compile the networks with ``torch.compile``; where that fails, at whichever call,
+            they run as they are, with a warning in the log.
+        exact: they compute in float32 that is not to be rounded to TF32.
     """
 
     def __init__(
@@ -79,10 +82,12 @@ class Networks:
         batch_size: int,
         lanes: int = 1,
         compile: bool = False,
+        exact: bool = False,
     ):
         self.device = device
         self.length, self.stride = length, stride
         self.batch_size = batch_size
+        self._exact = exact
         self._shrunk = False
         self._pads = compile or device.type == "cuda"
         self.ahead = 1 if device.type == "cuda" else 0
@@ -107,10 +112,11 @@ class Networks:
     @torch.inference_mode()
     def _run(self, parts: Sequence[Part]) -> Arriving:
         runs = zip(*(part.runs(self.length, self.stride) for part in parts), strict=True)
-        outputs = [
-            network(self._input(each))
-            for network, each in zip(self._networks.values(), runs, strict=True)
-        ]
+        with full_float32(self.device) if self._exact else nullcontext():
+            outputs = [
+                network(self._input(each))
+                for network, each in zip(self._networks.values(), runs, strict=True)
+            ]
         count = sum(map(len, parts))
         features = torch.cat([output.features for output in outputs], dim=1)[:count]
         logits = torch.stack([output.logits for output in outputs]).mean(dim=0)[:count]
@@ -174,7 +180,11 @@ class Networks:
 
 
 class Compiled:
-    """A network in the hands of ``torch.compile``, and as it was where that does not work."""
+    """A network in the hands of ``torch.compile``, and as it was where that does not work.
+
+    On a GPU it runs as a CUDA graph, whose outputs lie in memory that the next graph overwrites,
+    that of another stream's network, too. So they are copied out at once.
+    """
 
     def __init__(self, network: nn.Module, device: torch.device):
         # CUDA graphs take the launches of some hundred small kernels off the CPU.
@@ -186,24 +196,27 @@ class Compiled:
 
     def __call__(self, x: Tensor) -> I3DOutput:
         """Run the network; the first call compiles."""
-        if not self._proven:
-            with self._proving:
-                if not self._proven:
-                    return self._first_call(x)
-        return self._network(x)
+        if self._proven:
+            return self._run(x)
+        with self._proving:
+            output = self._run(x)
+            self._proven = True
+            return output
 
-    def _first_call(self, x: Tensor) -> I3DOutput:
+    def _run(self, x: Tensor) -> I3DOutput:
+        network = self._network
+        if network is self._plain:
+            return self._plain(x)
         try:
-            output = self._network(x)
+            return I3DOutput(*(each.clone() for each in network(x)))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
+            output = self._plain(x)  # if the fault is not the compiler's, this fails, too
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             _log.warning("--compile: not possible here, going on without (%s)", reason)
             self._network = self._plain
-            output = self._plain(x)
-        self._proven = True
-        return output
+            return output
 
 
 def to_network_input(samples: Tensor, length: int, stride: int) -> Tensor:

@@ -16,7 +16,7 @@ from hrpro.errors import VideoError
 from hrpro.extract.frames import Decoding, TimedFrame
 from hrpro.extract.geometry import MAX_PIXELS, Orientation, display_size
 from hrpro.extract.losses import DecodeReport
-from hrpro.extract.pyav import open_input, rational, tick_s
+from hrpro.extract.pyav import Hardware, open_input, rational, tick_s
 from hrpro.extract.streams import choose_stream
 
 # Demuxers that read the one file they are given. Playlists (hls, dash, concat, sdp, rtsp, image
@@ -34,6 +34,7 @@ _CUT_ANYWHERE = {
 _RUN_IN_S = Fraction(1, 20)
 _OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 _CODEC_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
+_REFUSE_DAMAGE = {"err_detect": "explode"}
 _PLAYLIST_STARTS = (
     b"#EXTM3U",
     b"ffconcat",
@@ -119,12 +120,21 @@ class OpenVideo(NamedTuple):
 
 @contextmanager
 def open_video(
-    path: str | Path, threads: int = 1, stream: int | None = None
+    path: str | Path,
+    stream: int | None = None,
+    *,
+    hardware: Hardware | None = None,
+    for_threads: bool = False,
 ) -> Iterator[OpenVideo]:
     """Open a file and choose its video stream; the container is closed at the end.
 
-    Nothing but this file is read: no URL, no playlist, no name pattern. Which stream: see
-    `choose_stream`.
+    Nothing but this file is read: no URL, no playlist, no name pattern.
+
+    Args:
+        path: a local file.
+        stream: see `choose_stream`.
+        hardware: the decoder to take instead of FFmpeg's own.
+        for_threads: refuse what a decoder with several threads would conceal in its own way.
 
     Raises:
         VideoError: without the file name, see `naming`.
@@ -137,15 +147,16 @@ def open_video(
             f"file:{Path(path).absolute()}",
             container_options=_OPEN_OPTIONS,
             codec_options=_CODEC_OPTIONS,
+            hardware=hardware,
         )
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(_why_not(path)) from error
     with container:
         chosen, note = choose_stream(container, stream)
-        # One thread by default: frame threads lose frames when a packet near the end is damaged.
-        chosen.thread_type = "NONE" if threads == 1 else "AUTO"
-        chosen.codec_context.thread_count = threads
-        chosen.codec_context.options = _CODEC_OPTIONS
+        # One thread: frame threads lose frames when a packet near the end is damaged.
+        chosen.thread_type = "NONE"
+        chosen.codec_context.thread_count = 1
+        chosen.codec_context.options = _CODEC_OPTIONS | (_REFUSE_DAMAGE if for_threads else {})
         yield OpenVideo(container, chosen, note)
 
 

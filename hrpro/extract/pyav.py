@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import av
 
@@ -14,8 +14,16 @@ _MAJOR = int(av.__version__.partition(".")[0])
 _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if _MAJOR < 19 else {}
 
 
+Hardware = Literal["cuda"]
+"""A decoder beside FFmpeg's own."""
+
+
 def open_input(
-    url: str, *, container_options: dict[str, str], codec_options: dict[str, str]
+    url: str,
+    *,
+    container_options: dict[str, str],
+    codec_options: dict[str, str],
+    hardware: Hardware | None = None,
 ) -> av.container.InputContainer:
     """Open a file for reading, whatever the encoding of the texts in it.
 
@@ -23,11 +31,17 @@ def open_input(
         url: a path, or FFmpeg's ``protocol:path``.
         container_options: for the demuxer and the protocol.
         codec_options: for each stream's decoder.
+        hardware: the decoder to take, and no other; its frames are brought to the host.
 
     Raises:
         av.FFmpegError, ValueError: FFmpeg cannot open it.
     """
-    return av.open(url, container_options=container_options, options=codec_options, **_LENIENT)
+    more = dict(_LENIENT)
+    if hardware is not None:
+        from av.codec.hwaccel import HWAccel
+
+        more["hwaccel"] = HWAccel(hardware, allow_software_fallback=False)
+    return av.open(url, container_options=container_options, options=codec_options, **more)
 
 
 def rational(value: Any) -> Fraction | None:

@@ -1,4 +1,4 @@
-"""Run iterators ahead of their consumer in background threads."""
+"""Run iterators, and work on their items, ahead of the consumer in background threads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import queue
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -106,6 +108,31 @@ def _put(ready: queue.Queue, entry: object, stop: threading.Event) -> bool:
             continue
         return True
     return False
+
+
+def map_ahead(
+    function: Callable[[J], T], items: Iterable[J], pool: Executor | None, ahead: int
+) -> Iterator[tuple[J, T]]:
+    """Yield each item with its result, in order, while `ahead` more are computed in the pool.
+
+    Without a pool each result is computed when it is asked for.
+    """
+    if pool is None:
+        yield from ((item, function(item)) for item in items)
+        return
+    waiting: deque[tuple[J, Future[T]]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) > ahead:
+                item, future = waiting.popleft()
+                yield item, future.result()
+        while waiting:
+            item, future = waiting.popleft()
+            yield item, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
 
 
 class Produced(NamedTuple):

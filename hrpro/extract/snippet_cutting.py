@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hrpro.extract.compute_threads import map_ahead
 from hrpro.extract.flow.algorithms import FlowAlgorithm, scale_flow, to_grey
+from hrpro.extract.read_ahead import map_ahead
 
 Sample = tuple[np.ndarray, ...]
 """What one moment of the video gives to each stream: ``(frame,)`` or ``(frame, flow field)``."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hrpro.configs.loader import changes
-from hrpro.devices import choose_device
+from hrpro.devices import choose_device, deterministic
 from hrpro.localize.config import RunConfig, resolve_dataset
 from hrpro.localize.data.config import dataset_layers
 from hrpro.localize.data.dataset import Dataset, load_dataset
@@ -53,6 +54,8 @@ class RunOptions:
     """Write scalars for TensorBoard, if it is installed."""
     save_every_s: float = 60.0
     """Seconds between checkpoints."""
+    deterministic: bool = False
+    """The same bits in every run on a GPU, too, more slowly; see `hrpro.devices.deterministic`."""
 
 
 class Measured(NamedTuple):
@@ -239,7 +242,8 @@ def train(
         options.stage1,
         observers,
     )
-    with display.shown():
+    exactly = deterministic(device) if options.deterministic else nullcontext()
+    with display.shown(), exactly:
         results = run.run([options.stage] if options.stage else None)
     return TrainOutcome(
         run_dir,

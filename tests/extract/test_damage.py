@@ -334,7 +334,7 @@ def test_no_mutation_moves_a_frame_or_ends_the_program(tmp_path, kind):
             failed.append(str(error))
             continue
         info, report = reader.info, reader.report
-        tick_s = float(reader._stream.time_base)
+        tick_s = float(reader._source.opened.stream.time_base)
         for start_s, pts in reader.placed:
             if pts is not None and kind != "mpeg4.avi":  # FFmpeg guesses those of AVI
                 own_s = pts * tick_s - info.clock_start_s

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hrpro.errors import HrproError
-from hrpro.extract.compute_threads import computing_pool, map_ahead
+from hrpro.extract.compute_threads import computing_pool
 from hrpro.extract.i3d import I3DOutput
 from hrpro.extract.networks import Networks
-from hrpro.extract.read_ahead import prefetch_each
+from hrpro.extract.read_ahead import map_ahead, prefetch_each
 from hrpro.extract.shared_batches import run_batches
 from hrpro.extract.snippet_cutting import SnippetBlock, cut_snippets
 
@@ -163,6 +163,49 @@ def test_what_cannot_be_compiled_runs_as_it_is_and_says_so_once(monkeypatch, cap
     assert [row.features[0, 0] for row in rows] == [0, 5]
     [record] = caplog.records
     assert record.message == "--compile: not possible here, going on without (no compiler)"
+
+
+def test_what_fails_later_goes_on_as_it_is(monkeypatch, caplog):
+    """A compiled network may break at any call: another shape, graphs that get into each other."""
+    calls = []
+
+    def fragile(network, mode):
+        def call(x):
+            calls.append(len(x))
+            if len(calls) == 2:
+                raise RuntimeError("output of CUDAGraphs that has been overwritten")
+            return network(x)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", fragile)
+    blocks = [(number, one_snippet(number)) for number in range(5)]
+    rows = list(run_batches(blocks, make_runner(Mean(), 1, 4, 4, compile=True)))
+    assert [row.features[0, 0] for row in rows] == [0, 1, 2, 3, 4]
+    assert len(calls) == 2
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_graphs_that_share_their_memory_do_not_overwrite_what_came_before(monkeypatch):
+    memory = torch.zeros(1, 3)  # as the pool of CUDA graphs: every run writes into it
+
+    def graph(network, mode):
+        def call(x):
+            features, logits = network(x)
+            memory[:, :2], memory[:, 2:] = features, logits
+            return I3DOutput(memory[:, :2], memory[:, 2:])
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", graph)
+    options = {"device": torch.device("cpu"), "length": 4, "stride": 4, "batch_size": 1}
+    runner = Networks({"rgb": Mean(), "flow": Mean()}, compile=True, **options)
+    samples = (
+        (*first, *second) for first, second in zip(numbered(4), numbered(4, 50), strict=True)
+    )
+    block = next(cut_snippets(samples, 4, 4, 1))
+    [row] = run_batches([(0, block)], runner)
+    assert row.features.tolist() == [[0, 1.5, 50, 51.5]]
 
 
 def prefetch_threads() -> int:

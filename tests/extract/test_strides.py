@@ -35,7 +35,7 @@ def counts(monkeypatch) -> Counter:
     counts: Counter = Counter()
     cut_snippets, flow = extractor.cut_snippets, Dis.__call__
 
-    class CountingDecoding(decode.Decoding):
+    class CountingSource(decode.FrameSource):
         def __next__(self):
             frame = super().__next__()
             counts["decoded"] += 1
@@ -51,7 +51,7 @@ def counts(monkeypatch) -> Counter:
                 counts[f"{stream} copied"] += len(array)
             yield block
 
-    monkeypatch.setattr(decode, "Decoding", CountingDecoding)
+    monkeypatch.setattr(decode, "FrameSource", CountingSource)
     monkeypatch.setattr(extractor, "cut_snippets", counting_cut)
     monkeypatch.setattr(Dis, "__call__", counting_flow)
     monkeypatch.setattr(

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hrpro.devices import full_float32
 from hrpro.extract.weights.library import load_weights
 from hrpro.extract.weights.zoo import load_network
 
@@ -49,7 +50,7 @@ class Raft:
             return np.zeros((0, height, width, 2), np.float32)
         pixels = torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).float()
         pixels, top, left = pad(pixels.mul_(2 / 255).sub_(1))
-        with self._lock:
+        with self._lock, full_float32(self.device):
             flow = self._raft(pixels[:-1], pixels[1:], num_flow_updates=self.updates)[-1]
         flow = flow[:, :, top : top + height, left : left + width]
         return flow.permute(0, 2, 3, 1).float().cpu().numpy()

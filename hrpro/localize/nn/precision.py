@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from hrpro.devices import has_fast_bfloat16
+from hrpro.devices import full_float32, has_fast_bfloat16
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -20,11 +21,16 @@ def resolve_precision(device: torch.device | str, precision: Precision) -> torch
     return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
 
 
-def autocast(device: torch.device | str, precision: Precision) -> AbstractContextManager[None]:
+@contextmanager
+def autocast(device: torch.device | str, precision: Precision) -> Iterator[None]:
     """Context in which a model runs with `precision`; its parameters stay float32."""
-    dtype = resolve_precision(device, precision)
-    enabled = dtype is not torch.float32
-    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=enabled)
+    device = torch.device(device)
+    exact = resolve_precision(device, precision) is torch.float32
+    with (
+        full_float32(device) if exact else nullcontext(),
+        torch.autocast(device.type, dtype=torch.bfloat16, enabled=not exact),
+    ):
+        yield
 
 
 def at_least_float32(values: Tensor) -> Tensor:

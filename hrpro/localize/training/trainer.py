@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hrpro.devices import full_float32
 from hrpro.errors import HrproError
 from hrpro.localize.methods.base import Stage, StageState
 from hrpro.localize.nn.ema import WeightAverage
-from hrpro.localize.nn.precision import Precision, autocast
+from hrpro.localize.nn.precision import Precision, autocast, resolve_precision
 from hrpro.localize.sampling.epochs import EpochBatches, derive_seed
 from hrpro.localize.training.checkpoint import (
     Checkpoint,
@@ -87,6 +88,8 @@ class Trainer:
         if self.average is None and config.ema:
             self.average = WeightAverage(stage.model, config.ema)
         self.num_done = 0
+        # Only the forward pass is under autocast; the backward pass follows its number formats.
+        self._exact = resolve_precision(self.device, config.precision) is torch.float32
         self._unread: list[tuple[int, dict[str, Tensor]]] = []
         self._loss_sums: Losses = {}
         self._num_summed = 0
@@ -149,7 +152,8 @@ class Trainer:
                 raise self._diverged(self.num_done + 1) from error
             raise
         if losses is not None:
-            self._step(losses["total"])
+            with full_float32(self.device) if self._exact else nullcontext():
+                self._step(losses["total"])
         self.num_done += 1
         self.stage.after_update(self.num_done)
         if losses is not None:
