@@ -16,6 +16,7 @@ from hrpro.cli_shared import (
     json_option,
     make_reporter,
     print_json,
+    show,
     split_list,
     stop_in_order,
     take,
@@ -109,3 +110,59 @@ def clips(
         reporter.line(made.line())
     if made.failed:
         ctx.exit(EXIT_FAILED)
+
+
+@click.command(cls=Command, epilog="Example: hrpro stats result.json --bin 60 -o budget.csv")
+@results_argument
+@click.option(
+    "--bin",
+    "bin_s",
+    type=float,
+    metavar="S",
+    help="Measure each video in bins of so many seconds, too.",
+)
+@click.option(
+    "--group",
+    metavar="folder|FILE",
+    help="Also measure groups of videos: by their folders, or a CSV with video_id,group.",
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the table (.csv, .json).")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw it (.png).")
+@click.option(
+    "--against",
+    type=click.Path(exists=True, path_type=Path),
+    help="A second observer's results: measure how far both agree.",
+)
+@click.option(
+    "--width",
+    "width_s",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="With --against: bins of so many seconds for Cohen's kappa.",
+)
+@click.option(
+    "--tiou",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="With --against: overlap from which on two events are the same.",
+)
+@videos_option
+@json_option
+@click.pass_context
+def stats(ctx: click.Context, results: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """Measure how often and for how long each action happens; compare two observers.
+
+    RESULT is a result file, a file of another tool, a folder of result files or a dataset folder.
+
+    \b
+    hrpro stats RESULT...                      time budget per class, video, group, bin
+    hrpro stats ANNA.json --against BEN.json   kappa, matched events, timing
+    """
+    from hrpro.pipeline.stats.run import StatsOptions, run_stats
+
+    chosen = take(StatsOptions, options)
+    measured = run_stats(results, chosen, reporter=make_reporter(ctx), **options)
+    show(as_json, measured.to_json, measured.lines)

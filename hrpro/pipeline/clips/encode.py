@@ -12,7 +12,8 @@ from hrpro.errors import VideoError
 from hrpro.extract.probe import VideoInfo
 from hrpro.pipeline.clips.film import Cut, FilmWriter
 from hrpro.pipeline.clips.plan import Film
-from hrpro.pipeline.clips.reading import Heard, Range, pictures, sound
+from hrpro.pipeline.clips.reading import Heard, pictures, sound
+from hrpro.pipeline.results.ranges import Range
 from hrpro.wording import one_line
 
 MOST_OPEN = 8

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from hrpro.errors import UsageError
 from hrpro.file_names import MOST_BYTES, DistinctNames, safe_name, shortened
-from hrpro.pipeline.clips.reading import joined
 from hrpro.pipeline.results.model import Detection, VideoResult
+from hrpro.pipeline.results.ranges import joined
 
 Reel = Literal["class", "video", "all"]
 SUFFIX = ".mp4"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,9 +22,7 @@ from hrpro.extract.packets import PacketReader
 from hrpro.extract.probe import OpenVideo, VideoInfo, is_cut_anywhere, naming, open_video
 from hrpro.extract.pyav import rational, tick_s
 from hrpro.extract.resample import Timeline
-
-Range = tuple[float, float]
-"""Start and end in seconds of the file's clock."""
+from hrpro.pipeline.results.ranges import Range, joined
 
 SOUND_RATE = 48_000
 SOUND_LAYOUT = "stereo"
@@ -70,17 +68,6 @@ def can_jump(container: InputContainer) -> bool:
     """Whether times after a jump are those that reading from the begin would give."""
     # AVI has no presentation times: they are counted from its first picture.
     return not is_cut_anywhere(container) and container.format.name != "avi"
-
-
-def joined(ranges: Iterable[Range], gap_s: float = 0.0) -> list[Range]:
-    """Put ranges in order and join those that overlap or lie no further apart than `gap_s`."""
-    together: list[Range] = []
-    for start_s, end_s in sorted(ranges):
-        if together and start_s <= together[-1][1] + gap_s:
-            together[-1] = together[-1][0], max(together[-1][1], end_s)
-        else:
-            together.append((start_s, end_s))
-    return together
 
 
 def pictures(
