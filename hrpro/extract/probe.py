@@ -160,6 +160,12 @@ def open_video(
         yield OpenVideo(container, chosen, note)
 
 
+def is_cut_anywhere(container: av.container.InputContainer) -> bool:
+    """Whether the format is one of broadcasts and bare streams, whose clock may begin and be set
+    anywhere: its times are known only to who reads it from the begin."""
+    return container.format.name in _CUT_ANYWHERE
+
+
 def describe(
     path: str | Path, opened: OpenVideo, decoding: Decoding, first: TimedFrame
 ) -> VideoInfo:
@@ -209,7 +215,7 @@ def _clock_start_s(container: av.container.InputContainer, decoding: Decoding) -
     """
     start = container.start_time
     start_s = None if start is None else Fraction(start, av.time_base)
-    if container.format.name not in _CUT_ANYWHERE:
+    if not is_cut_anywhere(container):
         return start_s if start_s is not None and start_s < -_RUN_IN_S else Fraction(0)
     if start_s is None:
         start_s = decoding.losses.first_packet_s
@@ -225,7 +231,7 @@ def _header_end_s(
         return ((stream.start_time or 0) + stream.duration) * tick_s(stream)
     if not container.duration:
         return None
-    start = (container.start_time or 0) if container.format.name in _CUT_ANYWHERE else 0
+    start = (container.start_time or 0) if is_cut_anywhere(container) else 0
     return Fraction(start + container.duration, av.time_base)
 
 

@@ -80,9 +80,9 @@ def rewrite_video(
         paint = painter(width, height) if painter is not None else None
         with (
             atomic_path(out_path) as temporary,
-            _naming_output(out_path),
+            naming_output(out_path),
             av.open(
-                f"file:{temporary.absolute()}", "w", options=_container_options(out_path)
+                f"file:{temporary.absolute()}", "w", options=container_options(out_path)
             ) as output,
         ):
             encoder = Encoder(output, width, height, info.average_fps, crf, keyframe_s)
@@ -185,13 +185,15 @@ def _encoder_name() -> str:
     return "mpeg4"
 
 
-def _container_options(path: Path) -> dict[str, str]:
+def container_options(path: Path) -> dict[str, str]:
+    """Options of the file that is written."""
     # The index goes to the front, so that a browser can start before it has the whole file.
     return {} if path.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
 
 
 @contextmanager
-def _naming_output(path: Path) -> Iterator[None]:
+def naming_output(path: Path) -> Iterator[None]:
+    """Name the file in errors of writing it."""
     try:
         yield
     except av.FFmpegError as error:
@@ -206,9 +208,9 @@ def _with_ends(
     the video ends. Pictures are cut to even sides, as yuv420p wants them."""
     start_s, picture = next(pictures)
     for next_start_s, next_picture in pictures:
-        yield start_s, next_start_s, _even(picture)
+        yield start_s, next_start_s, even(picture)
         start_s, picture = next_start_s, next_picture
-    yield start_s, report.duration_s, _even(picture)
+    yield start_s, report.duration_s, even(picture)
 
 
 def _in_file_clock(
@@ -221,7 +223,8 @@ def _in_file_clock(
         yield start_s + first_s, end_s + first_s, picture
 
 
-def _even(picture: np.ndarray) -> np.ndarray:
+def even(picture: np.ndarray) -> np.ndarray:
+    """Cut a picture to even sides, as yuv420p wants them."""
     height, width = (side // 2 * 2 for side in picture.shape[:2])
     return np.ascontiguousarray(picture[:height, :width])
 

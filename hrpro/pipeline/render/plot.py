@@ -72,6 +72,15 @@ def plot_timeline(
         figure.colorbar(
             ScalarMappable(scale, _shades(GREY)), ax=axes, label="score", pad=0.01, fraction=0.02
         )
+    save_figure(figure, out_path)
+
+
+def save_figure(figure: Figure, out_path: Path) -> None:
+    """Write a figure; the suffix decides how.
+
+    Raises:
+        HrproError: it cannot be written.
+    """
     with atomic_path(out_path) as temporary, warnings.catch_warnings():
         # A character that no font of this machine has becomes a box; the plot is of use still.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from hrpro.annotations import Action
 from hrpro.errors import DataError
@@ -17,8 +15,7 @@ from hrpro.pipeline.evaluate import Evaluation, Truth, evaluate_table, results_t
 from hrpro.pipeline.render.palette import result_colors
 from hrpro.pipeline.render.still import still
 from hrpro.pipeline.results.model import Curves, Results, VideoResult
-from hrpro.video_ids import KnownVideos
-from hrpro.videos_folder import video_key, videos_below
+from hrpro.pipeline.video_files import VideoFiles, link_to
 
 MOST_DETECTIONS = 300
 """Detections of one video in a report; the result file has them all."""
@@ -67,13 +64,12 @@ def run_content(
     evaluation = _evaluate(name, results, truth)
     quality = _quality(evaluation, results, truth, true_ids) if evaluation and truth else {}
     media: dict[str, Path] = {}
-    files = _files(videos)
-    known = KnownVideos(files)
+    footage = VideoFiles(videos)
     rows: list[dict[str, Any]] = []
     for video in results.videos:
         row = _video(video, shown.get(video.video_id), classes)
         row["quality"] = quality.get(true_ids.get(video.video_id, ""))
-        source = _find(video, files, known)
+        source = footage.find(video)
         if source is not None:
             if len(rows) < MOST_PICTURES:
                 row["picture"] = still(source, _shown_at_s(video))
@@ -84,7 +80,7 @@ def run_content(
                 row["embedded"] = {"id": f"media-{len(media)}", "type": kind}
                 media[row["embedded"]["id"]] = source
             else:
-                row["link"] = _link(source, page)
+                row["link"] = link_to(source, page)
         rows.append(row)
     data = {
         "name": name,
@@ -207,31 +203,6 @@ def _first_threshold(results: Results, num_actions: int) -> float:
     )
     wanted = num_actions or PER_VIDEO * len(results.videos)
     return scores[min(wanted, len(scores)) - 1] if scores else 0.0
-
-
-def _files(folder: Path | None) -> dict[str, Path]:
-    """The videos below a folder, by their paths in it."""
-    if folder is None or not folder.is_dir():
-        return {}
-    return {video_key(path, folder): path for path in videos_below(folder)}
-
-
-def _find(video: VideoResult, files: Mapping[str, Path], known: KnownVideos) -> Path | None:
-    """The file of a video, if it is where the person or the results say."""
-    for name in filter(None, (video.path, video.video_id)):
-        if (key := known.match(name).video_id) is not None:
-            return files[key]
-    path = Path(video.path) if video.path else None
-    return path if path is not None and path.is_file() else None
-
-
-def _link(video: Path, page: Path) -> str:
-    """A relative address of the video, so that both can be moved together."""
-    try:
-        relative = os.path.relpath(video.resolve(), page.resolve().parent)
-    except ValueError:  # another drive
-        return video.resolve().as_uri()
-    return quote(Path(relative).as_posix())
 
 
 def _model_text(model: Mapping[str, Any]) -> str:

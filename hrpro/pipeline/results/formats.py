@@ -16,7 +16,7 @@ parts: ``points.csv`` is that of ``points.csv`` and ``my.points.csv``, and goes 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from hrpro.errors import DataError, HrproError, UsageError
+from hrpro.file_names import DistinctNames, safe_name
 from hrpro.files import atomic_path, check_writable
 from hrpro.pipeline.results.interchange.notes import reading_lines
 from hrpro.pipeline.results.interchange.rates import Rates
@@ -246,22 +247,15 @@ def per_video_paths(path: str | Path, video_ids: Sequence[str]) -> list[Path]:
     path = Path(path)
     if len(video_ids) == 1:
         return [path]
-    return [path.with_name(f"{path.stem}.{name}{path.suffix}") for name in _file_names(video_ids)]
+    names = DistinctNames()
+    return [
+        path.with_name(
+            f"{path.stem}.{names.unlike_others(safe_name(name) or 'video')}{path.suffix}"
+        )
+        for name in video_ids
+    ]
 
 
 def paths_by_video(path: str | Path, video_ids: Sequence[str]) -> dict[str, Path]:
     """The files of `per_video_paths` by their videos."""
     return dict(zip(video_ids, per_video_paths(path, video_ids), strict=True))
-
-
-def _file_names(video_ids: Iterable[str]) -> Iterator[str]:
-    """Yield a distinct file name part for each video; ids may hold slashes and worse."""
-    taken: set[str] = set()
-    for video_id in video_ids:
-        name = unique = re.sub(r"[^\w.+=@ -]", "_", video_id).strip(". ")[:100] or "video"
-        number = 1
-        while unique.lower() in taken:  # lower: some file systems do not tell A from a
-            number += 1
-            unique = f"{name}-{number}"
-        taken.add(unique.lower())
-        yield unique

@@ -57,3 +57,19 @@ def timecode_seconds(timecode: str, rate: Fraction) -> float:
         DataError: as `from_timecode`.
     """
     return to_seconds(from_timecode(timecode, rate), rate)
+
+
+def timecode_after(timecode: str | None, time_s: float, rate: Fraction | None) -> str | None:
+    """Return the timecode so many seconds after another; None where that cannot be told.
+
+    Args:
+        timecode: non-drop; None is passed on.
+        time_s: seconds to go on.
+        rate: frames per second.
+    """
+    if timecode is None or rate is None or ":" not in timecode[-4:]:
+        return None
+    try:
+        return to_timecode(from_timecode(timecode, rate) + round(time_s * rate), rate)
+    except DataError:
+        return None  # the tag of a file that nobody asked for

@@ -1,0 +1,106 @@
+"""The results behind what a person names: result files, folders of them, dataset folders."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hrpro.errors import DataError, UsageError
+from hrpro.localize.data.config import DatasetConfig, read_dataset_config
+from hrpro.localize.data.layout import find_layout
+from hrpro.pipeline.results.formats import read_results
+from hrpro.pipeline.results.model import Results, VideoResult
+from hrpro.pipeline.video_files import VideoFiles
+from hrpro.video_ids import distinct_ids
+from hrpro.videos_folder import DATASET_YAML
+
+Tell = Callable[[str], None]
+
+
+def gather(paths: Sequence[Path], tell: Tell | None = None) -> Results:
+    """Read all results behind some paths, as one.
+
+    A folder stands for the .json result files in it and below, as `hrpro watch` leaves them; that
+    of a dataset for what people have marked in it.
+
+    Args:
+        paths: files in any format that can be read, folders.
+        tell: takes lines on what was left out.
+
+    Returns:
+        All videos; of what made them, what the first file says.
+
+    Raises:
+        UsageError: nothing is there, or two files are about one video.
+        DataError: a file cannot be read.
+    """
+    read = [pair for path in paths for pair in _read(path, tell)]
+    videos = _told_apart([(file, video) for file, results in read for video in results.videos])
+    model = next((results.model for _, results in read if results.model), {})
+    notes = tuple(note for _, results in read for note in results.notes)
+    return Results(tuple(videos), model, notes)
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder is that of a dataset."""
+    if not folder.is_dir():
+        return False
+    if (folder / DATASET_YAML).is_file():
+        return True
+    layout = find_layout(folder, DatasetConfig())
+    return layout.ground_truth is not None or layout.points is not None
+
+
+def _read(path: Path, tell: Tell | None) -> Iterator[tuple[Path, Results]]:
+    if not path.is_dir():
+        yield path, read_results(path, tell=tell)
+    elif is_dataset(path):
+        yield path, _of_dataset(path, tell)
+    else:
+        files = sorted(file for file in path.rglob("*.json") if _is_visible(file, path))
+        if not files:
+            raise UsageError(f"{path}: no result files (.json) in this folder")
+        for file in files:
+            yield file, read_results(file, tell=tell)
+
+
+def _of_dataset(folder: Path, tell: Tell | None) -> Results:
+    """What people have marked: start and end of actions, else points."""
+    layout = find_layout(folder, read_dataset_config(folder))
+    if layout.ground_truth is not None:
+        results = read_results(layout.ground_truth, name="annotations.json", tell=tell)
+    elif layout.points is not None:
+        results = read_results(layout.points, name="points.csv", tell=tell)
+    else:
+        raise DataError(
+            f"{folder}: nothing is marked in it yet; open it with: hrpro label {folder}"
+        )
+    files = VideoFiles(layout.videos)
+    paths = ((video, files.find(video)) for video in results.videos)
+    located = (replace(video, path=str(path)) if path else video for video, path in paths)
+    return replace(results, videos=tuple(located))
+
+
+def _is_visible(file: Path, folder: Path) -> bool:
+    return not any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def _told_apart(found: Sequence[tuple[Path, VideoResult]]) -> Iterator[VideoResult]:
+    """Videos of one name in two folders get the folder; one video in two files is refused."""
+    uses = Counter(video.video_id for _, video in found)
+    places = [
+        (video.path or str(file)) if uses[video.video_id] > 1 else video.video_id
+        for file, video in found
+    ]
+    files: dict[str, Path] = {}
+    for (file, video), place in zip(found, places, strict=True):
+        if (other := files.setdefault(place, file)) != file:
+            raise UsageError(
+                f"{other} and {file} are both about {video.video_id}; give one of them, or "
+                "compare them with hrpro stats --against"
+            )
+    ids = distinct_ids(places)
+    for (_, video), place in zip(found, places, strict=True):
+        yield video if place == video.video_id else replace(video, video_id=ids[place])

@@ -1,0 +1,1 @@
+"""Events in numbers: how often, for how long, and how far two observers agree."""
