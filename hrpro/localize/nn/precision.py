@@ -33,6 +33,21 @@ def autocast(device: torch.device | str, precision: Precision) -> Iterator[None]
         yield
 
 
+def casting_anew(device: torch.device | str) -> AbstractContextManager[None]:
+    """Context within `autocast` that neither uses nor leaves behind casts of weights.
+
+    Autocast keeps its casts until it ends. One made while a parameter held other weights (those of
+    an average, say) would be taken for the parameter's own later on.
+    """
+    kind = torch.device(device).type
+    return torch.autocast(
+        kind,
+        dtype=torch.get_autocast_dtype(kind),
+        enabled=torch.is_autocast_enabled(kind),
+        cache_enabled=False,
+    )
+
+
 def at_least_float32(values: Tensor) -> Tensor:
     """What autocast computed in fewer bits, as float32; float64 stays as it is."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

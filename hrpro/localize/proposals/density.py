@@ -20,6 +20,11 @@ class DensityConfig(BaseModel):
         0.2, ge=0, description="sum of the IoUs with the video's other proposals, from which"
     )
     min_score: float = Field(0.4, description="and the score above which a proposal is kept")
+    keep_best: bool = Field(
+        False,
+        description="the best of each class of a video is kept, whatever it overlaps and scores: "
+        "else a video whose only proposal has no company teaches that nothing happens in it",
+    )
 
 
 def overlap_sums(proposals: Proposals) -> Array:
@@ -39,5 +44,7 @@ def overlap_sums(proposals: Proposals) -> Array:
 
 def density_filter(proposals: Proposals, config: DensityConfig) -> Proposals:
     """Keep what overlaps enough with other proposals of its video, and scores well enough."""
-    dense = overlap_sums(proposals) >= config.min_overlap
-    return proposals[dense & (proposals.score > config.min_score)]
+    kept = (overlap_sums(proposals) >= config.min_overlap) & (proposals.score > config.min_score)
+    if config.keep_best:
+        kept[proposals.leaders()] = True
+    return proposals[kept]

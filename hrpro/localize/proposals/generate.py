@@ -82,6 +82,12 @@ class Proposals:
         """Return the rows in order of falling score; ties keep their order."""
         return self[np.argsort(-self.score, kind="stable")]
 
+    def leaders(self) -> Array:
+        """Return the row of the best of each class of each video."""
+        order = np.lexsort((-self.score, self.label, self.video))
+        video, label = self.video[order], self.label[order]
+        return order[(np.diff(video, prepend=-1) != 0) | (np.diff(label, prepend=-1) != 0)]
+
     def in_file_clocks(self, clocks: Sequence[VideoClock]) -> Proposals:
         """Return the table with the times of the video files, given the clock of each video."""
         start_s, end_s = self.start_s.copy(), self.end_s.copy()

@@ -96,6 +96,20 @@ def test_the_density_filter_drops_what_stands_alone():
     assert len(density_filter(Proposals.empty(), DensityConfig())) == 0
 
 
+def test_the_density_filter_can_keep_the_best_of_every_class():
+    table = Proposals(
+        video=np.array([0, 0, 0, 1, 1]),
+        start_s=np.array([0, 10, 20, 0, 30]),
+        end_s=np.array([5, 15, 25, 5, 35]),
+        label=np.array([0, 0, 1, 0, 0]),
+        score=np.array([0.1, 0.3, 0.2, 0.9, 0.5]),
+    )
+    assert len(density_filter(table, DensityConfig())) == 0
+    kept = density_filter(table, DensityConfig(keep_best=True))
+    assert kept.score.tolist() == [0.3, 0.2, 0.9]
+    assert len(density_filter(Proposals.empty(), DensityConfig(keep_best=True))) == 0
+
+
 def test_flat_activations_stay_finite():
     assert normalised(np.zeros((4, 2))).tolist() == [[0, 0]] * 4
     assert normalised(np.full(3, 2.0)).tolist() == [0, 0, 0]

@@ -57,6 +57,7 @@ from hrpro.localize.methods.student.stage import (
     point_videos,
     training_video,
 )
+from hrpro.localize.nn.precision import autocast
 from hrpro.localize.nn.pyramid import Levels
 from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.sampling.epochs import derive_seed
@@ -576,6 +577,24 @@ def test_training_that_was_killed_repeats_one_that_was_not(tmp_path, rule):
         train(learned_from, config, tmp_path / "b", stop=8)
     assert torch.equal(weights(train(learned_from, config, tmp_path / "b")), whole)
     assert not torch.equal(weights(train(learned_from, config, tmp_path / "c", seed=1)), whole)
+
+
+def test_the_teachers_weights_are_not_taken_for_the_students_in_bfloat16():
+    """Autocast keeps what it has cast, though a parameter holds other weights by then."""
+    videos, grid = easy_videos(4, seed=1)
+    found = []
+    for first_epochs in (0, 1):  # the teacher looks, but has nothing to say without point labels
+        teacher = {"first_epochs": first_epochs, "epochs": 1, "rule": "points"}
+        config = tiny_config(teacher=teacher)
+        learned_from = full_videos(videos, grid, config)
+        torch.manual_seed(0)
+        model = StudentModel(learned_from[0].features.shape[1], NUM_CLASSES, config)
+        stage = StudentStage(model, learned_from)
+        for average in stage.average.tensors.values():
+            average.zero_()
+        with autocast("cpu", "bfloat16"):
+            found.append(float(stage.losses([0, 1])["total"].detach()))
+    assert found[0] == found[1]
 
 
 def test_a_batch_that_nobody_can_label_is_left_out(tmp_path):

@@ -165,6 +165,10 @@ class TeacherConfig(BaseModel):
         description="detections of the EMA model above it are labels, else its best one is; with "
         "points, what is not above it moves no segment",
     )
+    known_classes: bool = Field(
+        False,
+        description="look only for the classes that a video is known to show; the release: all",
+    )
     blend: float = Field(
         1.0, gt=0, le=1, description="with points: how far a segment moves to what the teacher says"
     )
@@ -184,6 +188,12 @@ class PseudoConfig(BaseModel):
         "best",
         description="the best proposal around a point; the mean of all that agree with it, by "
         "score; or a Gaussian over a uniform floor fitted to the activations (ADM-Loc)",
+    )
+    shift: float = Field(
+        0.0,
+        description="by how many of the generator's snippets its proposals are moved on first; "
+        "those that are cut with `proposals.upsample` u come 0.5 - 0.5 / u of a snippet early, as "
+        "the releases have it",
     )
     fuse_iou: float = Field(0.5, ge=0, le=1, description="proposals that overlap the best so much")
     fuse_power: float = Field(2.0, ge=0, description="scores count to this power in the mean")

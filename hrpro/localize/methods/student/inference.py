@@ -145,10 +145,7 @@ def suppress(table: Proposals, config: DetectionConfig) -> Proposals:
 
 def _best_below(table: Proposals, min_score: float) -> Proposals:
     """The best of each class of each video, where it lies below `min_score`."""
-    order = np.lexsort((-table.score, table.label, table.video))
-    video, label = table.video[order], table.label[order]
-    leads = (np.diff(video, prepend=-1) != 0) | (np.diff(label, prepend=-1) != 0)
-    best = table[order[leads]]
+    best = table[table.leaders()]
     return best[best.score < min_score]
 
 

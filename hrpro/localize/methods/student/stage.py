@@ -32,6 +32,7 @@ from hrpro.localize.methods.student.losses import training_losses
 from hrpro.localize.methods.student.model import StudentModel
 from hrpro.localize.methods.student.pseudo import Points, PointSegments, snap_to_changes
 from hrpro.localize.nn.ema import WeightAverage
+from hrpro.localize.nn.precision import casting_anew
 from hrpro.localize.proposals.generate import Array, Proposals
 from hrpro.localize.sampling.epochs import EpochBatches
 
@@ -252,11 +253,12 @@ class StudentStage(Stage):
         """What the average of the model says about windows."""
         config = self.config
         self.model.eval()
-        with self.average.applied():
+        with self.average.applied(), casting_anew(batch.features.device):
             output = self.model(batch.features, batch.valid)
         self.model.train()
         by_points = config.teacher.rule == "points"
-        wanted = batch.video_label.bool() if by_points else None
+        known = by_points or config.teacher.known_classes
+        wanted = batch.video_label.bool() if known else None
         found = candidates(output, config.detection, wanted)
         if by_points:
             return renewed_segments(found, given, config.teacher, config.pseudo)

@@ -58,6 +58,7 @@ def pointed_videos(
         for video, values in zip(dataset.train, generator.activations(on_device), strict=True)
     ]
     found = find_known_classes(generator.candidates, dataset, device)
+    found = _moved(found, dataset.train, config.pseudo.shift)
     sequences = _read(dataset)
     return point_videos(
         [sequence.features for sequence in sequences],
@@ -85,6 +86,7 @@ def labelled_videos(
     """
     found = find_known_classes(generator.localize, dataset, device)
     found = density_filter(found, config.pseudo.density)
+    found = _moved(found, dataset.train, config.pseudo.shift)
     videos = []
     for number, (video, sequence) in enumerate(zip(dataset.train, _read(dataset), strict=True)):
         mine = found[found.video == number]
@@ -131,6 +133,12 @@ def find_known_classes(find: Find, dataset: Dataset, device: torch.device) -> Pr
             table = find(DatasetSequences(dataset, videos, device), labels)
             tables.append(table.replace(video=np.array(rows)[table.video]))
     return Proposals.concatenate(tables)
+
+
+def _moved(table: Proposals, videos: Sequence[Video], num_snippets: float) -> Proposals:
+    """Move segments on by so many snippets of their video, or a fraction of one."""
+    later_s = num_snippets * np.array([video.grid.stride_s for video in videos])[table.video]
+    return table.replace(start_s=table.start_s + later_s, end_s=table.end_s + later_s)
 
 
 def _read(dataset: Dataset) -> DatasetSequences:
