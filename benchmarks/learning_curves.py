@@ -49,18 +49,31 @@ SETTINGS = {
 """Of FuSTAL, only its generator is trained: stage 1."""
 
 
-def make_dataset(annotations: Path, features: Path, folder: Path) -> None:
-    """A dataset folder of the videos that have features, out of links to what is there."""
-    for name in ("gt_full.json", "Ambiguous_test.txt"):
-        (folder / name).symlink_to((annotations / name).resolve())
-    (folder / "features").symlink_to(features.resolve())
+def make_dataset(annotations: Path, features: Path, folder: Path, all_classes: bool) -> int:
+    """A dataset folder of the videos that have features; returns the number of its classes.
+
+    Args:
+        annotations: of THUMOS14.
+        features: of some of its videos.
+        folder: where the dataset goes.
+        all_classes: measure on classes, too, that no training video shows: those are never found.
+    """
+    truth = json.loads((annotations / "gt_full.json").read_text())
+    database = truth["database"]
+    splits = {}
     for split in ("train", "test"):
         names = (annotations / f"split_{split}.txt").read_text().split()
-        there = [name for name in names if (features / split / f"{name}.npy").is_file()]
-        (folder / f"split_{split}.txt").write_text("".join(f"{name}\n" for name in there))
-    database = json.loads((annotations / "gt_full.json").read_text())["database"].values()
-    classes = sorted({action["label"] for video in database for action in video["annotations"]})
-    (folder / "dataset.yaml").write_text(f"preset: thumos\nclasses: {json.dumps(classes)}\n")
+        splits[split] = [n for n in names if (features / split / f"{n}.npy").is_file()]
+        (folder / f"split_{split}.txt").write_text("".join(f"{n}\n" for n in splits[split]))
+    used = [*splits["train"], *(splits["test"] if all_classes else [])]
+    classes = {action["label"] for name in used for action in database[name]["annotations"]}
+    for video in database.values():
+        video["annotations"] = [each for each in video["annotations"] if each["label"] in classes]
+    (folder / "gt_full.json").write_text(json.dumps(truth))
+    (folder / "Ambiguous_test.txt").symlink_to((annotations / "Ambiguous_test.txt").resolve())
+    (folder / "features").symlink_to(features.resolve())
+    (folder / "dataset.yaml").write_text("preset: thumos\n")
+    return len(classes)
 
 
 def curve(dataset: Path, method: str, seed: int, extra: Sequence[str] = ()) -> dict[int, float]:
@@ -81,13 +94,15 @@ def main() -> None:
     parser.add_argument("features", type=Path)
     parser.add_argument("--method", choices=SETTINGS, default="sal")
     parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--all-classes", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        make_dataset(args.annotations, args.features, Path(folder))
+        num_classes = make_dataset(args.annotations, args.features, Path(folder), args.all_classes)
+        print(f"{num_classes} classes", flush=True)
         for seed in map(int, args.seeds.split(",")):
-            found = curve(Path(folder), args.method, seed, args.set)
-            points = "  ".join(f"{update}: {mean_ap:.1f}" for update, mean_ap in found.items())
+            measured = curve(Path(folder), args.method, seed, args.set)
+            points = "  ".join(f"{update}: {mean_ap:.1f}" for update, mean_ap in measured.items())
             print(f"{args.method}, seed {seed}  {points}", flush=True)
 
 

@@ -30,6 +30,7 @@ from hrpro.pipeline.label.state import (
     VideoLabels,
 )
 from hrpro.pipeline.label.suggestions import VideoSuggestions
+from hrpro.pipeline.label.video_labels_file import listing
 
 END_SLACK_S = 0.5
 """Headers and players do not quite agree on where a video ends."""
@@ -128,6 +129,20 @@ class Done(_Action):
     done: bool
 
 
+class Tick(_Action):
+    """Whether the video shows a class, somewhere."""
+
+    type: Literal["tick"]
+    label: str
+    shown: bool
+
+
+class Listed(_Action):
+    """The video shows what is ticked and nothing else; it needs no more labels."""
+
+    type: Literal["listed"]
+
+
 class Step(_Action):
     """Back or forth in what this window did in this video."""
 
@@ -135,7 +150,7 @@ class Step(_Action):
 
 
 Action = Annotated[
-    Add | Mark | Move | Relabel | Who | Delete | Judge | Retime | Done | Step,
+    Add | Mark | Move | Relabel | Who | Delete | Judge | Retime | Done | Tick | Listed | Step,
     Field(discriminator="type"),
 ]
 
@@ -236,7 +251,18 @@ class Change:
                 return self._not_accepted(action.detection, action.type)
             case Done():
                 return {DONE: action.done or None}
+            case Tick():
+                change = frozenset.union if action.shown else frozenset.difference
+                return listing(change(self._shown(), {action.label}), self._labels.shown)
+            case Listed():
+                return {**listing(self._shown(), self._labels.shown), DONE: True}
         raise RefusedError(f"{action.type}: not for this")
+
+    def _shown(self) -> frozenset[str]:
+        """The classes that are listed; those of points and intervals, where none is."""
+        if self._labels.shown is not None:
+            return self._labels.shown
+        return self._labels.marked
 
     def _new_point(self, action: Add) -> Point:
         point = Point(label=action.label, time_s=self._inside(action.time_s))

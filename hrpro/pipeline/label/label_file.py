@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
+from hrpro.errors import DataError
 from hrpro.files import atomic_path
+from hrpro.localize.data.points import PointLabel
+from hrpro.localize.data.video_labels import VideoLabel
 from hrpro.pipeline.label.playable import stamp
 from hrpro.pipeline.label.state import Labels, Value, Values
+from hrpro.video_ids import KnownVideos
+
+Row = TypeVar("Row", PointLabel, VideoLabel)
 
 
 class LabelFile(ABC):
@@ -61,6 +69,26 @@ class LabelFile(ABC):
     def is_empty(self) -> bool:
         """Whether it says nothing: it is not there, or has no content."""
         return not self.path.is_file() or self.path.stat().st_size == 0
+
+
+def by_video(path: Path, rows: Sequence[Row], videos: KnownVideos) -> list[Row]:
+    """Put the ids of the videos into rows, however a person spelt them.
+
+    Args:
+        path: of the file that the rows are from.
+        rows: of a file of labels.
+        videos: those of the dataset; rows of others keep the name.
+
+    Raises:
+        DataError: a name means several videos.
+    """
+    matches = videos.match_all(row.video_id for row in rows)
+    for row in rows:
+        match = matches[row.video_id]
+        if match.problem and match.near is None:
+            raise DataError(f"{path}:{row.line}: {match.problem}")
+    ids = {name: match.video_id or name for name, match in matches.items()}
+    return [replace(row, video_id=ids[row.video_id]) for row in rows]
 
 
 def write_durably(path: Path, text: str) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from hrpro.errors import DataError
 from hrpro.localize.data.points import DECIMALS, PointLabel, PointRow, points_csv, read_points
-from hrpro.pipeline.label.label_file import LabelFile, write_durably
+from hrpro.pipeline.label.label_file import LabelFile, by_video, write_durably
 from hrpro.pipeline.label.state import POINT, Labels, Point, Value, Values
 from hrpro.video_ids import KnownVideos
 
@@ -45,7 +44,7 @@ class PointsFile(LabelFile):
                 video in a way that several are named.
         """
         path = source or self.path
-        rows = self._by_video(path, read_points(path))
+        rows = by_video(path, read_points(path), self.videos)
         wanted = dict.fromkeys(self._row(path, row) for row in rows)
         changes: dict[str, Values] = {}
         known = set()
@@ -67,16 +66,6 @@ class PointsFile(LabelFile):
 
     def _write(self, labels: Labels, video_ids: Iterable[str] | None) -> None:
         write_durably(self.path, points_text(labels))
-
-    def _by_video(self, path: Path, rows: Sequence[PointLabel]) -> list[PointLabel]:
-        """Put the ids of the videos into the rows, however a person spelt them."""
-        matches = self.videos.match_all(row.video_id for row in rows)
-        for row in rows:
-            match = matches[row.video_id]
-            if match.problem and match.near is None:
-                raise DataError(f"{path}:{row.line}: {match.problem}")
-        ids = {name: match.video_id or name for name, match in matches.items()}
-        return [replace(row, video_id=ids[row.video_id]) for row in rows]
 
     def _row(self, path: Path, row: PointLabel) -> PointRow:
         time_s = row.time_s

@@ -162,6 +162,7 @@ class Project:
                     {"id": interval_id, **interval.model_dump(exclude={"more"})}
                     for interval_id, interval in labels.intervals.items()
                 ],
+                "shown": None if labels.shown is None else sorted(labels.shown),
                 "detections": list(self._detections(video_id)),
                 "can_undo": labels.to_undo(client, self._store.earlier) is not None,
                 "can_redo": labels.to_redo(client, self._store.earlier) is not None,
@@ -256,9 +257,9 @@ class Project:
             }
 
     def _classes(self) -> list[str]:
-        labels = self._store.labels
-        marked = [*labels.points(), *labels.intervals()]
-        return self.dataset.classes({each.label for _, _, each in marked})
+        videos = self._store.labels.videos.values()
+        used = (video.marked | (video.shown or frozenset()) for video in videos)
+        return self.dataset.classes({label for labels in used for label in labels})
 
     def _frame_rate(self, video_id: str) -> float | None:
         known = self.dataset.frame_rate(video_id)

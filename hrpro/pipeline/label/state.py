@@ -16,6 +16,8 @@ Source = Literal["click", "accepted", "marked", "file"]
 POINT, INTERVAL, DETECTION, DONE = "point:", "interval:", "detection:", "done"
 """Names of values: ``point:ID``, ``interval:ID``, ``detection:ID``, and ``done`` for the video as a
 whole."""
+SHOWS, LISTED = "shows:", "listed"
+"""And ``shows:CLASS`` for each class of a video of which somebody has ``listed`` all."""
 
 
 class Point(BaseModel):
@@ -151,6 +153,20 @@ class VideoLabels:
             for name, value in self._values.items()
             if isinstance(value, Review)
         }
+
+    @property
+    def shown(self) -> frozenset[str] | None:
+        """The classes that the video shows, as somebody has listed them; None if nobody has."""
+        if self._values.get(LISTED) is not True:
+            return None
+        names = (name for name, value in self._values.items() if value is True)
+        return frozenset(name.removeprefix(SHOWS) for name in names if name.startswith(SHOWS))
+
+    @property
+    def marked(self) -> frozenset[str]:
+        """The classes of the points and intervals."""
+        points, intervals = self.points.values(), self.intervals.values()
+        return frozenset([p.label for p in points] + [i.label for i in intervals])
 
     @property
     def done(self) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hrpro.errors import DataError
 from hrpro.files import atomic_path
+from hrpro.localize.data.layout import LABELS
 from hrpro.pipeline.label.actions import ConflictError
 from hrpro.pipeline.label.annotations_file import AnnotationsFile
 from hrpro.pipeline.label.dataset import OLD_POINTS, POINTS
@@ -14,6 +15,7 @@ from hrpro.pipeline.label.journal import Journal
 from hrpro.pipeline.label.label_file import LabelFile
 from hrpro.pipeline.label.points_file import FrameRate, PointsFile
 from hrpro.pipeline.label.state import DETECTION, Entry, Labels, Review, Values
+from hrpro.pipeline.label.video_labels_file import VideoLabelsFile
 from hrpro.pipeline.results.model import Detection, Results, VideoResult, write_results_json
 from hrpro.video_ids import KnownVideos
 
@@ -23,9 +25,9 @@ FOLDER = "label"
 class LabelStore:
     """Keeps the labels of a dataset. The caller sees to it that one thread at a time does.
 
-    ``label/journal.jsonl`` is the truth; ``points.csv`` follows it after every entry, and
-    ``annotations.json`` after every entry about intervals. What a person changed in these files
-    becomes an entry of the journal.
+    ``label/journal.jsonl`` is the truth; ``points.csv`` follows it after every entry,
+    ``annotations.json`` after every entry about intervals, ``labels.csv`` about video labels.
+    What a person changed in these files becomes an entry of the journal.
 
     Args:
         folder: the dataset.
@@ -54,6 +56,7 @@ class LabelStore:
         self.labels = Labels()
         self._own = folder / FOLDER
         self._points = PointsFile(folder / POINTS, frame_rate, videos or KnownVideos([]))
+        self._shown = VideoLabelsFile(folder / LABELS, videos or KnownVideos([]))
         self._annotations = annotations
         self._journal = Journal(self._own / "journal.jsonl")
         self._start(folder / OLD_POINTS, was_killed)
@@ -61,11 +64,11 @@ class LabelStore:
 
     @property
     def _files(self) -> list[LabelFile]:
-        return [self._points, *filter(None, [self._annotations])]
+        return [self._points, self._shown, *filter(None, [self._annotations])]
 
     def know_videos(self, videos: KnownVideos) -> None:
         """Take over the videos of the dataset, after some were added."""
-        self._points.videos = videos
+        self._points.videos = self._shown.videos = videos
         if self._annotations is not None:
             self._annotations.videos = videos
 

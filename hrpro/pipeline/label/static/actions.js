@@ -1,5 +1,6 @@
 // What an action does to a video: shown at once, before the server confirms it.
 
+import { tickDifference, ticked } from "./ticks.js";
 import { moment } from "./web/format.js";
 
 const change = (list, id, values) =>
@@ -39,6 +40,9 @@ export function applied(video, { id, action }) {
       return withDetection({ status: "open" });
     case "done":
       return { ...video, done: action.done };
+    case "tick":
+    case "listed":
+      return ticked(video, action);
     default:
       return video;
   }
@@ -65,6 +69,8 @@ export function difference(before, after) {
     if (was.time_s !== point.time_s) return `point ${name(point)} is at ${moment(point.time_s)}`;
   }
   if (gone) return `point ${name(gone)} at ${moment(gone.time_s)} is gone`;
+  const words = tickDifference(before, after);
+  if (words) return words;
   if (before.done !== after.done) return after.done ? "video is done" : "video is not done";
   return "nothing changed";
 }

@@ -9,7 +9,7 @@ const UNDO = "(Z: undo)";
 const CORRECTION_MS = 4000; // so long a class key is for the last point
 
 export function makeCommands({
-  store, player, timeline, videos, say, open, toggleHelp, askTime, toButtons, flash,
+  store, player, timeline, videos, say, open, toggleHelp, toggleTicks, askTime, toButtons, flash,
 }) {
   const exact = (seconds) =>
     Number(clamp(seconds, 0, player.frames.middle(player.frames.last)).toFixed(3));
@@ -249,6 +249,7 @@ export function makeCommands({
     nudgeBack: () => nudge(-1),
     nudgeOn: () => nudge(1),
     done,
+    ticks: toggleTicks,
     zoomIn: () => timeline.zoom(ZOOM),
     zoomOut: () => timeline.zoom(1 / ZOOM),
     zoomFit: () => timeline.fit(),

@@ -38,6 +38,7 @@ export const COMMANDS = [
   { group: "Videos", name: "nextVideo", keys: ["PageDown"], help: "next video" },
   { group: "Videos", name: "previousVideo", keys: ["PageUp"], help: "previous video" },
   { group: "Videos", name: "done", keys: ["m"], help: "mark as done, or not" },
+  { group: "Videos", name: "ticks", keys: ["Shift+Enter"], help: "tick which actions it shows, or stop that" },
   { group: "Look", name: "zoomIn", keys: ["+", "="], repeats: true, help: "zoom the timeline in" },
   { group: "Look", name: "zoomOut", keys: ["-"], repeats: true, help: "zoom the timeline out" },
   { group: "Look", name: "zoomFit", keys: ["0"], help: "whole video" },

@@ -11,6 +11,7 @@ import { Player } from "./player.js";
 import { PlayerBar } from "./playerbar.js";
 import { SelectionBar } from "./selection.js";
 import { Store } from "./store.js";
+import { TickPanel } from "./ticks.js";
 import { Timeline } from "./timeline.js";
 import { VideoList } from "./videos.js";
 
@@ -31,7 +32,7 @@ const timeline = new Timeline(byId("timeline"), store, player, {
   retime: (detection, start, end) => commands.retime(detection, start, end),
 });
 const panel = new ClassPanel(byId("classes"), store, {
-  choose: (label) => store.video && commands.classKey(label),
+  choose: (label) => store.video && (ticks.ticking ? ticks.tick(label) : commands.classKey(label)),
   add: async (name) => {
     const added = await store.addClass(name);
     if (added) say(`class “${name}” added`);
@@ -46,10 +47,16 @@ const panel = new ClassPanel(byId("classes"), store, {
     drawAll();
   },
 });
+const ticks = new TickPanel(byId("ticks"), byId("ticking"), store, {
+  say,
+  next: () => run("nextVideo"),
+  changed: () => drawAll(),
+});
 const playerBar = new PlayerBar(byId("stage"), store, player, () => loadMedia());
 const commands = makeCommands({
   store, player, timeline, videos, say, open,
   toggleHelp: () => help.toggle(),
+  toggleTicks: () => ticks.toggle(),
   askTime: () => gotoTime.ask(),
   toButtons: () => byId("stage").querySelector("[data-part=play]").focus(),
   flash: (label) => panel.flash(label),
@@ -90,6 +97,7 @@ function drawAll() {
   drawHeader();
   videos.update();
   panel.update();
+  ticks.update();
   timeline.update();
   drawTime();
   playerBar.notice();
@@ -162,6 +170,10 @@ document.addEventListener("keydown", (event) => {
   if (key === null || belongsTo(event.target, key)) return;
   const tabbing = key.endsWith("Tab");
   if (tabbing && event.target !== document.body) return; // somebody walks through the page
+  if (!event.repeat && ticks.press(event)) {
+    event.preventDefault();
+    return;
+  }
   const command = commandOf(event, store.data.classes);
   if (command && commands.run(command) !== false) event.preventDefault();
 });
