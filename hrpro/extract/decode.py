@@ -28,6 +28,7 @@ from hrpro.extract.probe import VideoInfo, describe, naming, probe
 from hrpro.extract.pyav import Hardware, rational, tick_s
 from hrpro.extract.read_ahead import map_ahead, prefetch
 from hrpro.extract.resample import Timeline, resample
+from hrpro.extract.waits import Waits
 
 __all__ = ["DecodeReport", "FrameReader", "VideoInfo", "prefetch", "probe", "upright"]
 
@@ -71,6 +72,7 @@ class FrameReader(Iterator[np.ndarray]):
         pool: Executor | None = None,
         hardware: Hardware | None = None,
         converter: MakeConverter = FrameConverter,
+        waits: Waits | None = None,
         stream: int | None = None,
     ) -> None:
         """Open a video and decode its first frame.
@@ -87,6 +89,7 @@ class FrameReader(Iterator[np.ndarray]):
             pool: converts and resizes pictures ahead of the consumer.
             hardware: a decoder to try first; `frame_source` says how far it is trusted.
             converter: makes what converts and resizes pictures; swscale by default.
+            waits: where to book how long decoding and conversion took.
             stream: which of several video streams; see `hrpro.extract.streams.choose_stream`.
 
         Raises:
@@ -101,6 +104,7 @@ class FrameReader(Iterator[np.ndarray]):
         # Closing a container while another thread decodes from it would crash the process.
         self._lock = threading.RLock()
         self._pool = pool
+        self._waits = waits or Waits()
         with naming(path):
             self._source = FrameSource(
                 path, self.report, threads=threads, hardware=hardware, stream=stream, strict=strict
@@ -122,7 +126,7 @@ class FrameReader(Iterator[np.ndarray]):
         most = max(1, _BYTES_AHEAD // max(1, frame_bytes))
         self._at_once = min(self._convert.at_once, most)
         self._ahead = max(1, min(_FRAMES_AHEAD, most) // self._at_once)
-        self._pictures = self._run(chain([first], self._source))
+        self._pictures = self._run(self._waits.of("decoding", chain([first], self._source)))
 
     def __iter__(self) -> FrameReader:
         return self
@@ -159,7 +163,8 @@ class FrameReader(Iterator[np.ndarray]):
         picture: np.ndarray | None = None
         shown = self._each_once(self._on_display(self._placed(frames)))
         parts = iter(lambda: list(islice(shown, self._at_once)), [])
-        for part, pictures in map_ahead(self._converted, parts, self._pool, self._ahead):
+        converted = map_ahead(self._converted, parts, self._pool, self._ahead)
+        for part, pictures in self._waits.of("conversion", converted):
             new = iter(pictures)
             for time_s, frame in part:
                 picture = picture if frame is None else next(new)

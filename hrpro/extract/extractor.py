@@ -35,6 +35,7 @@ from hrpro.extract.shared_batches import run_batches
 from hrpro.extract.snippet_cutting import Sample, SnippetBlock, cut_snippets, with_flow
 from hrpro.extract.snippet_network import SnippetNetwork, load_snippet_network
 from hrpro.extract.video_progress import Video, VideoFeatures
+from hrpro.extract.waits import Waits
 from hrpro.features import WeightsId
 
 __all__ = ["Extractor", "SnippetOutput", "VideoFeatures", "choose_dtype"]
@@ -96,7 +97,9 @@ class Extractor:
         self.dtype = choose_dtype(compute.precision, self.device)
         self.decode_threads = decode_threads(self.device)
         self._cores = CoreShares(self.decode_threads)
+        self.waits = Waits()
         self._decoding = choose_decoding(compute, self.device, self.decode_threads)
+        self._decoding["waits"] = self.waits
         self.flow: FlowAlgorithm | None = None
         if "flow" in self.config.streams:
             self.flow = make_flow(self.config.flow, device=self.device, progress=progress)
@@ -237,9 +240,9 @@ class Extractor:
         produced = prefetch_each(videos, decode, threads=at_once, depth=2)
         with (
             closing(produced),
-            closing(run_batches(map(_tagged, produced), self.runner)) as rows,
+            closing(run_batches(map(_tagged, self.waits.pictures(produced)), self.runner)) as rows,
         ):
-            for part, features, logits in rows:
+            for part, features, logits in self.waits.of("networks", rows):
                 video = part.owner
                 if part.block is None:
                     yield video.job, video.result(self.fingerprint)
@@ -261,6 +264,7 @@ class Extractor:
                 pool=self.flow_pool,
                 ahead=self.flow_threads,
             )
+            samples = self.waits.of("flow", samples)
         else:
             samples = ((frame,) for frame in frames)
         per_block = max(1, _BLOCK_FRAMES // config.stride)

@@ -67,7 +67,8 @@ class Video:
         """The pictures of the video.
 
         Args:
-            decoding: `threads`, `pool`, `hardware` and `converter` of the `FrameReader`.
+            decoding: `threads`, `pool`, `hardware`, `converter` and `waits` of the
+                `FrameReader`.
 
         Raises:
             VideoError: the file is not a video that can be used; one line with the reason.
