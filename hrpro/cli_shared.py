@@ -188,6 +188,16 @@ def extractor_options(function: Callable) -> Callable:
             is_flag=True,
             help="Compile the networks at the start (torch.compile): for long runs on a GPU.",
         ),
+        click.option(
+            "--convert",
+            type=click.Choice(["cpu", "device"]),
+            help="Where pictures are converted and resized (a GPU does it itself).",
+        ),
+        click.option(
+            "--decode",
+            type=click.Choice(["auto", "cpu", "gpu"]),
+            help="What decodes; gpu is NVIDIA's decoder, where it can (auto is cpu).",
+        ),
     ]
     for option in reversed(options):
         function = option(function)

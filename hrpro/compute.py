@@ -18,3 +18,9 @@ class ComputeOptions:
     compile: bool = False
     """Compile the networks with ``torch.compile``, which takes a minute or so at the start and is
     meant for GPUs; where it does not work, they run as they are."""
+    convert: str | None = None
+    """Where colours are converted and pictures resized: ``cpu``, or the ``device`` of the networks;
+    by default a GPU does it itself."""
+    decode: str | None = None
+    """What decodes: ``cpu``, or ``gpu`` for an NVIDIA decoder where it can, file by file; ``auto``,
+    the default, is ``cpu``."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import av
@@ -21,13 +21,14 @@ import numpy as np
 from hrpro.errors import VideoError
 from hrpro.extract.frame_source import FrameSource
 from hrpro.extract.frames import TimedFrame
-from hrpro.extract.geometry import FrameConverter, Orientation, upright
+from hrpro.extract.geometry import FrameConverter, MakeConverter, Orientation, upright
 from hrpro.extract.losses import DecodeReport, describe_losses
 from hrpro.extract.packets import MAX_GAP_S
 from hrpro.extract.probe import VideoInfo, describe, naming, probe
 from hrpro.extract.pyav import Hardware, rational, tick_s
 from hrpro.extract.read_ahead import map_ahead, prefetch
 from hrpro.extract.resample import Timeline, resample
+from hrpro.extract.waits import Waits
 
 __all__ = ["DecodeReport", "FrameReader", "VideoInfo", "prefetch", "probe", "upright"]
 
@@ -70,6 +71,8 @@ class FrameReader(Iterator[np.ndarray]):
         threads: int = 1,
         pool: Executor | None = None,
         hardware: Hardware | None = None,
+        converter: MakeConverter = FrameConverter,
+        waits: Waits | None = None,
         stream: int | None = None,
     ) -> None:
         """Open a video and decode its first frame.
@@ -85,6 +88,8 @@ class FrameReader(Iterator[np.ndarray]):
                 where a file is damaged, only one goes on.
             pool: converts and resizes pictures ahead of the consumer.
             hardware: a decoder to try first; `frame_source` says how far it is trusted.
+            converter: makes what converts and resizes pictures; swscale by default.
+            waits: where to book how long decoding and conversion took.
             stream: which of several video streams; see `hrpro.extract.streams.choose_stream`.
 
         Raises:
@@ -99,6 +104,7 @@ class FrameReader(Iterator[np.ndarray]):
         # Closing a container while another thread decodes from it would crash the process.
         self._lock = threading.RLock()
         self._pool = pool
+        self._waits = waits or Waits()
         with naming(path):
             self._source = FrameSource(
                 path, self.report, threads=threads, hardware=hardware, stream=stream, strict=strict
@@ -107,7 +113,7 @@ class FrameReader(Iterator[np.ndarray]):
             with naming(path):
                 first = next(self._source)
                 self.info = describe(path, self._source.opened, self._source.decoding, first)
-                self._convert = FrameConverter(
+                self._convert = converter(
                     Orientation(self.info.rotation, self.info.mirrored),
                     rational(self._source.opened.stream.sample_aspect_ratio),
                     short_side,
@@ -117,8 +123,10 @@ class FrameReader(Iterator[np.ndarray]):
             self._source.close()
             raise
         frame_bytes = sum(plane.buffer_size for plane in first.frame.planes)
-        self._ahead = max(1, min(_FRAMES_AHEAD, _BYTES_AHEAD // max(1, frame_bytes)))
-        self._pictures = self._run(chain([first], self._source))
+        most = max(1, _BYTES_AHEAD // max(1, frame_bytes))
+        self._at_once = min(self._convert.at_once, most)
+        self._ahead = max(1, min(_FRAMES_AHEAD, most) // self._at_once)
+        self._pictures = self._run(self._waits.of("decoding", chain([first], self._source)))
 
     def __iter__(self) -> FrameReader:
         return self
@@ -154,11 +162,15 @@ class FrameReader(Iterator[np.ndarray]):
     def _run(self, frames: Iterator[TimedFrame]) -> Iterator[tuple[Fraction, np.ndarray]]:
         picture: np.ndarray | None = None
         shown = self._each_once(self._on_display(self._placed(frames)))
-        for (time_s, _), converted in map_ahead(self._converted, shown, self._pool, self._ahead):
-            picture = picture if converted is None else converted
-            self.report.frames_out += 1
-            assert picture is not None
-            yield time_s, picture
+        parts = iter(lambda: list(islice(shown, self._at_once)), [])
+        converted = map_ahead(self._converted, parts, self._pool, self._ahead)
+        for part, pictures in self._waits.of("conversion", converted):
+            new = iter(pictures)
+            for time_s, frame in part:
+                picture = picture if frame is None else next(new)
+                self.report.frames_out += 1
+                assert picture is not None
+                yield time_s, picture
 
     def _each_once(
         self, displayed: Iterator[tuple[Fraction, av.VideoFrame]]
@@ -169,8 +181,8 @@ class FrameReader(Iterator[np.ndarray]):
             yield time_s, None if frame is shown else frame
             shown = frame
 
-    def _converted(self, timed: tuple[Fraction, av.VideoFrame | None]) -> np.ndarray | None:
-        return None if timed[1] is None else self._convert(timed[1])
+    def _converted(self, part: list[tuple[Fraction, av.VideoFrame | None]]) -> list[np.ndarray]:
+        return self._convert([frame for _, frame in part if frame is not None])
 
     def _on_display(
         self, placed: Iterator[tuple[Fraction, Fraction, av.VideoFrame]]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from hrpro.extract.compute_threads import (
     flow_threads,
 )
 from hrpro.extract.config import ExtractConfig
+from hrpro.extract.convert import TensorConverter
 from hrpro.extract.decode import FrameReader
 from hrpro.extract.flow.algorithms import FlowAlgorithm, make_flow
 from hrpro.extract.i3d import best_dtype
@@ -33,11 +35,15 @@ from hrpro.extract.shared_batches import run_batches
 from hrpro.extract.snippet_cutting import Sample, SnippetBlock, cut_snippets, with_flow
 from hrpro.extract.snippet_network import SnippetNetwork, load_snippet_network
 from hrpro.extract.video_progress import Video, VideoFeatures
+from hrpro.extract.waits import Waits
 from hrpro.features import WeightsId
 
 __all__ = ["Extractor", "SnippetOutput", "VideoFeatures", "choose_dtype"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+CONVERT = ("cpu", "device")
+DECODE = ("auto", "cpu", "gpu")
 
 # Snippets per forward pass. On a CPU larger batches fall out of the cache.
 _BATCH_SIZE = {"cpu": 2, "cuda": 32}
@@ -91,9 +97,9 @@ class Extractor:
         self.dtype = choose_dtype(compute.precision, self.device)
         self.decode_threads = decode_threads(self.device)
         self._cores = CoreShares(self.decode_threads)
-        self._converters: Executor | None = None
-        if self.decode_threads > 1:
-            self._converters = ThreadPoolExecutor(self.decode_threads, "convert")
+        self.waits = Waits()
+        self._decoding = choose_decoding(compute, self.device, self.decode_threads)
+        self._decoding["waits"] = self.waits
         self.flow: FlowAlgorithm | None = None
         if "flow" in self.config.streams:
             self.flow = make_flow(self.config.flow, device=self.device, progress=progress)
@@ -226,7 +232,7 @@ class Extractor:
                 started(video.job)
             with (
                 self._cores.taken() as threads,
-                video.open(threads=threads, pool=self._converters) as pictures,
+                video.open(threads=threads, **self._decoding) as pictures,
             ):
                 yield from self.blocks(pictures)
 
@@ -234,9 +240,9 @@ class Extractor:
         produced = prefetch_each(videos, decode, threads=at_once, depth=2)
         with (
             closing(produced),
-            closing(run_batches(map(_tagged, produced), self.runner)) as rows,
+            closing(run_batches(map(_tagged, self.waits.pictures(produced)), self.runner)) as rows,
         ):
-            for part, features, logits in rows:
+            for part, features, logits in self.waits.of("networks", rows):
                 video = part.owner
                 if part.block is None:
                     yield video.job, video.result(self.fingerprint)
@@ -258,6 +264,7 @@ class Extractor:
                 pool=self.flow_pool,
                 ahead=self.flow_threads,
             )
+            samples = self.waits.of("flow", samples)
         else:
             samples = ((frame,) for frame in frames)
         per_block = max(1, _BLOCK_FRAMES // config.stride)
@@ -270,6 +277,33 @@ def _tagged(produced: Produced | None) -> tuple[Video, SnippetBlock | None] | No
     if produced.item is None:
         produced.job.error = produced.error
     return produced.job, produced.item
+
+
+def choose_decoding(
+    compute: ComputeOptions, device: torch.device, num_threads: int
+) -> dict[str, Any]:
+    """How frames are decoded and converted: options of `FrameReader`.
+
+    Args:
+        compute: the person's choice.
+        device: where the networks are.
+        num_threads: that convert pictures; without others, the one that decodes does it, too.
+
+    Raises:
+        UsageError: no such way.
+    """
+    convert = compute.convert or ("device" if device.type == "cuda" else "cpu")
+    decode = compute.decode or "auto"
+    if convert not in CONVERT:
+        raise UsageError(f"--convert {convert}: choose one of {', '.join(CONVERT)}")
+    if decode not in DECODE:
+        raise UsageError(f"--decode {decode}: choose one of {', '.join(DECODE)}")
+    decoding: dict[str, Any] = {"hardware": "cuda" if decode == "gpu" else None}
+    if convert == "device":
+        decoding["converter"] = partial(TensorConverter, device=device)
+    if num_threads > 1:
+        decoding["pool"] = ThreadPoolExecutor(num_threads, "convert")
+    return decoding
 
 
 def choose_dtype(precision: str | None, device: torch.device) -> torch.dtype:

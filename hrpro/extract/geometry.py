@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -91,6 +91,20 @@ def resized(width: int, height: int, short_side: int | None) -> tuple[int, int]:
     return math.floor(width * scale + Fraction(1, 2)), math.floor(height * scale + Fraction(1, 2))
 
 
+class Converter(Protocol):
+    """What turns decoded frames into upright RGB pictures."""
+
+    at_once: int
+    """Frames that are best given in one call."""
+
+    def __call__(self, frames: Sequence[av.VideoFrame]) -> list[np.ndarray]:
+        """Convert frames to uint8 RGB, `[H, W, 3]` or `[crop, crop, 3]` each."""
+
+
+MakeConverter = Callable[[Orientation, Fraction | None, int | None, int | None], Converter]
+"""Makes the converter of a video: orientation, shape of its pixels, short side, crop."""
+
+
 class FrameConverter:
     """Turns decoded frames into upright RGB arrays: colours, pixel aspect, resize, crop.
 
@@ -99,6 +113,8 @@ class FrameConverter:
     BT.601, as in FFmpeg. Without a crop all pictures have the size of the first one, even when
     the resolution changes within the video. Several threads may call it at once.
     """
+
+    at_once = 1
 
     def __init__(
         self,
@@ -117,11 +133,12 @@ class FrameConverter:
         # One reformatter for all frames of a thread keeps swscale's tables.
         self._local = threading.local()
 
-    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """Convert one frame to uint8 RGB `[H, W, 3]` or `[crop, crop, 3]`, C-contiguous."""
-        width, height = self._target_size(frame)
-        if self._orientation.swaps_sides:
-            width, height = height, width
+    def __call__(self, frames: Sequence[av.VideoFrame]) -> list[np.ndarray]:
+        """Convert frames to uint8 RGB, `[H, W, 3]` or `[crop, crop, 3]` each, C-contiguous."""
+        return [self._convert(frame) for frame in frames]
+
+    def _convert(self, frame: av.VideoFrame) -> np.ndarray:
+        width, height = self.stored_size(frame)
         if not hasattr(self._local, "reformatter"):
             self._local.reformatter = VideoReformatter()
         rgb = self._local.reformatter.reformat(
@@ -136,6 +153,11 @@ class FrameConverter:
         if self._crop is not None:
             picture = centre_crop(picture, self._crop)
         return np.array(picture, order="C")  # always a copy: the frame's memory is recycled
+
+    def stored_size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Width and height after the resize, before the picture is turned upright."""
+        width, height = self._target_size(frame)
+        return (height, width) if self._orientation.swaps_sides else (width, height)
 
     def _target_size(self, frame: av.VideoFrame) -> tuple[int, int]:
         if self._crop is None and self._size is not None:

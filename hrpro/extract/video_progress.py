@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from hrpro.errors import HrproError, VideoError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import DecodeReport, FrameReader, VideoInfo
 from hrpro.extract.jobs import Job
-from hrpro.extract.pyav import Hardware
 from hrpro.extract.snippet_cutting import SnippetBlock
 from hrpro.features import Fingerprint, Sidecar, VideoFacts
 
@@ -64,19 +63,12 @@ class Video:
         self._starts_s: list[float] = []
 
     @contextmanager
-    def open(
-        self,
-        *,
-        threads: int = 1,
-        pool: Executor | None = None,
-        hardware: Hardware | None = None,
-    ) -> Iterator[Iterator[np.ndarray]]:
+    def open(self, **decoding: Any) -> Iterator[Iterator[np.ndarray]]:
         """The pictures of the video.
 
         Args:
-            threads: see `FrameReader`; `pool` and `hardware` likewise.
-            pool: converts pictures.
-            hardware: decodes.
+            decoding: `threads`, `pool`, `hardware`, `converter` and `waits` of the
+                `FrameReader`.
 
         Raises:
             VideoError: the file is not a video that can be used; one line with the reason.
@@ -88,10 +80,8 @@ class Video:
             short_side=config.short_side,
             crop=config.crop,
             strict=self.job.strict,
-            threads=threads,
-            pool=pool,
-            hardware=hardware,
             stream=config.stream,
+            **decoding,
         ) as reader:
             rate = config.fps or reader.info.average_fps
             if rate is None:

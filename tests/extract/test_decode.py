@@ -528,7 +528,7 @@ def test_few_pictures_are_alive_however_long_the_video(tmp_path):
     most = 0
     with FrameReader(path, fps=50) as reader:
         convert = reader._convert
-        reader._convert = lambda frame: convert(frame).view(Referable)
+        reader._convert = lambda frames: [each.view(Referable) for each in convert(frames)]
         for picture in reader:
             references.append(weakref.ref(picture))
             references = [reference for reference in references if reference() is not None]

@@ -43,6 +43,20 @@ class Summary:
     lost_s: float = 0.0
     """Seconds of their pictures that were lost to damage."""
     elapsed_s: float = 0.0
+    waited: dict[str, float] = field(default_factory=dict)
+    """Seconds that workers waited for each part of the work."""
+
+    def bottleneck(self) -> str:
+        """What the work waited for, in one line; empty if nobody has told."""
+        total_s = sum(self.waited.values())
+        if not total_s:
+            return ""
+        shares = [
+            f"{part} {waited_s / total_s:.0%}"
+            for part, waited_s in sorted(self.waited.items(), key=lambda each: -each[1])
+            if waited_s
+        ]
+        return f"waited for: {', '.join(shares)}"
 
     def line(self) -> str:
         """The summary in one line."""

@@ -39,7 +39,8 @@ def still(video: Path, time_s: float, short_side: int = 180) -> str | None:
             if frame is None:
                 return None
             aspect = rational(stream.sample_aspect_ratio)
-            picture = FrameConverter(Orientation.of(frame), aspect, short_side, None)(frame)
+            converter = FrameConverter(Orientation.of(frame), aspect, short_side, None)
+            [picture] = converter([frame])
     except (VideoError, av.FFmpegError):
         return None
     file = io.BytesIO()

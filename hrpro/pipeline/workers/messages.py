@@ -61,6 +61,8 @@ class Done:
     warnings: tuple[str, ...] = ()
     lost_s: float = 0.0
     """Seconds of picture that cannot be shown."""
+    waited: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that the worker waited for each part of the work since the video before."""
 
 
 @dataclass(frozen=True)

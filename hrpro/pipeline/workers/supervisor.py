@@ -136,6 +136,8 @@ class Supervisor:
         summary.taken = agenda.taken
         summary.elapsed_s = time.monotonic() - ready
         summary.sort()
+        if line := summary.bottleneck():
+            self._reporter.detail(line)
         return summary
 
     def _start_worker(self, device: str | None) -> None:
@@ -220,6 +222,8 @@ class Supervisor:
         self._summary.done.append(key)
         self._summary.video_s += done.duration_s
         self._summary.lost_s += done.lost_s
+        for part, waited_s in done.waited.items():
+            self._summary.waited[part] = self._summary.waited.get(part, 0.0) + waited_s
         self._note_fruit()
         member.finish(key)
         self._agenda.finish(key, "done", seconds=done.seconds)

@@ -238,7 +238,13 @@ def work(
                 assert not isinstance(result, Exception)
                 facts, warnings = result.sidecar.video, tuple(result.report.warnings)
                 yield Done(
-                    job.key, facts.num_snippets, facts.duration_s, seconds, warnings, facts.lost_s
+                    job.key,
+                    facts.num_snippets,
+                    facts.duration_s,
+                    seconds,
+                    warnings,
+                    facts.lost_s,
+                    extractor.waits.take(),
                 )
             else:
                 yield Failed(job.key, _reason(error, job.path), seconds)
