@@ -17,6 +17,7 @@ from hrpro.cli_shared import (
     EXIT_FAILED,
     Group,
     data_root_option,
+    event_options,
     extractor_options,
     finish,
     json_option,
@@ -30,6 +31,7 @@ from hrpro.cli_shared import (
     stream_option,
     take,
     take_compute,
+    take_events,
     take_recipe,
     take_workers,
     worker_options,
@@ -348,6 +350,7 @@ def evaluate(
 @click.option("--render", type=click.Path(path_type=Path), help="Annotated preview (.mp4).")
 @click.option("--report", type=click.Path(path_type=Path), help="Web page of the results (.html).")
 @result_options
+@event_options
 @recipe_options
 @extractor_options
 @click.option("--strict", is_flag=True, help="Fail on truncated videos instead of using a part.")
@@ -389,6 +392,7 @@ def detect(
     truth = read_ground_truth(ground_truth) if ground_truth else None
     names = split_list(classes)
     options["classes"] = tuple(names) if names else None
+    events = take_events(options)
     recipe, compute = take_recipe(options), take_compute(options)
     plan = OutputPlan(outs, render, plot, truth, report=report, stream=recipe.get("stream"))
     with stop_in_order():
@@ -396,6 +400,7 @@ def detect(
             inputs,
             plan,
             take(DetectOptions, options),
+            events=events,
             settings=WorkerSettings(recipe, compute, strict=options.pop("strict")),
             workers=take_workers(options),
             reporter=make_reporter(ctx),
@@ -452,6 +457,7 @@ def report(ctx: click.Context, results: tuple[Path, ...], embed_mb: float, **opt
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Preview.")
 @result_options
+@event_options
 @click.option("--max-height", type=click.IntRange(64), help="Scale down to this many lines.")
 @stream_option
 @click.pass_context
@@ -482,6 +488,7 @@ def render(
     present = {detection.label for detection in results.videos[0].detections}
     if absent := sorted(set(wanted or ()) - present):
         reporter.problem(f"warning: --classes: {result} has no {', '.join(absent)} in this video")
+    results = take_events(limits).apply(results)
     plan.write_pictures(results.filter(classes=wanted, **limits), reporter)
 
 
@@ -500,12 +507,14 @@ def render(
 @click.option("--points", is_flag=True, help="Make the middle of every action a point.")
 @click.option("--from", "source_format", metavar="FORMAT", help="Format of IN: eaf, points.csv.")
 @click.option("--to", "target_format", metavar="FORMAT", help="Format of OUT.")
+@event_options
 @click.pass_context
 def convert(ctx: click.Context, fps: str | None, **options: Any) -> None:
     """Turn labels or detections into the file of another tool.
 
     The suffix decides; .json and .csv are read by what is in them. Several videos become several
-    files where a file holds one.
+    files where a file holds one. Of a result file with events, those are written; --all writes
+    every detection, and the options from --threshold on make events anew.
 
     \b
     .json  .csv                   detections: ActivityNet JSON, table
@@ -525,7 +534,7 @@ def convert(ctx: click.Context, fps: str | None, **options: Any) -> None:
         (reporter.problem if line.startswith("warning:") else reporter.line)(line)
 
     rate = parse_rate(fps) if fps else None
-    for path in run(fps=rate, tell=tell, **options):
+    for path in run(fps=rate, events=take_events(options), tell=tell, **options):
         reporter.line(f"wrote {path}")
 
 

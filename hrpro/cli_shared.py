@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from hrpro.pipeline.console.progress import Reporter, Summary
+    from hrpro.pipeline.results.events import EventOptions
     from hrpro.pipeline.workers.launch import WorkerOptions
 
 Bundle = TypeVar("Bundle", bound="DataclassInstance")
@@ -307,6 +308,45 @@ def result_options(function: Callable) -> Callable:
     return function
 
 
+def event_options(function: Callable) -> Callable:
+    """Options that say what is made of detections for people."""
+    options = [
+        click.option(
+            "--events/--all",
+            default=None,
+            help="One event per action, or all detections; .json has both.",
+        ),
+        click.option(
+            "--threshold",
+            multiple=True,
+            metavar="[CLASS=]SCORE",
+            help="Score from which on it is an event (as the model recommends); repeatable.",
+        ),
+        click.option(
+            "--min-duration",
+            "min_duration_s",
+            type=click.FloatRange(0),
+            metavar="S",
+            help="Leave out events shorter than this many seconds.",
+        ),
+        click.option(
+            "--merge-gap",
+            "merge_gap_s",
+            type=click.FloatRange(0),
+            metavar="S",
+            help="Make one of events of a class that are less than this many seconds apart.",
+        ),
+        click.option(
+            "--exclusive/--no-exclusive",
+            default=None,
+            help="One class at a time: where two overlap, the higher score wins.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 RECIPE_KEYS = (
     "streams", "backbone", "flow", "flow_bits", "flow_weights",
     "fps", "snippet", "stride", "short_side", "crop", "stream",
@@ -329,6 +369,13 @@ def take_workers(options: dict[str, Any]) -> WorkerOptions:
     from hrpro.pipeline.workers.launch import WorkerOptions
 
     return take(WorkerOptions, options)
+
+
+def take_events(options: dict[str, Any]) -> EventOptions:
+    """Move the options of `event_options` out of a command's options."""
+    from hrpro.pipeline.results.events import EventOptions
+
+    return take(EventOptions, options)
 
 
 def take(kind: type[Bundle], options: dict[str, Any]) -> Bundle:

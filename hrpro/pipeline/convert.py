@@ -10,11 +10,12 @@ from pathlib import Path
 
 from hrpro.errors import DataError, HrproError, UsageError
 from hrpro.extract.probe import VideoInfo, probe
+from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.formats import check_outputs, format_of, read_results, write_results
 from hrpro.pipeline.results.interchange.notes import lies_outside, reading_lines
 from hrpro.pipeline.results.interchange.rates import Rates, exact_rate, rate_of
 from hrpro.pipeline.results.interchange.timecode import timecode_seconds
-from hrpro.pipeline.results.model import Results, VideoResult
+from hrpro.pipeline.results.model import Detection, Results, VideoResult
 from hrpro.video_ids import KnownVideos, video_id_of
 from hrpro.wording import some
 
@@ -29,6 +30,7 @@ def convert(
     source_format: str | None = None,
     target_format: str | None = None,
     points: bool = False,
+    events: EventOptions | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
     """Read one file and write another; return what was written.
@@ -45,6 +47,8 @@ def convert(
         source_format: use this format to read, whatever the suffix: ``"eaf"``, ``"points.csv"``.
         target_format: the same for writing.
         points: make the middle of every action a point.
+        events: make events of all detections, or take those away that there are. By default what
+            is in the file is written, and of a result file with events those, except to .json.
         tell: takes lines on how much was read, what was left out and why, and what looks wrong.
 
     Raises:
@@ -73,6 +77,7 @@ def convert(
         )
     results, said = _from_first_frame(results, infos, timecode)
     said = [*reading_lines(source, results), *said]
+    results = (events or EventOptions()).apply(results)
     if points:
         results = middles(results)
     try:
@@ -86,20 +91,12 @@ def convert(
 
 def middles(results: Results) -> Results:
     """Return results in which every action is the point in its middle."""
-    return replace(
-        results,
-        videos=tuple(
-            replace(
-                video,
-                detections=tuple(
-                    replace(found, start_s=middle_s, end_s=middle_s)
-                    for found in video.detections
-                    for middle_s in [(found.start_s + found.end_s) / 2]
-                ),
-            )
-            for video in results.videos
-        ),
-    )
+
+    def middle(found: Detection) -> Detection:
+        middle_s = (found.start_s + found.end_s) / 2
+        return replace(found, start_s=middle_s, end_s=middle_s)
+
+    return replace(results, videos=tuple(video.with_each(middle) for video in results.videos))
 
 
 def _probe(videos: Sequence[str | Path]) -> dict[str, VideoInfo]:
@@ -184,8 +181,6 @@ def _moved(video: VideoResult, first: str | None, strict: bool) -> VideoResult |
         if strict:
             raise UsageError(f"--timecode {first}: {error}") from error
         return None  # the tag of a file that nobody asked for
-    detections = tuple(
-        replace(found, start_s=found.start_s - start_s, end_s=found.end_s - start_s)
-        for found in video.detections
+    return video.with_each(
+        lambda found: replace(found, start_s=found.start_s - start_s, end_s=found.end_s - start_s)
     )
-    return replace(video, detections=detections)

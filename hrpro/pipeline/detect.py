@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from hrpro.errors import HrproError
+from hrpro.errors import HrproError, UsageError
 from hrpro.extract.sources import find_videos
 from hrpro.pipeline.console.progress import Reporter, Summary
 from hrpro.pipeline.detectors.base import DetectOptions
 from hrpro.pipeline.detectors.parts import ResultParts
 from hrpro.pipeline.detectors.worker import build_detection
 from hrpro.pipeline.outputs import OutputPlan
+from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.growing import GrowingResults
-from hrpro.pipeline.results.model import Results
+from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.pipeline.workers.agenda import Assignment
 from hrpro.pipeline.workers.launch import WorkerOptions, running_engine
 from hrpro.pipeline.workers.leases import Visit
@@ -26,6 +29,7 @@ from hrpro.pipeline.workers.ledger import Ledger
 from hrpro.pipeline.workers.supervisor import Supervisor
 from hrpro.pipeline.workers.work import WorkerSettings
 from hrpro.videos_folder import LeftOut
+from hrpro.wording import clock, count
 
 _VISITS = ".runs"
 """Where runs that share a folder of parts show that they are there."""
@@ -36,6 +40,7 @@ def detect_videos(
     plan: OutputPlan,
     options: DetectOptions | None = None,
     *,
+    events: EventOptions | None = None,
     settings: WorkerSettings | None = None,
     workers: WorkerOptions | None = None,
     work_dir: Path | None = None,
@@ -52,6 +57,7 @@ def detect_videos(
         inputs: video files, folders, globs or dataset folders.
         plan: what to write where.
         options: the model, and what to report.
+        events: how events are made of what is found; by default as the model recommends it.
         settings: the recipe, what to compute on, what to do about truncated videos.
         workers: where and how many; by default this process does the work itself.
         work_dir: keep the parts here, for later runs and for other processes and machines. By
@@ -68,6 +74,7 @@ def detect_videos(
     reporter = reporter or Reporter(quiet=True)
     options = replace(options or DetectOptions(), curves=plan.report is not None)
     settings = replace(settings or WorkerSettings(), show_download=not reporter.quiet)
+    events = _events_wanted(events or EventOptions(), options)
     left_out = LeftOut()
     sources = find_videos(inputs, left_out)
     if left_out:
@@ -84,7 +91,7 @@ def detect_videos(
 
         def collect(summary: Summary) -> None:
             for key in {*summary.skipped, *summary.done} - collected:
-                growing.add(*parts.read(key))
+                growing.add(*_with_events(*parts.read(key), events))
                 collected.add(key)
             growing.write_soon()
 
@@ -116,6 +123,27 @@ def detect_videos(
     return results, summary
 
 
+def _events_wanted(events: EventOptions, options: DetectOptions) -> EventOptions:
+    """Events unless all detections are asked for.
+
+    Raises:
+        UsageError: thresholds below the scores that are reported at all.
+    """
+    lowest = min(events.asked_thresholds, default=options.min_score)
+    if lowest < options.min_score:
+        raise UsageError(
+            f"--threshold {lowest:g} asks for more than is reported: add --min-score {lowest:g}"
+        )
+    return replace(events, events=events.events is not False)
+
+
+def _with_events(
+    video: VideoResult, model: dict[str, Any], events: EventOptions
+) -> tuple[VideoResult, dict[str, Any]]:
+    made = events.apply(Results((video,), model), model.get("classes") or ())
+    return made.videos[0], made.model
+
+
 @contextmanager
 def _folder_of_parts(work_dir: Path | None, plan: OutputPlan) -> Iterator[Path]:
     """The folder for what is done: the given one, one beside the outputs, or for this run alone."""
@@ -133,17 +161,26 @@ def _announce(paths: Sequence[Path], reporter: Reporter) -> None:
         reporter.line(f"wrote {path}")
 
 
-def result_lines(results: Results, most: int = 10) -> list[str]:
-    """The best detections of every video, for people."""
+def result_lines(results: Results, most: int = 20) -> list[str]:
+    """What happens when, for people: the events of every video in time order, and how many."""
     lines = []
     for video in results.videos:
-        lines.append(f"{video.video_id} ({video.duration_s or 0:.1f} s)")
-        if not video.detections:
-            lines.append("  nothing found above the score limit (--min-score lowers it)")
-        for each in video.detections[:most]:
+        found = video.spans
+        labels = Counter(each.label for each in found)
+        counts = ", ".join(f"{number} {label}" for label, number in labels.most_common(10))
+        kind = "detection" if video.events is None else "event"
+        told = f"{count(len(found), kind)}: {counts}" if found else f"no {kind}s"
+        lines.append(f"{video.video_id} ({video.duration_s or 0:.1f} s): {told}")
+        if not found and video.detections:
+            best = video.detections[0]
             lines.append(
-                f"  {each.score:6.3f}  {each.start_s:8.2f} - {each.end_s:8.2f} s  {each.label}"
+                f"  nothing scores high enough; the best is {best.label} at "
+                f"{clock(best.start_s)} with {best.score:.2f} (--threshold, or --all)"
             )
-        if len(video.detections) > most:
-            lines.append(f"  ... and {len(video.detections) - most} more")
+        lines += [
+            f"  {each.start_s:8.2f} - {each.end_s:8.2f} s  {each.score:5.2f}  {each.label}"
+            for each in found[:most]
+        ]
+        if len(found) > most:
+            lines.append(f"  ... and {len(found) - most} more")
     return lines

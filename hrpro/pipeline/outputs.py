@@ -70,11 +70,14 @@ class OutputPlan:
     ) -> None:
         """Write the report; render plots and previews, files of its own for each video.
 
+        Plots and previews show the events, where there are any; the report knows both.
+
         Args:
             results: what was found.
             reporter: where progress goes.
             video_ids: of all videos of the run, if `results` may lack some.
         """
+        shown = results.for_people()
         names = [video.video_id for video in results.videos]
         known = self.ground_truth or {}
         truth = {
@@ -87,7 +90,7 @@ class OutputPlan:
 
         def of(target: Path) -> Iterator[tuple[VideoResult, Path]]:
             paths = paths_by_video(target, video_ids or names)
-            return ((video, paths[video.video_id]) for video in results.videos)
+            return ((video, paths[video.video_id]) for video in shown.videos)
 
         if self.report is not None:
             from hrpro.pipeline.evaluate import Truth

@@ -51,6 +51,9 @@ class Format:
     counts_frames: bool = False
     """The reader takes what the user said of the videos (:class:`Rates`) as its second argument,
     say because times are frame numbers."""
+    holds_all: bool = False
+    """A file holds the events beside all detections. Others are for people: where there are
+    events, their writer gets those as the detections."""
     for_detections: bool = True
     """False for labels that only people make; no command but ``hrpro convert`` writes them."""
     module: str | None = None
@@ -146,6 +149,8 @@ def write_results(
 ) -> list[Path]:
     """Write `results` in the format of the suffix of `path`; return the files that were written.
 
+    Where there are events, most formats hold them and not the detections behind them.
+
     With `name`, in the format of that name, see :func:`format_of`.
 
     The list is ``[path]``, except when several videos meet a format that holds one video
@@ -159,6 +164,8 @@ def write_results(
     """
     path = Path(path)
     chosen = format_of(path, name)
+    if not chosen.holds_all:
+        results = results.for_people()
     if not chosen.one_video:
         parts = {path: results}
     else:

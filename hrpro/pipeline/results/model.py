@@ -98,14 +98,14 @@ class VideoResult:
         ranked = sorted(self.detections, key=lambda detection: -detection.score)
         object.__setattr__(self, "detections", tuple(ranked))
         if self.events is not None:
-            object.__setattr__(self, "events", tuple(sorted(self.events, key=_time_order)))
+            object.__setattr__(self, "events", tuple(sorted(self.events, key=time_order)))
 
     @property
     def spans(self) -> tuple[Detection, ...]:
         """In time order, the events, or all detections where nobody made events of them."""
         if self.events is not None:
             return self.events
-        return tuple(sorted(self.detections, key=_time_order))
+        return tuple(sorted(self.detections, key=time_order))
 
     def filter(
         self,
@@ -113,14 +113,31 @@ class VideoResult:
         top_k: int | None = None,
         classes: Collection[str] | None = None,
     ) -> VideoResult:
-        """Keep what is of `classes` and scores at least `min_score`, the best `top_k` of it."""
-        kept = [
-            detection
-            for detection in self.detections
-            if (min_score is None or detection.score >= min_score)
-            and (classes is None or detection.label in classes)
-        ]
-        return replace(self, detections=tuple(kept[:top_k]))
+        """Keep what is of `classes` and scores at least `min_score`, the best `top_k` of it.
+
+        That goes for the detections, and in the same way for the events.
+        """
+
+        def kept(spans: Sequence[Detection]) -> tuple[Detection, ...]:
+            wanted = [
+                each
+                for each in sorted(spans, key=lambda each: -each.score)
+                if (min_score is None or each.score >= min_score)
+                and (classes is None or each.label in classes)
+            ]
+            return tuple(wanted[:top_k])
+
+        events = None if self.events is None else kept(self.events)
+        return replace(self, detections=kept(self.detections), events=events)
+
+    def with_each(self, change: Callable[[Detection], Detection]) -> VideoResult:
+        """The same with every detection, and every event, changed in one way."""
+        events = None if self.events is None else tuple(map(change, self.events))
+        return replace(self, detections=tuple(map(change, self.detections)), events=events)
+
+    def for_people(self) -> VideoResult:
+        """The same with the events in place of the detections, if there are events."""
+        return self if self.events is None else replace(self, detections=self.events, events=None)
 
 
 @dataclass(frozen=True)
@@ -175,6 +192,10 @@ class Results:
         """Filter every video, see :meth:`VideoResult.filter`; `top_k` counts per video."""
         videos = tuple(video.filter(min_score, top_k, classes) for video in self.videos)
         return replace(self, videos=videos)
+
+    def for_people(self) -> Results:
+        """The same with events in place of detections, in every video that has events."""
+        return replace(self, videos=tuple(video.for_people() for video in self.videos))
 
 
 def to_json(results: Results) -> dict[str, Any]:
@@ -355,7 +376,8 @@ def _detection(row: Any) -> Detection:
     )
 
 
-def _time_order(detection: Detection) -> tuple[float, float, str]:
+def time_order(detection: Detection) -> tuple[float, float, str]:
+    """By which spans are sorted that are to be in time order."""
     return detection.start_s, detection.end_s, detection.label
 
 

@@ -48,8 +48,8 @@ spreadsheet_texts = st.builds(str.__add__, st.sampled_from("'=+-@\ta,\""), csv_t
 def test_csv_round_trip_is_exact(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("csv") / "r.csv"
     write_results(content, path)
-    assert [(v.video_id, v.detections) for v in read_results(path).videos] == [
-        (v.video_id, v.detections) for v in content.videos if v.detections
+    assert [(v.video_id, v.spans) for v in read_results(path).videos] == [
+        (v.video_id, v.spans) for v in content.videos if v.detections
     ]
     formula = re.compile(r"[=@\t]|[+-](?!\d+([.,]\d+)?$)")
     with path.open(encoding="utf-8", newline="") as file:
@@ -61,7 +61,7 @@ def test_csv_is_as_documented(tmp_path):
     found = [Detection("=1+1", 0.5, 0, 1.25), Detection("jump, high", 0.75, 2, 3)]
     text = written(tmp_path, "r.csv", Results([VideoResult("v", detections=found)]))
     assert (
-        text == 'video,label,start,end,score\nv,"jump, high",2.0,3.0,0.75\nv,\'=1+1,0.0,1.25,0.5\n'
+        text == 'video,label,start,end,score\nv,\'=1+1,0.0,1.25,0.5\nv,"jump, high",2.0,3.0,0.75\n'
     )
 
 

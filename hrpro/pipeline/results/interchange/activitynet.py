@@ -102,5 +102,5 @@ def read_annotations(path: Path) -> Results:
     )
 
 
-RESULTS = Format(write_results_json, read_any_json, counts_frames=True)
+RESULTS = Format(write_results_json, read_any_json, counts_frames=True, holds_all=True)
 ANNOTATIONS = Format(write_annotations, read_annotations, for_detections=False)

@@ -1,4 +1,4 @@
-"""CSV: results with one detection a row, and point labels (``points.csv``).
+"""CSV: results with one event or detection a row, and point labels (``points.csv``).
 
 Labels that a spreadsheet would run as a formula get an apostrophe in front, which comes off again
 on reading, see `hrpro.cells`; video ids and numbers stay as they are.
@@ -36,8 +36,8 @@ _MARKER_COLUMNS = {"Marker Name", "In", "Out"}
 
 
 def write_csv(results: Results, path: Path) -> None:
-    """Write the columns of `CSV_COLUMNS`, times in seconds; `PEOPLE_COLUMNS` where one is used."""
-    rows = [(video.video_id, found) for video in results.videos for found in video.detections]
+    """Write the columns of `CSV_COLUMNS`, in time order; `PEOPLE_COLUMNS` where one is used."""
+    rows = [(video.video_id, found) for video in results.videos for found in video.spans]
     people = any(found.subject is not None or found.modifiers for _, found in rows)
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
