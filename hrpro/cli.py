@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hrpro import __version__
-from hrpro.cli_answers import clips, stats
+from hrpro.cli_answers import clips, stats, watch
 from hrpro.cli_files import dataset, features, weights
 from hrpro.cli_shared import (
     EXIT_FAILED,
@@ -630,5 +630,5 @@ def doctor(ctx: click.Context, as_json: bool, **options: Any) -> None:
         ctx.exit(EXIT_FAILED)
 
 
-for each in (clips, stats, features, dataset, weights):
+for each in (clips, stats, watch, features, dataset, weights):
     main.add_command(each)

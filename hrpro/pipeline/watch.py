@@ -22,6 +22,7 @@ from hrpro.pipeline.console.progress import Reporter, Summary
 from hrpro.pipeline.detectors.base import DetectOptions
 from hrpro.pipeline.detectors.parts import ResultParts
 from hrpro.pipeline.detectors.worker import build_detection
+from hrpro.pipeline.gather import with_events
 from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.formats import format_of, write_results
 from hrpro.pipeline.results.model import Results
@@ -65,6 +66,18 @@ class WatchOptions:
         for name in self.formats:
             if not format_of(Path(f"x.{name}")).for_detections:
                 raise UsageError(f"--format {name}: is for labels by people; take json or csv")
+
+
+@dataclass
+class Tally:
+    """How many files were handled so far."""
+
+    done: int = 0
+    failed: int = 0
+
+    def line(self) -> str:
+        """In one line."""
+        return f"{self.done} done, {self.failed} failed"
 
 
 class Incoming:
@@ -130,7 +143,7 @@ def watch(
     workers: WorkerOptions | None = None,
     reporter: Reporter | None = None,
     until: Callable[[], bool] = lambda: False,
-) -> Summary:
+) -> Tally:
     """Detect in every video of a folder, and in every one that arrives there.
 
     A file that still grows is left alone, and so is one that cannot be opened: it is told of once,
@@ -149,7 +162,7 @@ def watch(
         until: asked after each look; true ends the watch, else Ctrl-C does.
 
     Returns:
-        What became of all files.
+        How many files were done, and how many failed.
 
     Raises:
         UsageError: wrong options, no such folder, another watch with the same `out`.
@@ -183,7 +196,7 @@ def watch(
                 if trouble != (trouble := one_line(error)):
                     reporter.problem(f"warning: {trouble}")
             if until():
-                return desk.summary
+                return desk.tally
             time.sleep(watching.poll_s)
 
 
@@ -200,7 +213,7 @@ class _Desk:
         workers: WorkerOptions,
         reporter: Reporter,
     ):
-        self.summary = Summary()
+        self.tally = Tally()
         self._out = out
         self._options = options
         self._watching = watching
@@ -209,6 +222,7 @@ class _Desk:
         self._workers = workers
         self._reporter = reporter
 
+    # What failed is told of once: `Incoming` gives a file again only when it has changed.
     def handle(self, sources: Sequence[VideoSource]) -> None:
         """Detect in complete files and write what was asked for."""
         sources = [source for source in sources if self._can_be_opened(source)]
@@ -235,21 +249,22 @@ class _Desk:
                 watch=collect,
             ).run()
         collect(summary)
-        for name in ("done", "skipped", "failed", "poisoned", "warnings"):
-            getattr(self.summary, name).extend(getattr(summary, name))
+        self.tally.done += len(summary.done)
+        self.tally.failed += len(summary.failed) + len(summary.poisoned)
 
     def _can_be_opened(self, source: VideoSource) -> bool:
         try:
             probe(source.path)
         except HrproError as error:
             self._reporter.problem(f"left alone until it changes: {one_line(error)}")
+            self.tally.failed += 1
             return False
         return True
 
     def _write(self, key: str, parts: ResultParts, is_new: bool) -> None:
         """Write the files of one video; those that are there stay, unless it was done anew."""
         video, model = parts.read(key)
-        results = self._events.apply(Results((video,), model))
+        results = with_events(Results((video,), model), self._events)
         for name in self._watching.formats:
             target = inside(self._out, f"{key}.{name}")
             if is_new or not target.is_file():
