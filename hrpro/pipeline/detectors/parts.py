@@ -22,6 +22,9 @@ from hrpro.pipeline.results.model import VideoResult, from_json
 from hrpro.pipeline.workers.ledger import file_identity
 from hrpro.pipeline.workers.messages import Ready
 
+RUN_KEY = "run"
+"""What the model of a result file calls that which the detections depend on; see `Part.about`."""
+
 
 class Part(BaseModel):
     """What was found in one video, and what it was found with."""
