@@ -114,8 +114,8 @@ def _told_apart(found: Sequence[tuple[Path, VideoResult]]) -> Iterator[VideoResu
     """Videos of one name in two folders get the folder; one video in two files is refused."""
     uses = Counter(video.video_id for _, video in found)
     places = [
-        (video.path or str(file)) if uses[video.video_id] > 1 else video.video_id
-        for file, video in found
+        video.path if video.path and uses[video.video_id] > 1 else video.video_id
+        for _, video in found
     ]
     files: dict[str, Path] = {}
     for (file, video), place in zip(found, places, strict=True):
