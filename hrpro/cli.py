@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hrpro import __version__
-from hrpro.cli_answers import clips, stats
+from hrpro.cli_answers import clips, stats, watch
 from hrpro.cli_files import dataset, features, weights
 from hrpro.cli_shared import (
     EXIT_FAILED,
@@ -349,6 +349,7 @@ def evaluate(
 @click.option("--model", help="A model folder; the built-in kinetics400 without it.")
 @click.option("--render", type=click.Path(path_type=Path), help="Annotated preview (.mp4).")
 @click.option("--report", type=click.Path(path_type=Path), help="Web page of the results (.html).")
+@click.option("--clips", type=click.Path(path_type=Path), help="Folder: a clip of every event.")
 @result_options
 @event_options
 @recipe_options
@@ -361,6 +362,14 @@ def evaluate(
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep here what is done of each video (beside the first output, until all is done).",
 )
+@click.option(
+    "--features",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of features that are there already (those of a dataset are found without).",
+)
+@click.option(
+    "--resume", is_flag=True, help="Take over what the result file (.json) of an earlier run holds."
+)
 @json_option
 @click.pass_context
 def detect(
@@ -369,6 +378,7 @@ def detect(
     outs: tuple[Path, ...],
     render: Path | None,
     report: Path | None,
+    clips: Path | None,
     plot: Path | None,
     ground_truth: Path | None,
     classes: str | None,
@@ -394,7 +404,9 @@ def detect(
     options["classes"] = tuple(names) if names else None
     events = take_events(options)
     recipe, compute = take_recipe(options), take_compute(options)
-    plan = OutputPlan(outs, render, plot, truth, report=report, stream=recipe.get("stream"))
+    plan = OutputPlan(
+        outs, render, plot, truth, report=report, stream=recipe.get("stream"), clips=clips
+    )
     with stop_in_order():
         results, summary = detect_videos(
             inputs,
@@ -630,5 +642,5 @@ def doctor(ctx: click.Context, as_json: bool, **options: Any) -> None:
         ctx.exit(EXIT_FAILED)
 
 
-for each in (clips, stats, features, dataset, weights):
+for each in (clips, stats, watch, features, dataset, weights):
     main.add_command(each)

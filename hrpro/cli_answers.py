@@ -13,13 +13,21 @@ import click
 from hrpro.cli_shared import (
     EXIT_FAILED,
     Command,
+    event_options,
+    extractor_options,
     json_option,
     make_reporter,
     print_json,
+    recipe_options,
     show,
     split_list,
     stop_in_order,
     take,
+    take_compute,
+    take_events,
+    take_recipe,
+    take_workers,
+    worker_options,
 )
 
 results_argument = click.argument(
@@ -75,6 +83,7 @@ videos_option = click.option(
 @click.option("--thumbnails", is_flag=True, help="A picture beside every clip.")
 @videos_option
 @click.option("--classes", help="These only, separated by commas.", metavar="A,B,...")
+@event_options
 @click.option("--overwrite", is_flag=True, help="Make again what is there.")
 @json_option
 @click.pass_context
@@ -101,6 +110,7 @@ def clips(
             outputs,
             take(ClipOptions, options),
             classes=split_list(classes),
+            events=take_events(options),
             reporter=reporter,
             **options,
         )
@@ -150,6 +160,7 @@ def clips(
     help="With --against: overlap from which on two events are the same.",
 )
 @videos_option
+@event_options
 @json_option
 @click.pass_context
 def stats(ctx: click.Context, results: tuple[Path, ...], as_json: bool, **options: Any) -> None:
@@ -163,6 +174,92 @@ def stats(ctx: click.Context, results: tuple[Path, ...], as_json: bool, **option
     """
     from hrpro.pipeline.stats.run import StatsOptions, run_stats
 
-    chosen = take(StatsOptions, options)
-    measured = run_stats(results, chosen, reporter=make_reporter(ctx), **options)
+    chosen, events = take(StatsOptions, options), take_events(options)
+    measured = run_stats(results, chosen, events=events, reporter=make_reporter(ctx), **options)
     show(as_json, measured.to_json, measured.lines)
+
+
+@click.command(
+    cls=Command, epilog="Example: hrpro watch incoming/ --model runs/tennis --out found/"
+)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the results."
+)
+@click.option("--model", help="A model folder; the built-in kinetics400 without it.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    default=("json",),
+    show_default=True,
+    metavar="SUFFIX",
+    help="What to write of each video; repeat it: json, csv, eaf, ... (see convert).",
+)
+@click.option("--clips", is_flag=True, help="Cut the events out of each video, too.")
+@click.option(
+    "--settle",
+    "settle_s",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    help="A file is complete when it has not changed for so many seconds.",
+)
+@click.option(
+    "--poll",
+    "poll_s",
+    type=click.FloatRange(0, min_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="S",
+    help="Look through the folder this often.",
+)
+@click.option("--classes", help="These only, separated by commas.", metavar="A,B,...")
+@click.option(
+    "--min-score",
+    type=float,
+    default=0.05,
+    show_default=True,
+    help="Leave out what scores lower; 0 keeps everything.",
+)
+@event_options
+@recipe_options
+@extractor_options
+@click.option("--strict", is_flag=True, help="Fail on truncated videos instead of using a part.")
+@click.option("--allow-mixed", is_flag=True, help="Accept features the model was not trained on.")
+@worker_options
+@click.pass_context
+def watch(ctx: click.Context, folder: Path, out: Path, classes: str | None, **options: Any) -> None:
+    """Detect in the videos of a folder as they arrive, until Ctrl-C or SIGTERM.
+
+    Each video gets a result file of its own as soon as it is complete. One that still grows is left
+    alone; one that fails is told of once, and tried again when it changes. Start it again, and it
+    goes on where it was.
+    """
+    from hrpro.pipeline.detectors.base import DetectOptions
+    from hrpro.pipeline.watch import WatchOptions
+    from hrpro.pipeline.watch import watch as run
+    from hrpro.pipeline.workers.work import WorkerSettings
+
+    options.pop("retry_poisoned")
+    names = split_list(classes)
+    options["classes"] = tuple(names) if names else None
+    watching, events = take(WatchOptions, options), take_events(options)
+    recipe, compute = take_recipe(options), take_compute(options)
+    settings = WorkerSettings(recipe, compute, strict=options.pop("strict"))
+    reporter = make_reporter(ctx)
+    try:
+        with stop_in_order():
+            run(
+                folder,
+                out,
+                take(DetectOptions, options),
+                watching,
+                events=events,
+                settings=settings,
+                workers=take_workers(options),
+                reporter=reporter,
+            )
+    except KeyboardInterrupt:  # the way to end it
+        reporter.line("ended")

@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 Painter = Callable[[int], np.ndarray]  # frame number -> uint8 RGB [H, W, 3]
+Voice = Callable[[np.ndarray], np.ndarray]  # times in seconds -> sound, -1 to 1, of each
 
 # Nearly lossless, so that a frame's number can be read from its grey level.
 _OPTIONS = {
@@ -76,6 +77,7 @@ def make_video(
     colorspace: int | None = None,
     color_range: int | None = None,
     audio_s: float = 0.0,
+    voice: Voice | None = None,
     cover_art: bool = False,
     second_video: Painter | None = None,
 ) -> Path:
@@ -101,7 +103,8 @@ def make_video(
         pixel_aspect: width of a pixel by its height.
         colorspace: FFmpeg's AVColorSpace (1 BT.709, 5 BT.601); declared and used.
         color_range: FFmpeg's AVColorRange (1 limited, 2 full); declared and used.
-        audio_s: seconds of silent sound.
+        audio_s: seconds of sound.
+        voice: the sound; silence by default.
         cover_art: add an attached picture, as music files have.
         second_video: pictures of a second video stream, which is marked as the default one.
     """
@@ -149,7 +152,7 @@ def make_video(
                 file.mux(stream.encode(frame))
             file.mux(stream.encode())
         if sound:
-            _write_silence(file, sound, audio_s)
+            _write_sound(file, sound, audio_s, voice)
     return path
 
 
@@ -181,12 +184,18 @@ def _cover_art_packet(art: av.video.stream.VideoStream) -> list[av.Packet]:
     return art.encode(frame) + art.encode()
 
 
-def _write_silence(
-    file: av.container.OutputContainer, sound: av.audio.stream.AudioStream, seconds: float
+def _write_sound(
+    file: av.container.OutputContainer,
+    sound: av.audio.stream.AudioStream,
+    seconds: float,
+    voice: Voice | None,
 ) -> None:
     for start in range(0, int(seconds * 16000), 1024):
-        samples = np.zeros((1, 1024), np.float32)
-        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        times_s = np.arange(start, start + 1024) / 16000
+        samples = np.zeros(1024) if voice is None else voice(times_s)
+        frame = av.AudioFrame.from_ndarray(
+            samples[None].astype(np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate = 16000
         frame.pts = start
         file.mux(sound.encode(frame))

@@ -16,7 +16,9 @@ from hrpro.errors import HrproError, UsageError
 from hrpro.extract.sources import find_videos
 from hrpro.pipeline.console.progress import Reporter, Summary
 from hrpro.pipeline.detectors.base import DetectOptions
+from hrpro.pipeline.detectors.earlier import result_to_resume, take_over
 from hrpro.pipeline.detectors.parts import ResultParts
+from hrpro.pipeline.detectors.stored import check_features, detect_in_stored, feature_folders
 from hrpro.pipeline.detectors.worker import build_detection
 from hrpro.pipeline.outputs import OutputPlan
 from hrpro.pipeline.results.events import EventOptions
@@ -44,6 +46,8 @@ def detect_videos(
     settings: WorkerSettings | None = None,
     workers: WorkerOptions | None = None,
     work_dir: Path | None = None,
+    features: Path | None = None,
+    resume: bool = False,
     retry_poisoned: bool = False,
     reporter: Reporter | None = None,
 ) -> tuple[Results, Summary]:
@@ -62,6 +66,10 @@ def detect_videos(
         workers: where and how many; by default this process does the work itself.
         work_dir: keep the parts here, for later runs and for other processes and machines. By
             default they lie beside the first output, and are removed when everything is done.
+        features: folder of features that are there already; those of a dataset are found without.
+            They are used where they fit the model and the video.
+        resume: take over what the result file (.json) of an earlier run holds, if the same model
+            has found it and the video has not changed since.
         retry_poisoned: try videos again that crashed their worker twice.
         reporter: where progress goes; silent by default.
 
@@ -81,6 +89,10 @@ def detect_videos(
         reporter.line(left_out.line())
     workers = (workers or WorkerOptions()).at_most(len(sources))
     plan.check([source.path for source in sources])
+    earlier = result_to_resume(plan.results) if resume else None
+    folders = [features] if features is not None else feature_folders(inputs, sources)
+    if features is not None:
+        check_features(features, options)
     with _folder_of_parts(work_dir, plan) as folder, closing(Visit(folder / _VISITS)) as visit:
         parts = ResultParts(sources, folder)
         ledger = Ledger(folder, reporter.problem)
@@ -95,21 +107,28 @@ def detect_videos(
                 collected.add(key)
             growing.write_soon()
 
-        with running_engine(workers, settings, partial(build_detection, options)) as engine:
-            supervisor = Supervisor(
-                engine,
-                Assignment("detect", sources, parts, ledger, retry_poisoned=retry_poisoned),
-                reporter=reporter,
-                stall_timeout_s=workers.stall_timeout_s,
-                watch=collect,
-            )
-            try:
-                summary = supervisor.run()
-            except BaseException:
-                with suppress(HrproError):  # the first error is the one to be told
-                    growing.write()
-                _announce(growing.written, reporter)
-                raise
+        if earlier is not None and (number := take_over(earlier, sources, parts)):
+            reporter.line(f"{number} of {count(len(sources), 'video')} are taken over: {earlier}")
+        stored = detect_in_stored(sources, parts, folders, options, settings)
+        if stored:
+            told = count(len(sources), "video")
+            reporter.line(f"features of {len(stored)} of {told} are there already")
+        summary = Summary(done=stored)
+        try:
+            if len(stored) < len(sources):
+                with running_engine(workers, settings, partial(build_detection, options)) as engine:
+                    summary = Supervisor(
+                        engine,
+                        Assignment("detect", sources, parts, ledger, retry_poisoned=retry_poisoned),
+                        reporter=reporter,
+                        stall_timeout_s=workers.stall_timeout_s,
+                        watch=collect,
+                    ).run()
+        except BaseException:
+            with suppress(HrproError):  # the first error is the one to be told
+                growing.write()
+            _announce(growing.written, reporter)
+            raise
         collect(summary)
         growing.write()
         _announce(growing.written, reporter)

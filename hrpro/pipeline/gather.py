@@ -10,6 +10,7 @@ from pathlib import Path
 from hrpro.errors import DataError, UsageError
 from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.layout import find_layout
+from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.formats import read_results
 from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.pipeline.video_files import VideoFiles
@@ -19,8 +20,12 @@ from hrpro.videos_folder import DATASET_YAML
 Tell = Callable[[str], None]
 
 
-def gather(paths: Sequence[Path], tell: Tell | None = None) -> Results:
+def gather(
+    paths: Sequence[Path], tell: Tell | None = None, events: EventOptions | None = None
+) -> Results:
     """Read all results behind some paths, as one.
+
+    Of detections that nobody has made events of, they are made, as their model recommends it.
 
     A folder stands for the .json result files in it and below, as `hrpro watch` leaves them; that
     of a dataset for what people have marked in it.
@@ -28,6 +33,7 @@ def gather(paths: Sequence[Path], tell: Tell | None = None) -> Results:
     Args:
         paths: files in any format that can be read, folders.
         tell: takes lines on what was left out.
+        events: make them otherwise, or leave all detections.
 
     Returns:
         All videos; of what made them, what the first file says.
@@ -36,11 +42,28 @@ def gather(paths: Sequence[Path], tell: Tell | None = None) -> Results:
         UsageError: nothing is there, or two files are about one video.
         DataError: a file cannot be read.
     """
-    read = [pair for path in paths for pair in _read(path, tell)]
+    events = events or EventOptions()
+    read = [
+        (file, with_events(results, events))
+        for path in paths
+        for file, results in _read(path, tell)
+    ]
     videos = _told_apart([(file, video) for file, results in read for video in results.videos])
     model = next((results.model for _, results in read if results.model), {})
     notes = tuple(note for _, results in read for note in results.notes)
     return Results(tuple(videos), model, notes)
+
+
+def with_events(results: Results, events: EventOptions) -> Results:
+    """Make events of what a model has detected, unless all of it is wanted.
+
+    Args:
+        results: those of people stay as they are.
+        events: what was asked for.
+    """
+    if events.events is None and results.model:
+        events = replace(events, events=True)
+    return events.apply(results)
 
 
 def is_dataset(folder: Path) -> bool:
@@ -91,8 +114,8 @@ def _told_apart(found: Sequence[tuple[Path, VideoResult]]) -> Iterator[VideoResu
     """Videos of one name in two folders get the folder; one video in two files is refused."""
     uses = Counter(video.video_id for _, video in found)
     places = [
-        (video.path or str(file)) if uses[video.video_id] > 1 else video.video_id
-        for file, video in found
+        video.path if video.path and uses[video.video_id] > 1 else video.video_id
+        for _, video in found
     ]
     files: dict[str, Path] = {}
     for (file, video), place in zip(found, places, strict=True):

@@ -39,6 +39,8 @@ class OutputPlan:
     """Web page; it shows the class activation curves, too."""
     stream: int | None = None
     """Which of several video streams previews show."""
+    clips: Path | None = None
+    """Folder for a video file of every event."""
 
     def check(self, inputs: Sequence[Path]) -> None:
         """Refuse outputs that could not be written, before the work begins.
@@ -58,6 +60,10 @@ class OutputPlan:
             from hrpro.pipeline.report.write import check_report_path
 
             check_report_path(self.report)
+        if self.clips is not None:
+            from hrpro.pipeline.clips.run import ClipOutputs
+
+            ClipOutputs(self.clips)
         check_outputs(self.results, list(self.paths())[len(self.results) :], inputs)
 
     def paths(self) -> Iterator[Path]:
@@ -123,6 +129,10 @@ class OutputPlan:
                         stream=self.stream,
                     )
                     reporter.line(f"wrote {path}")
+        if self.clips is not None:
+            from hrpro.pipeline.clips.run import ClipOutputs, clips_of
+
+            reporter.line(clips_of(results, ClipOutputs(self.clips), reporter=reporter).line())
 
 
 def _bar(reporter: Reporter, index: int) -> Callable[[float, float], None]:

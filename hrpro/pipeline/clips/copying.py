@@ -24,6 +24,8 @@ _COPIED_VIDEO = {"h264", "hevc", "av1", "vp9", "mpeg4"}
 """Codecs that players expect in MP4."""
 _NEAR_S = Fraction(1, 50)
 """A key frame that is so little late is at the begin."""
+_RUN_UP_S = Fraction(1, 10)
+"""So much sound goes before the begin: decoders need it, players leave it out."""
 
 
 class CannotCopy(Exception):
@@ -54,7 +56,7 @@ class _Part:
                 open_streams.discard(index)
                 if not open_streams:
                     return
-            elif packet.pts * tick < self.begin_s:
+            elif packet.pts * tick < self.begin_s - (0 if index == self.video.index else _RUN_UP_S):
                 continue  # pictures that lead up to the key frame, sound before it
             elif index == self.video.index:
                 behind.append(packet)
@@ -121,14 +123,9 @@ def _sound(container: InputContainer) -> AudioStream | None:
 def _check_codecs(container: InputContainer, video: VideoStream, sound: AudioStream | None) -> None:
     if not can_jump(container):
         raise CannotCopy(f"the format {container.format.name} is not copied from")
-    codec = video.codec_context.codec.canonical_name
-    if codec not in _COPIED_VIDEO:
-        raise CannotCopy(f"{codec} is not copied into MP4")
-    if (
-        sound is not None
-        and (codec := sound.codec_context.codec.canonical_name) not in COPIED_CODECS
-    ):
-        raise CannotCopy(f"sound in {codec} is not copied into MP4")
+    for stream, known in ((video, _COPIED_VIDEO), (sound, COPIED_CODECS)):
+        if stream is not None and (name := stream.codec_context.codec.canonical_name) not in known:
+            raise CannotCopy(f"{stream.type} in {name} is not copied into MP4")
 
 
 def _seek(container: InputContainer, video: VideoStream, time_s: Fraction) -> Fraction:

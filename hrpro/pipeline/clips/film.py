@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,11 +33,13 @@ _SOUND_GAP_S = 0.02
 class FilmWriter:
     """Writes the file of a film; it appears when it is complete.
 
+    Nothing is opened before the first picture, and nothing held behind the last one.
+
     Args:
         film: the pieces.
         target: the file.
         infos: of the videos of the pieces, by their paths.
-        comment: is put into the file; see `origin`.
+        comment: is put into the file.
     """
 
     def __init__(self, film: Film, target: Path, infos: Mapping[Path, VideoInfo], comment: str):
@@ -44,10 +47,8 @@ class FilmWriter:
         self.target = target
         self._infos = [infos[piece.path] for piece in film.pieces]
         self._comment = comment
-        self._exit = ExitStack()
-        self._is_open = False
+        self._output: _Output | None = None
         self._written_s = 0.0
-        """Length of the finished pieces."""
         self._begin_s = 0.0
         """Of the piece under way, in the clock of its video."""
 
@@ -58,29 +59,30 @@ class FilmWriter:
 
     def begin(self, start_s: float) -> None:
         """Begin with the next piece, at a time of its video."""
-        if not self._is_open:
-            self._open()
+        if self._output is None:
+            self._output = self._open()
         self._begin_s = start_s
-        if self._sound is not None:
-            self._sound.begin(start_s)
+        if self._output.sound is not None:
+            self._output.sound.begin(start_s)
 
     def show(self, picture: np.ndarray, start_s: float, end_s: float) -> None:
         """Write a picture of the piece; times are those of its video."""
-        offset_s = self._written_s - self._begin_s
-        if self._sound is not None:
-            self._sound.write_until(start_s)
-        picture = _fitted(even(picture), self._size)
-        self._encoder.write(picture, start_s + offset_s, end_s + offset_s)
+        output, offset_s = self._output, self._written_s - self._begin_s
+        assert output is not None
+        if output.sound is not None:
+            output.sound.write_until(start_s)
+        picture = _fitted(even(picture), output.size)
+        output.encoder.write(picture, start_s + offset_s, end_s + offset_s)
 
     def hear(self, heard: Heard) -> None:
         """Take sound of the piece, and what comes before and after it."""
-        if self._sound is not None:
-            self._sound.take(heard)
+        if self._output is not None and self._output.sound is not None:
+            self._output.sound.take(heard)
 
     def end(self, end_s: float) -> None:
         """End the piece at a time of its video."""
-        if self._sound is not None:
-            self._sound.write_until(end_s, fill=True)
+        if self._output is not None and self._output.sound is not None:
+            self._output.sound.write_until(end_s, fill=True)
         self._written_s += end_s - self._begin_s
 
     def finish(self) -> None:
@@ -89,34 +91,46 @@ class FilmWriter:
         Raises:
             HrproError: it cannot be written.
         """
-        with self._exit.pop_all():
-            self._encoder.finish()
-            if self._sound is not None:
-                self._sound.finish()
-        self._is_open = False
+        assert self._output is not None
+        with self._output.exit.pop_all():
+            self._output.encoder.finish()
+            if self._output.sound is not None:
+                self._output.sound.finish()
+        self._output = None
 
     def abort(self, error: BaseException) -> None:
         """Leave no file behind."""
-        self._exit.pop_all().__exit__(type(error), error, error.__traceback__)
-        self._is_open = False
+        if self._output is not None:
+            self._output.exit.pop_all().__exit__(type(error), error, error.__traceback__)
+            self._output = None
 
-    def _open(self) -> None:
+    def _open(self) -> _Output:
         first = self._infos[0]
-        self._size = first.width // 2 * 2, first.height // 2 * 2
-        temporary = self._exit.enter_context(atomic_path(self.target))
-        self._exit.enter_context(naming_output(self.target))
-        output = self._exit.enter_context(
+        exit_stack = ExitStack()
+        temporary = exit_stack.enter_context(atomic_path(self.target))
+        exit_stack.enter_context(naming_output(self.target))
+        output = exit_stack.enter_context(
             av.open(f"file:{temporary.absolute()}", "w", options=container_options(self.target))
         )
-        self._encoder = Encoder(output, *self._size, first.average_fps, CRF)
+        size = first.width // 2 * 2, first.height // 2 * 2
+        encoder = Encoder(output, *size, first.average_fps, CRF)
         with_sound = any(info.has_audio for info in self._infos)
-        self._sound = FilmSound(output) if with_sound else None
+        sound = FilmSound(output) if with_sound else None
         output.metadata.update({"title": self.film.title, "comment": self._comment})
-        if timecode := timecode_after(
-            first.timecode, self.film.pieces[0].start_s, first.average_fps
-        ):
+        start_s = self.film.pieces[0].start_s
+        if timecode := timecode_after(first.timecode, start_s, first.average_fps):
             output.streams.video[0].metadata["timecode"] = timecode
-        self._is_open = True
+        return _Output(exit_stack, size, encoder, sound)
+
+
+@dataclass(frozen=True)
+class _Output:
+    """The file of a film while it is open."""
+
+    exit: ExitStack
+    size: tuple[int, int]
+    encoder: Encoder
+    sound: FilmSound | None
 
 
 class Cut:

@@ -20,6 +20,7 @@ from hrpro.pipeline.clips.sheet import (
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.gather import gather
 from hrpro.pipeline.render.palette import result_colors
+from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.model import Results
 from hrpro.wording import some
 
@@ -60,6 +61,7 @@ def run_clips(
     *,
     videos: Path | None = None,
     classes: Collection[str] | None = None,
+    events: EventOptions | None = None,
     reporter: Reporter | None = None,
 ) -> Clips:
     """Make clips of the events in result files.
@@ -70,6 +72,7 @@ def run_clips(
         options: what clips are to be like.
         videos: folder in which the videos are looked for first.
         classes: these only.
+        events: what is made of detections; see `gather`.
         reporter: where progress goes; silent by default.
 
     Raises:
@@ -77,7 +80,7 @@ def run_clips(
         HrproError: a file cannot be read or written.
     """
     reporter = reporter or Reporter(quiet=True)
-    results = gather(paths, reporter.problem)
+    results = gather(paths, reporter.problem, events)
     return clips_of(of_classes(results, classes), outputs, options, videos, reporter)
 
 

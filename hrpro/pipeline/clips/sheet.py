@@ -137,7 +137,7 @@ def _draw(
         bar = top + _TILE[1]
         draw.rectangle((left, bar, left + _TILE[0] - 1, bar + _BAR - 1), colors[each.event.label])
         event = each.event
-        times = f"{_time(event.start_s)} - {_time(event.end_s)}   {event.score:.2f}"
+        times = f"{_time(event.start_s)} - {_time(event.end_s)} · {event.score:.2f}"
         lines = [(event.label, fonts[0], _TEXT), (times, fonts[1], _FAINT)]
         if with_video:
             lines.append((each.video_id, fonts[1], _FAINT))

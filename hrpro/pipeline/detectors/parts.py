@@ -22,6 +22,9 @@ from hrpro.pipeline.results.model import VideoResult, from_json
 from hrpro.pipeline.workers.ledger import file_identity
 from hrpro.pipeline.workers.messages import Ready
 
+RUN_KEY = "run"
+"""What the model of a result file calls that which the detections depend on; see `Part.about`."""
+
 
 class Part(BaseModel):
     """What was found in one video, and what it was found with."""
@@ -52,14 +55,18 @@ class ResultParts:
     Args:
         sources: all videos of the run.
         folder: where the parts are.
+        by_key: name parts by the keys of their videos, which do not depend on the other videos.
     """
 
-    def __init__(self, sources: Sequence[VideoSource], folder: Path):
+    def __init__(self, sources: Sequence[VideoSource], folder: Path, *, by_key: bool = False):
         self.folder = folder
         self.video_ids = video_ids(sources)
         """By the keys of the videos."""
         self._sources = {source.key: source for source in sources}
-        self._paths = {key: inside(folder, f"{i}.json") for key, i in self.video_ids.items()}
+        self._paths = {
+            key: inside(folder, f"{key if by_key else video_id}.json")
+            for key, video_id in self.video_ids.items()
+        }
 
     def path(self, key: str) -> Path:
         """See `Targets`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from hrpro.errors import UsageError
 from hrpro.extract.jobs import Job
 from hrpro.features import Fingerprint
 from hrpro.pipeline.detectors.base import DetectOptions, Detector
-from hrpro.pipeline.detectors.parts import Part
+from hrpro.pipeline.detectors.parts import RUN_KEY, Part
 from hrpro.pipeline.results.model import Results, VideoResult, to_json
 from hrpro.pipeline.workers.work import WorkerSettings, Workshop, make_extractor
 
@@ -85,7 +87,7 @@ class DetectionParts:
             self._classes = [known[class_index(known, name)] for name in options.classes]
         self.needs_logits = detector.needs_logits
         self.about: Mapping[str, Any] = {
-            "model": detector.describe(),
+            "model": _digest(detector.describe()),
             "version": detector.version(),
             "classes": self._classes,
             "min_score": options.min_score,
@@ -102,7 +104,8 @@ class DetectionParts:
             result = replace(result, curves=self._detector.curves(video, labels))
         features = self._fingerprint.model_dump(mode="json")
         limits = {key: self.about[key] for key in ("min_score", "top_k")}  # for an evaluation
-        model = {**self._detector.describe(), "features": features, **limits}
+        run = {RUN_KEY: dict(self.about)}
+        model = {**self._detector.describe(), "features": features, **limits, **run}
         facts = video.sidecar.video
         Part(
             size_bytes=facts.size_bytes,
@@ -122,3 +125,8 @@ class DetectionParts:
             fps=None if rate is None else float(rate),
             detections=tuple(self._detector.detect(video, self._classes)),
         )
+
+
+def _digest(description: Mapping[str, Any]) -> str:
+    text = json.dumps(description, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -14,6 +14,7 @@ from hrpro.pipeline.console.tables import averages
 from hrpro.pipeline.evaluate import Evaluation, Truth, evaluate_table, results_table
 from hrpro.pipeline.render.palette import result_colors
 from hrpro.pipeline.render.still import still
+from hrpro.pipeline.report.budget import budget_content
 from hrpro.pipeline.results.model import Curves, Results, VideoResult
 from hrpro.pipeline.video_files import VideoFiles, link_to
 
@@ -90,6 +91,7 @@ def run_content(
         "videos": rows,
         "threshold": _first_threshold(results, sum(map(len, shown.values()))),
         "evaluation": evaluation and _evaluation(evaluation),
+        "budget": budget_content(results, classes),
     }
     return Content(data, media)
 

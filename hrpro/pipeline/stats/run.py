@@ -13,6 +13,7 @@ from hrpro.files import check_writable, write_json, write_text
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.gather import gather
 from hrpro.pipeline.render.palette import result_colors
+from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.pipeline.stats.agreement import Comparison, compare_observers
 from hrpro.pipeline.stats.budget import TimeBudget, time_budget
@@ -80,6 +81,7 @@ def run_stats(
     out: Path | None = None,
     plot: Path | None = None,
     videos: Path | None = None,
+    events: EventOptions | None = None,
     reporter: Reporter | None = None,
 ) -> Stats:
     """Measure what happens in results.
@@ -90,6 +92,7 @@ def run_stats(
         out: write the table here, too: .csv or .json.
         plot: draw it here: .png.
         videos: folder of the videos, where the results do not tell their lengths.
+        events: what is made of detections; see `gather`.
         reporter: where problems and names of files go.
 
     Raises:
@@ -98,9 +101,9 @@ def run_stats(
     """
     options, reporter = options or StatsOptions(), reporter or Reporter(quiet=True)
     _check(options, out, plot)
-    results = _with_lengths(gather(paths, reporter.problem), videos)
+    results = _with_lengths(gather(paths, reporter.problem, events), videos)
     if options.against is not None:
-        other = _with_lengths(gather([options.against], reporter.problem), videos)
+        other = _with_lengths(gather([options.against], reporter.problem, events), videos)
         comparison = compare_observers(results, other, width_s=options.width_s, tiou=options.tiou)
         stats = Stats(comparison=comparison)
     else:

@@ -108,20 +108,17 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
 
 def comparison_csv(found: Comparison) -> str:
     """The agreement as CSV: a row for all classes together, and one for each."""
-    names = ["label", "kappa", "same_bins", "count_a", "count_b", "matched", "found_a", "found_b"]
-    edges = [
-        f"{edge}_{what}" for edge in ("start", "end") for what in ("median_s", "mean_s", "sd_s")
-    ]
+    names = ["kappa", "same_bins", "count_a", "count_b", "matched", "found_a", "found_b", "f1"]
+    kinds = ("median_s", "mean_s", "sd_s")
 
     def cells(row: Agreement) -> Iterator[object]:
-        yield from (
-            "all" if row.label is None else row.label,
-            *(getattr(row, n) for n in names[1:]),
-        )
+        yield "all" if row.label is None else row.label
+        yield from (getattr(row, name) for name in names)
         for shift in (row.start, row.end):
-            yield from (shift.median_s, shift.mean_s, shift.sd_s) if shift else (None,) * 3
+            yield from (shift and getattr(shift, kind) for kind in kinds)
 
-    return _csv([*names, *edges], (list(cells(row)) for row in found.rows))
+    heads = ["label", *names, *(f"{edge}_{kind}" for edge in ("start", "end") for kind in kinds)]
+    return _csv(heads, (list(cells(row)) for row in found.rows))
 
 
 def _budget_table(title: str, rows: Sequence[BudgetRow]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 // Build the page from its data.
 
+import { budgetOf } from "./budget.js";
 import { saveFound } from "./download.js";
 import { evaluationOf, indexOfRuns } from "./overview.js";
 import { makePrintedVideo, makeVideoView } from "./video.js";
@@ -40,6 +41,7 @@ function showRun() {
     el("p", { class: "quiet" }, [plural(data.videos.length, "video"), plural(total, "detection"), data.model && `model ${data.model}`].filter(Boolean).join(" · ")),
   )];
   if (data.evaluation) parts.push(evaluationOf(data.evaluation, new Map(classes.map(({ name, color }) => [name, color]))));
+  if (data.budget) parts.push(budgetOf(data.budget, classes));
   const list = data.videos.length > 1 ? makeVideoList(data.videos, classes, filters, Boolean(data.evaluation), open) : null;
   const filter = controls(filters, () => {
     view?.apply();
