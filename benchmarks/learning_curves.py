@@ -21,7 +21,8 @@ import torch
 
 from hrpro.localize.config import resolve_dataset
 from hrpro.localize.data.dataset import load_dataset
-from hrpro.localize.training.run import TrainingRun
+from hrpro.localize.evaluation.average_precision import AveragePrecision
+from hrpro.localize.training.run import Observer, TrainingRun
 
 RATE, LENGTH = 1e-3, 750
 
@@ -76,15 +77,24 @@ def make_dataset(annotations: Path, features: Path, folder: Path, all_classes: b
     return len(classes)
 
 
-def curve(dataset: Path, method: str, seed: int, extra: Sequence[str] = ()) -> dict[int, float]:
-    """Average mAP(0.1:0.7) in percent of the weights after so many updates."""
+class Curve(Observer):
+    """Prints the average mAP(0.1:0.7), in percent, as soon as it is measured."""
+
+    def evaluated(self, stage: int, update: int, precision: AveragePrecision) -> None:
+        """Print a point of the curve."""
+        print(f"  {update}: {100 * precision.average:.1f}", end="", flush=True)
+
+
+def train(dataset: Path, method: str, seed: int, extra: Sequence[str] = ()) -> None:
+    """Train the first stage of a method and print its curve in a line."""
     settings = (*SETTINGS[method], f"localize.seed={seed}", *extra)
     folder, config = resolve_dataset(dataset, settings)
     data = load_dataset(folder, config.dataset, needs="labels")
+    print(f"{method}, seed {seed}:", end="", flush=True)
     with tempfile.TemporaryDirectory() as run_dir:
-        TrainingRun(Path(run_dir), data, config, torch.device("cpu")).run([1])
-        history = json.loads(Path(run_dir, "stage1", "history.json").read_text())
-    return {each["update"]: 100 * each["test"]["average"] for each in history["evaluations"]}
+        run = TrainingRun(Path(run_dir), data, config, torch.device("cpu"), observers=[Curve()])
+        run.run([1])
+    print()
 
 
 def main() -> None:
@@ -101,9 +111,7 @@ def main() -> None:
         num_classes = make_dataset(args.annotations, args.features, Path(folder), args.all_classes)
         print(f"{num_classes} classes", flush=True)
         for seed in map(int, args.seeds.split(",")):
-            measured = curve(Path(folder), args.method, seed, args.set)
-            points = "  ".join(f"{update}: {mean_ap:.1f}" for update, mean_ap in measured.items())
-            print(f"{args.method}, seed {seed}  {points}", flush=True)
+            train(Path(folder), args.method, seed, args.set)
 
 
 if __name__ == "__main__":
