@@ -291,7 +291,15 @@ def train(
     "--ambiguous", type=click.Path(path_type=Path), help="Ambiguous_test.txt of THUMOS14."
 )
 @click.option("--tiou", help="0.5, or 0.3,0.5,0.7, or 0.1:0.1:0.7 (as the dataset has it).")
+@click.option(
+    "--event-tiou",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="Overlap with an action from which on an event is right.",
+)
 @click.option("--per-class", is_flag=True, help="Average precision of every class, too.")
+@event_options
 @click.option(
     "-o",
     "--out",
@@ -315,7 +323,8 @@ def evaluate(
 ) -> None:
     """Measure a model or a result file.
 
-    The mAP, and what kinds of mistakes there are.
+    How many actions are found, with how many false alarms, and how late; the mAP for researchers;
+    what helps most.
 
     \b
     hrpro eval --model RUN --dataset DATASET
@@ -331,6 +340,7 @@ def evaluate(
         take(TruthOptions, options),
         model=options.pop("model"),
         options=take(ModelOptions, options),
+        events=take_events(options),
         reporter=make_reporter(ctx),
     )
     show(as_json, lambda: evaluation.to_json(), lambda: evaluation.lines(per_class))

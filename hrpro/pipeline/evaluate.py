@@ -15,28 +15,35 @@ from hrpro.devices import choose_device
 from hrpro.errors import DataError, UsageError
 from hrpro.localize.config import resolve_dataset
 from hrpro.localize.data.config import DatasetConfig
-from hrpro.localize.data.dataset import Dataset, Video, load_dataset
+from hrpro.localize.data.dataset import Dataset, load_dataset
 from hrpro.localize.data.protocol import THUMOS_TIOUS, ambiguous_segments, read_ambiguous
 from hrpro.localize.data.scan import scan_dataset, some
-from hrpro.localize.data.sequences import DatasetSequences, FeatureSequence
 from hrpro.localize.evaluation.average_precision import (
     AveragePrecision,
     drop_ambiguous,
     mean_average_precision,
 )
+from hrpro.localize.evaluation.events import EventQuality, measure_events
 from hrpro.localize.evaluation.measure import to_json
-from hrpro.localize.evaluation.mistakes import FalsePositives, false_positive_breakdown
-from hrpro.localize.proposals.generate import Proposals
-from hrpro.localize.training.model_folder import TrainedModel, load_model
+from hrpro.localize.evaluation.mistakes import FalsePositives
+from hrpro.localize.training.model_folder import load_model
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.console.tables import averages, class_lines, map_lines, mistake_lines
-from hrpro.pipeline.detectors.trained import to_curves, to_detections
+from hrpro.pipeline.console.words import advice, headline, quality_json, quality_lines, rule
+from hrpro.pipeline.detectors.of_dataset import detect_in_dataset
+from hrpro.pipeline.detectors.trained import event_rules
+from hrpro.pipeline.results.events import (
+    DEFAULT_THRESHOLD,
+    EventOptions,
+    EventRules,
+    recommended_rules,
+)
 from hrpro.pipeline.results.formats import check_outputs, read_results, write_results
 from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.problems import Problems
 from hrpro.video_ids import KnownVideos, Match
 
-MISTAKES_TIOU = 0.5
+EVENT_TIOU = 0.5
 _SAY_AGAINST = "say what to measure against: "
 
 
@@ -53,6 +60,8 @@ class Truth:
     """Videos that are known, but not measured: those of other subsets."""
     note: str = ""
     """What a person has to know of the choice of the videos."""
+    event_tiou: float = EVENT_TIOU
+    """Overlap from which on an event is right."""
 
     def matches(self, names: Iterable[str]) -> dict[str, Match]:
         """Find the videos that the names of detections mean, measured or not."""
@@ -80,7 +89,12 @@ class Evaluation:
 
     name: str
     precision: AveragePrecision
-    mistakes: FalsePositives
+    events: EventQuality
+    """How well the events count the actions and place them."""
+    rules: EventRules
+    """By which detections became events."""
+    scores_from: str
+    """Where the scores of the rules come from, in words."""
     num_videos: int
     num_detections: int
     warnings: tuple[str, ...] = ()
@@ -111,19 +125,30 @@ class Evaluation:
         ]
         return pd.DataFrame(rows, columns=["label", "tiou", "average_precision"])
 
+    @property
+    def mistakes(self) -> FalsePositives:
+        """What kinds of events there are: right ones, and mistakes."""
+        return self.events.mistakes
+
     def lines(self, per_class: bool = False) -> list[str]:
-        """The tables, for people."""
+        """What was found, in plain words; the tables for researchers; what helps most."""
+        helps = advice(self.events)
         return [
+            f"{headline(self.events)}, {self.scores_from}",
+            f"({rule(self.events)})",
+            *quality_lines(self.events),
+            "",
             f"{self.num_detections} detections, {self.num_videos} videos, "
             f"{len(self.precision.classes)} classes with ground truth",
             *map_lines({self.name: self.precision}),
             *(["", *class_lines(self.precision)] if per_class else []),
             "",
             *mistake_lines(self.mistakes),
+            *(["", "what helps most:", *(f"- {line}" for line in helps)] if helps else []),
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as JSON can hold it; shares from 0 to 1."""
+        """Everything as JSON can hold it; shares from 0 to 1, times in seconds."""
         return {
             "name": self.name,
             "videos": self.num_videos,
@@ -132,6 +157,10 @@ class Evaluation:
             **to_json(self.precision),
             "averages": averages(self.precision),
             "false_positives": {"tiou": self.mistakes.tiou, **self.mistakes.counts},
+            "events": {
+                **quality_json(self.events, self.rules.model_dump(mode="json")),
+                "scores": self.scores_from,
+            },
         }
 
 
@@ -155,6 +184,8 @@ class TruthOptions:
     """THUMOS14's list of ambiguous segments."""
     tiou: str | None = None
     """Thresholds, see `parse_tious`; those of the dataset by default."""
+    event_tiou: float = EVENT_TIOU
+    """Overlap from which on an event is right."""
 
     def check(self) -> None:
         """Refuse what does not go together.
@@ -183,7 +214,7 @@ class TruthOptions:
             )
         else:
             truth = truth_of_dataset(*self._resolve())
-        return replace(truth, tious=self.tious) if self.tious else truth
+        return replace(truth, tious=self.tious or truth.tious, event_tiou=self.event_tiou)
 
     def load_test_videos(self, allow_mixed: bool) -> Dataset:
         """The test videos of the dataset, with their features."""
@@ -216,6 +247,7 @@ def evaluate(
     *,
     model: Path | None = None,
     options: ModelOptions | None = None,
+    events: EventOptions | None = None,
     reporter: Reporter | None = None,
 ) -> Evaluation:
     """Measure a model on a dataset, or a result file against a dataset or a ground truth file.
@@ -225,6 +257,7 @@ def evaluate(
         against: what to measure against.
         model: folder of a model, which is run on the features of a dataset.
         options: how the model is run.
+        events: how events are made of the detections; by default as the model recommends it.
         reporter: where warnings go; silent by default.
 
     Raises:
@@ -232,7 +265,7 @@ def evaluate(
         HrproError: something cannot be used, or there is nothing to measure.
     """
     reporter = reporter or Reporter(quiet=True)
-    options = options or ModelOptions()
+    options, events = options or ModelOptions(), events or EventOptions()
     if (result is None) == (model is None):
         raise UsageError("give either a result file, or --model with --dataset")
     if model is not None and against.dataset is None:
@@ -240,7 +273,7 @@ def evaluate(
     against.check()
     if result is None:
         assert model is not None
-        evaluation = evaluate_model(model, against, options, reporter)
+        evaluation = evaluate_model(model, against, options, events, reporter)
     else:
         if options.outs or options.curves:
             raise UsageError("--out and --curves go with --model: a result file is written already")
@@ -248,7 +281,7 @@ def evaluate(
         if not isinstance(result, Results):
             name, result = result.name, read_results(result, tell=reporter.problem)
         truth = against.read([video.video_id for video in result.videos])
-        evaluation = evaluate_results(name, result, truth)
+        evaluation = evaluate_results(name, result, truth, events)
     for warning in evaluation.warnings:
         reporter.problem(f"warning: {warning}")
     return evaluation
@@ -340,45 +373,6 @@ def truth_of_dataset(folder: Path, config: DatasetConfig) -> Truth:
     return Truth(videos, config.tiou, scan.ambiguous_segments(), others)
 
 
-def evaluate_table(name: str, detections: pd.DataFrame, truth: Truth) -> Evaluation:
-    """Measure detections; those in other videos than the ground truth's are left out.
-
-    Args:
-        name: of what is measured, for the table.
-        detections: columns video, label, start_s, end_s, score.
-        truth: what to measure against; it may spell the videos otherwise.
-
-    Raises:
-        DataError: there is nothing to measure, a number is not finite, or several videos could be
-            meant by a name.
-    """
-    table = truth.table()
-    if not len(table):
-        raise DataError("the ground truth has no action in the test videos: nothing to measure")
-    matches = truth.matches(detections["video"].unique())
-    for match in matches.values():
-        if match.problem and match.near is None:
-            raise DataError(f"{name}: {match.problem}")
-    found = detections.assign(video=[matches[v].video_id for v in detections["video"]])
-    found = found[found["video"].isin(truth.videos.keys())]
-    if len(detections) and not len(found):
-        raise DataError(
-            f"no video of the detections ({detections['video'].iloc[0]}, ...) is in the ground "
-            f"truth ({next(iter(truth.videos))}, ...)"
-        )
-    warnings = tuple(who_was_measured(found, table, truth, matches))
-    if truth.ambiguous is not None:
-        found = drop_ambiguous(found, truth.ambiguous)
-    return Evaluation(
-        name,
-        mean_average_precision(found, table, truth.tious),
-        false_positive_breakdown(found, table, MISTAKES_TIOU),
-        len(truth.videos),
-        len(found),
-        warnings,
-    )
-
-
 def who_was_measured(
     found: pd.DataFrame, table: pd.DataFrame, truth: Truth, matches: Mapping[str, Match]
 ) -> Iterator[str]:
@@ -417,22 +411,76 @@ def who_was_measured(
         yield f"{len(silent)} of {len(labels)} classes are never predicted ({some(silent)})"
 
 
-def evaluate_results(name: str, results: Results, truth: Truth) -> Evaluation:
-    """Measure the detections of a result file.
+def evaluate_results(
+    name: str, results: Results, truth: Truth, options: EventOptions | None = None
+) -> Evaluation:
+    """Measure detections, and the events in them; both in videos of the ground truth only.
+
+    Args:
+        name: of what is measured, for the table.
+        results: with all detections.
+        truth: what to measure against; it may spell the videos otherwise.
+        options: how events are made of the detections; by default those that there are, else as
+            the model recommends it.
 
     Raises:
-        HrproError: there is nothing to measure.
+        DataError: there is nothing to measure, a number is not finite, or several videos could be
+            meant by a name.
+        UsageError: a threshold of an unknown class is asked for.
     """
-    evaluation = evaluate_table(name, results_table(results.videos), truth)
+    options = options or EventOptions()
+    actions = truth.table()
+    if not len(actions):
+        raise DataError("the ground truth has no action in the test videos: nothing to measure")
+    matches = truth.matches(video.video_id for video in results.videos)
+    for match in matches.values():
+        if match.problem and match.near is None:
+            raise DataError(f"{name}: {match.problem}")
+
+    def measured(table: pd.DataFrame) -> pd.DataFrame:
+        table = table.assign(video=[matches[each].video_id for each in table["video"]])
+        table = table[table["video"].isin(truth.videos.keys())]
+        return table if truth.ambiguous is None else drop_ambiguous(table, truth.ambiguous)
+
+    detections = results_table(results.videos)
+    found = measured(detections)
+    if len(detections) and not len(found):
+        raise DataError(
+            f"no video of the detections ({detections['video'].iloc[0]}, ...) is in the ground "
+            f"truth ({next(iter(truth.videos))}, ...)"
+        )
+    made = replace(options, events=True).apply(results)
+    events = measured(results_table(made.for_people().videos))
+    return Evaluation(
+        name,
+        mean_average_precision(found, actions, truth.tious),
+        measure_events(events, actions, truth.event_tiou),
+        recommended_rules(made.model) or EventRules(),
+        _scores_from(results, options),
+        len(truth.videos),
+        len(found),
+        (*who_was_measured(found, actions, truth, matches), *_limits(results)),
+    )
+
+
+def _scores_from(results: Results, options: EventOptions) -> str:
+    if options.given:
+        return "at the scores that were asked for"
+    if recommended_rules(results.model) is None:
+        return f"at a score of {DEFAULT_THRESHOLD:g} for want of a recommended one"
+    chosen = results.model.get("event_scores")
+    return f"at the recommended scores{f' ({chosen})' if chosen else ''}"
+
+
+def _limits(results: Results) -> Iterator[str]:
+    """What was left out of a result file when it was written."""
     limits = [
         f"--{key.replace('_', '-')} {value:g}"
         for key in ("min_score", "top_k")
         if isinstance(value := results.model.get(key), int | float) and value
     ]
     if limits:
-        weak = f"written with {' '.join(limits)}: what it left out counts as not found"
-        return replace(evaluation, warnings=(*evaluation.warnings, weak))
-    return evaluation
+        yield f"written with {' '.join(limits)}: what it left out counts as not found"
 
 
 def results_table(videos: Iterable[VideoResult]) -> pd.DataFrame:
@@ -446,7 +494,11 @@ def results_table(videos: Iterable[VideoResult]) -> pd.DataFrame:
 
 
 def evaluate_model(
-    folder: str | Path, against: TruthOptions, options: ModelOptions, reporter: Reporter
+    folder: str | Path,
+    against: TruthOptions,
+    options: ModelOptions,
+    events: EventOptions,
+    reporter: Reporter,
 ) -> Evaluation:
     """Run a model on the features of the test videos of a dataset, and measure.
 
@@ -454,6 +506,7 @@ def evaluate_model(
         folder: model folder.
         against: which dataset.
         options: how to run it.
+        events: how events are made of the detections.
         reporter: where warnings go.
 
     Raises:
@@ -465,49 +518,23 @@ def evaluate_model(
     data = against.load_test_videos(options.allow_mixed)
     if warning := model.features.check(data.dim, data.fingerprint, options.allow_mixed):
         reporter.problem(f"warning: {warning}")
-    videos = data.measured
-    sequences = DatasetSequences(data, videos, torch_device)
-    found = model.localizer.localize(sequences)
-    found = found.in_file_clocks([video.grid.clock for video in videos])
-    about = {"name": model.config.localize.method, "folder": str(folder)}
-    results = Results(tuple(_video_results(videos, found, model.classes)), about)
+    videos = detect_in_dataset(
+        model, data, data.measured, torch_device, curves=bool(options.outs) and options.curves
+    )
+    about = {"name": model.config.localize.method, "folder": str(folder), **event_rules(model)}
+    results = Results(videos, about)
     if options.outs:
-        if options.curves:
-            results = _with_curves(results, model, sequences)
-        for written in (path for out in options.outs for path in write_results(results, out)):
+        made = replace(events, events=events.events is not False).apply(results)
+        for written in (path for out in options.outs for path in write_results(made, out)):
             reporter.line(f"wrote {written}")
     truth = Truth(
         data.ground_truth("test"),
         against.tious or data.config.tiou,
         data.ambiguous,
         data.ground_truth("train"),
+        event_tiou=against.event_tiou,
     )
-    return evaluate_results(str(folder), results, truth)
-
-
-def _video_results(
-    videos: Sequence[Video], found: Proposals, classes: Sequence[str]
-) -> Iterator[VideoResult]:
-    for index, video in enumerate(videos):
-        start_s = video.grid.clock.start_s
-        rows = found[found.video == index]
-        detections = tuple(to_detections(rows, classes, video.duration_s, start_s))
-        yield VideoResult(
-            video.video_id, duration_s=video.duration_s, start_s=start_s, detections=detections
-        )
-
-
-def _with_curves(
-    results: Results, model: TrainedModel, sequences: Sequence[FeatureSequence]
-) -> Results:
-    """Add the class activation sequences of the classes that were found in each video."""
-    activations = model.localizer.activations(sequences)
-    videos = []
-    for video, sequence, values in zip(results.videos, sequences, activations, strict=True):
-        labels = dict.fromkeys(each.label for each in video.detections)
-        curves = to_curves(values, sequence.grid, model.classes, labels)
-        videos.append(replace(video, curves=curves))
-    return replace(results, videos=tuple(videos))
+    return evaluate_results(str(folder), results, truth, events)
 
 
 def parse_tious(text: str) -> tuple[float, ...]:

@@ -20,13 +20,14 @@ from hrpro.localize.data.scan import scan_dataset
 from hrpro.localize.data.supervision import Supervision
 from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.evaluation.measure import to_json
-from hrpro.localize.training.model_folder import BEST
+from hrpro.localize.training.model_folder import BEST, load_model
 from hrpro.localize.training.run import Observer, StageResult, TrainingRun
 from hrpro.pipeline.console.progress import Failure, Reporter
 from hrpro.pipeline.console.tables import map_lines
 from hrpro.pipeline.console.training import TensorBoard, TrainingDisplay
 from hrpro.pipeline.datasets.methods import choose_method
 from hrpro.pipeline.datasets.missing_features import extract_missing
+from hrpro.pipeline.thresholds import choose_event_scores
 from hrpro.pipeline.workers.launch import WorkerOptions
 from hrpro.pipeline.workers.work import WorkerSettings
 from hrpro.problems import Problems
@@ -245,6 +246,12 @@ def train(
     exactly = deterministic(device) if options.deterministic else nullcontext()
     with display.shown(), exactly:
         results = run.run([options.stage] if options.stage else None)
+    scores = None
+    for folder in (run_dir / BEST, run_dir):
+        if folder.is_dir():
+            scores = choose_event_scores(load_model(folder, device), data, device)
+    if scores is not None:
+        reporter.line(f"events: {scores.line()}")
     return TrainOutcome(
         run_dir,
         tuple(results),

@@ -18,6 +18,7 @@ from videos import make_video, noise
 
 from hrpro.cli import main
 from hrpro.localize.training.checkpoint import load_checkpoint
+from hrpro.localize.training.model_folder import load_model
 from hrpro.pipeline.evaluate import parse_tious
 from hrpro.pipeline.results.formats import read_results
 
@@ -68,6 +69,17 @@ def test_train_ends_with_the_table(trained):
     assert f"model: {folder} (weights: last)" in run.stdout
     assert f"{folder / 'best-on-test'} (chosen by the test set)" in run.stdout
     assert f"hrpro detect VIDEO --model {folder}" in run.stdout
+
+
+def test_train_recommends_scores_for_events(trained):
+    folder, run = trained
+    assert "events: score 0." in run.stderr
+    for kind in (folder, folder / "best-on-test"):
+        scores = load_model(kind).event_scores
+        assert set(scores.thresholds) == set(CLASSES)
+        # The few actions of the test videos would not tell enough.
+        assert scores.chosen_on == "points of the training videos"
+    assert load_model(folder / "stage1").event_scores is None
 
 
 def test_train_shows_losses_rate_and_remaining_time(trained):

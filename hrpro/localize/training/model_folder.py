@@ -1,7 +1,8 @@
 """A trained model on disk: everything that detection and evaluation need, nothing pickled.
 
 ``model.safetensors`` (weights), ``config.yaml`` (the run config), ``classes.txt`` (one a line),
-``fingerprint.json`` (the features it was trained on) and ``metrics.json``.
+``fingerprint.json`` (the features it was trained on) and ``metrics.json`` (how good it was, and
+which scores make an event).
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ BEST: Final = "best-on-test"
 
 WEIGHTS_FILE, CONFIG_FILE, CLASSES_FILE = "model.safetensors", "config.yaml", "classes.txt"
 FEATURES_FILE, METRICS_FILE = "fingerprint.json", "metrics.json"
+EVENTS = "events"
+"""What the metrics call the event scores; they lie there since format 2 and may be missing."""
 HEADER = "hrpro"
 UNVERSIONED, FORMAT = 1, 2
 """Format of a model folder: 1 if it does not say, else as the header of its weights says. What a
@@ -97,6 +100,27 @@ class FeaturesNeeded(BaseModel):
         return cls(dim=dataset.dim, grid=dataset.config.features, fingerprint=dataset.fingerprint)
 
 
+class EventScores(BaseModel):
+    """From which score on what the model finds is an event for people, chosen after training."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    threshold: float
+    """For classes without one of their own."""
+    thresholds: dict[str, float] = {}
+    """By class."""
+    chosen_on: str
+    """What people had marked where, in words."""
+
+    def line(self) -> str:
+        """The scores in words."""
+        values = [self.threshold, *self.thresholds.values()]
+        text = f"score {self.threshold:.2f} and more"
+        if len(set(values)) > 1:
+            text += f" ({min(values):.2f} to {max(values):.2f} by class)"
+        return f"{text}, chosen on the {self.chosen_on}"
+
+
 @dataclass(frozen=True)
 class TrainedModel:
     """A model folder in memory.
@@ -109,6 +133,7 @@ class TrainedModel:
         classes: names, by class index.
         features: what it has to be fed with.
         metrics: as measured when it was trained.
+        event_scores: None in folders of earlier versions, and where nothing could be chosen.
     """
 
     folder: Path
@@ -118,6 +143,7 @@ class TrainedModel:
     classes: tuple[str, ...]
     features: FeaturesNeeded
     metrics: dict[str, Any]
+    event_scores: EventScores | None = None
 
 
 def save_model(
@@ -176,7 +202,36 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Traine
         raise _damaged(path) from error
     metrics = read_json(folder / METRICS_FILE)
     localizer = localizer.to(device).eval()
-    return TrainedModel(folder, localizer, num_stages, config, classes, features, metrics)
+    return TrainedModel(
+        folder,
+        localizer,
+        num_stages,
+        config,
+        classes,
+        features,
+        metrics,
+        _event_scores(folder, metrics),
+    )
+
+
+def save_event_scores(folder: Path, scores: EventScores) -> None:
+    """Put the event scores of a model into its folder.
+
+    Raises:
+        HrproError: the folder cannot be written.
+    """
+    metrics = read_json(folder / METRICS_FILE)
+    write_json(folder / METRICS_FILE, {**metrics, EVENTS: scores.model_dump(mode="json")})
+
+
+def _event_scores(folder: Path, metrics: dict[str, Any]) -> EventScores | None:
+    if metrics.get(EVENTS) is None:
+        return None
+    try:
+        return EventScores.model_validate(metrics[EVENTS])
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise DataError(f"{folder / METRICS_FILE}: damaged: {reason}; train again") from error
 
 
 def _read_header(path: Path) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from hrpro.localize.data.protocol import THUMOS_TIOUS
 from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.evaluation.mistakes import FalsePositives
+from hrpro.wording import count as counted
 
 _LOW_HIGH = ((0.1, 0.5), (0.3, 0.7))
 """Part averages that the literature gives beside that over 0.1 to 0.7."""
@@ -40,10 +41,10 @@ def class_lines(precision: AveragePrecision) -> list[str]:
 
 
 def mistake_lines(found: FalsePositives) -> list[str]:
-    """Return what the best-scored detections are, one kind a line."""
+    """Return what kinds of events there are, one a line."""
     total = sum(found.counts.values())
     width = max(map(len, found.counts))
-    lines = [f"the {total} best-scored detections, at tIoU {found.tiou:g}:"]
+    lines = [f"the {counted(total, 'event')}, at tIoU {found.tiou:g}:"]
     for kind, count in found.counts.items():
         lines.append(f"  {kind:{width}}  {count:7d}  {100 * found.shares[kind]:5.1f} %")
     return lines

@@ -22,7 +22,11 @@ from hrpro.features import Fingerprint
 from hrpro.localize.proposals.generate import ProposalConfig, Proposals, generate_proposals, smooth
 from hrpro.localize.proposals.nms import soft_nms
 from hrpro.pipeline.detectors.base import curves_in_file_clock
+from hrpro.pipeline.results.events import EventRules, with_rules
 from hrpro.pipeline.results.model import Curves, Detection
+
+RULES = EventRules(threshold=0.3)
+"""Which of its detections are events."""
 
 
 class KineticsConfig(BaseModel):
@@ -78,7 +82,7 @@ class KineticsDetector:
 
     def describe(self) -> dict[str, Any]:
         """What made the detections, for the result file."""
-        return {"name": "kinetics400", **self.config.model_dump(mode="json")}
+        return with_rules({"name": "kinetics400", **self.config.model_dump(mode="json")}, RULES)
 
     def version(self) -> str:
         """See `Detector`."""

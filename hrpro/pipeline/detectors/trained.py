@@ -26,6 +26,7 @@ from hrpro.localize.training.model_folder import (
 )
 from hrpro.pipeline.detectors.base import curves_in_file_clock
 from hrpro.pipeline.detectors.kinetics import class_index
+from hrpro.pipeline.results.events import EventRules, with_rules
 from hrpro.pipeline.results.model import Curves, Detection
 
 STREAMS = {1024: ("rgb",), 2048: ("rgb", "flow")}
@@ -60,6 +61,7 @@ class TrainedDetector:
             "folder": str(self.model.folder),
             "classes": list(self.classes),
             **{kind: self.model.metrics.get(kind) for kind in kinds},
+            **event_rules(self.model),
         }
 
     def version(self) -> str:
@@ -88,6 +90,17 @@ class TrainedDetector:
         sequence = to_sequence(video)
         activations = self.model.localizer.activations([sequence])[0]
         return to_curves(activations, sequence.grid, self.classes, labels)
+
+
+def event_rules(model: TrainedModel) -> dict[str, Any]:
+    """What a model recommends for events, as result files note it; empty if it does not."""
+    scores = model.event_scores
+    if scores is None:
+        return {}
+    return with_rules(
+        {"event_scores": f"chosen on the {scores.chosen_on}"},
+        EventRules(threshold=scores.threshold, thresholds=scores.thresholds),
+    )
 
 
 def to_curves(

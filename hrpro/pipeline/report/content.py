@@ -11,7 +11,7 @@ from hrpro.annotations import Action
 from hrpro.errors import DataError
 from hrpro.localize.evaluation.average_precision import drop_ambiguous, mean_average_precision
 from hrpro.pipeline.console.tables import averages
-from hrpro.pipeline.evaluate import Evaluation, Truth, evaluate_table, results_table
+from hrpro.pipeline.evaluate import Evaluation, Truth, evaluate_results, results_table
 from hrpro.pipeline.render.palette import result_colors
 from hrpro.pipeline.render.still import still
 from hrpro.pipeline.report.budget import budget_content
@@ -159,7 +159,7 @@ def _evaluate(name: str, results: Results, truth: Truth | None) -> Evaluation | 
     if truth is None or not any(video.actions for video in truth.videos.values()):
         return None
     try:
-        return evaluate_table(name, results_table(results.videos), truth)
+        return evaluate_results(name, results, truth)
     except DataError:
         return None  # results of other videos than the ground truth's
 
