@@ -2,7 +2,7 @@
 
 The "videos" are text files with an order each: ``ok``, ``fail WHY``, ``sleep SECONDS``, ``raise``,
 ``device`` (a fault of a GPU), ``break`` (a fault while decoding), ``exit CODE``, ``signal NUMBER``,
-``fill`` (the disk, so to speak). As a script, this is ``hrpro``::
+``fill`` (the disk, so to speak); true videos are ``ok``. As a script, this is ``hrpro``::
 
     python fake_worker.py extract VIDEOS -o OUT
     python fake_worker.py detect VIDEOS -o OUT
@@ -56,7 +56,8 @@ class FakeExtractor:
 
 
 def obey(job):
-    order, _, argument = job.path.read_text().partition(" ")
+    content = job.path.read_bytes()
+    order, _, argument = ("ok" if b"ftyp" in content else content.decode()).partition(" ")
     if order == "fail":
         return VideoError(f"{job.path}: {argument}")
     if order == "sleep":
