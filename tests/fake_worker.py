@@ -22,6 +22,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from hrpro.errors import VideoError, WeightsError
+from hrpro.extract.waits import Waits
 from hrpro.features import Fingerprint, Sidecar, VideoFacts
 from hrpro.pipeline.detectors.worker import DetectionParts
 from hrpro.pipeline.results.model import Curves, Detection
@@ -39,6 +40,9 @@ def write_orders(folder: Path, orders: dict[str, str]) -> Path:
 class FakeExtractor:
     device = SimpleNamespace(type="cpu", index=None)
     fingerprint = Fingerprint()
+
+    def __init__(self):
+        self.waits = Waits()
 
     def extract_many(self, jobs, *, progress, started, keep_logits=False):
         under_way = deque()
