@@ -1,11 +1,13 @@
 """hrpro finds what happens when in untrimmed video and learns new actions from one click each.
 
-From Python, four functions do what the commands of the same names do (see ``hrpro.api``)::
+From Python, functions do what the commands of the same names do (see ``hrpro.api``)::
 
     hrpro.detect("my_video.mp4").to_dataframe()
     hrpro.extract("videos/", out="features/")
     hrpro.train("my_dataset", run_dir="runs/mine")
     hrpro.evaluate(model="runs/mine", dataset="my_dataset").mean_ap
+    hrpro.clips("result.json", "clips/")
+    hrpro.stats("result.json").to_dataframe()
 
 Data flows one way: ``cli`` and ``api`` -> ``pipeline`` -> {``extract``, ``localize``}.
 """
@@ -20,15 +22,19 @@ if TYPE_CHECKING:
     from inspect import Signature
 
     from hrpro.api import detect, evaluate, extract, train
+    from hrpro.api_answers import clips, stats
 
 __version__ = "0.1.0"
-__all__ = ["detect", "evaluate", "extract", "train"]
+__all__ = ["clips", "detect", "evaluate", "extract", "stats", "train"]
+_ANSWERS = ("clips", "stats")
 
 
 def __getattr__(name: str) -> Any:
     """Import the functions when one is asked for: ``import hrpro`` itself stays fast."""
     if name in __all__:
-        return getattr(import_module("hrpro.api"), name)
+        return getattr(
+            import_module("hrpro.api_answers" if name in _ANSWERS else "hrpro.api"), name
+        )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -218,13 +218,13 @@ def detect(
     from hrpro.pipeline.outputs import OutputPlan
     from hrpro.pipeline.workers.launch import WorkerOptions
 
-    reporter = _Listener(progress)
+    reporter = Listener(progress)
     results, summary = detect_videos(
-        _texts(videos),
-        OutputPlan(_paths(out)),
+        texts_of(videos),
+        OutputPlan(paths_of(out)),
         DetectOptions(
             model=None if model is None else os.fspath(model),
-            classes=None if classes is None else tuple(_texts(classes)),
+            classes=None if classes is None else tuple(texts_of(classes)),
             min_score=min_score,
             top_k=top_k,
             allow_mixed=allow_mixed,
@@ -271,8 +271,8 @@ def extract(
     from hrpro.pipeline.extract import extract_features
     from hrpro.pipeline.workers.launch import WorkerOptions
 
-    reporter = _Listener(progress)
-    inputs = _texts(videos)
+    reporter = Listener(progress)
+    inputs = texts_of(videos)
     with _folder(out) as folder:
         summary = extract_features(
             inputs,
@@ -341,13 +341,13 @@ def train(
 
     named = {"seed": seed, "precision": precision}
     overrides = {f"localize.{key}": value for key, value in named.items() if value is not None}
-    reporter = _Listener(progress)
+    reporter = Listener(progress)
     outcome = train_model(
         os.fspath(dataset),
         RunOptions(
-            run_dir=_path(run_dir),
+            run_dir=path_of(run_dir),
             stage=stage,
-            stage1=_path(stage1_model),
+            stage1=path_of(stage1_model),
             resume=resume,
             deterministic=deterministic,
         ),
@@ -410,27 +410,27 @@ def evaluate(
     from hrpro.pipeline.evaluate import ModelOptions, TruthOptions
     from hrpro.pipeline.evaluate import evaluate as run
 
-    reporter = _Listener(progress)
+    reporter = Listener(progress)
     evaluation = run(
-        result.results if isinstance(result, Detections) else _path(result),
+        result.results if isinstance(result, Detections) else path_of(result),
         TruthOptions(
             dataset=None if dataset is None else os.fspath(dataset),
             data_root=Path(data_root),
             preset=preset,
-            ground_truth=_path(ground_truth),
+            ground_truth=path_of(ground_truth),
             subset=subset,
-            exclude=_texts(exclude),
-            ambiguous=_path(ambiguous),
+            exclude=texts_of(exclude),
+            ambiguous=path_of(ambiguous),
             tiou=None if tious is None else ",".join(map(str, tious)),
         ),
-        model=_path(model),
-        options=ModelOptions(device, allow_mixed, _paths(out)),
+        model=path_of(model),
+        options=ModelOptions(device, allow_mixed, paths_of(out)),
         reporter=reporter,
     )
     return replace(evaluation, warnings=reporter.warnings())
 
 
-class _Listener(Reporter):
+class Listener(Reporter):
     """Keeps warnings for the result instead of printing them, unless progress is to be shown."""
 
     def __init__(self, progress: bool) -> None:
@@ -452,19 +452,35 @@ class _Listener(Reporter):
         return (*told, *(summary.warnings if summary else ()))
 
 
-def _texts(values: Paths) -> list[str]:
+def texts_of(values: Paths) -> list[str]:
     """One or several paths (or names) as texts."""
     if isinstance(values, str | os.PathLike):
         return [os.fspath(values)]
     return [os.fspath(value) for value in values]
 
 
-def _paths(values: Paths) -> tuple[Path, ...]:
-    return tuple(map(Path, _texts(values)))
+def paths_of(values: Paths) -> tuple[Path, ...]:
+    """One or several paths, as paths."""
+    return tuple(map(Path, texts_of(values)))
 
 
-def _path(value: OnePath | None) -> Path | None:
+def path_of(value: OnePath | None) -> Path | None:
+    """A path, if there is one."""
     return None if value is None else Path(value)
+
+
+def check_keys(argument: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse keys that an argument does not have.
+
+    Raises:
+        UsageError: there is one; says which was meant.
+    """
+    known = list(known)
+    for key in given:
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+            raise UsageError(f"{argument}: unknown key {key!r}; {hint}")
 
 
 def _settings(recipe: Recipe | None, device: str | None, precision: str) -> WorkerSettings:
@@ -475,12 +491,7 @@ def _settings(recipe: Recipe | None, device: str | None, precision: str) -> Work
     """
     from hrpro.pipeline.workers.work import WorkerSettings
 
-    known = Recipe.__annotations__
-    for key in recipe or {}:
-        if key not in known:
-            close = get_close_matches(key, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-            raise UsageError(f"recipe: unknown key {key!r}; {hint}")
+    check_keys("recipe", recipe or {}, Recipe.__annotations__)
     return WorkerSettings(dict(recipe or {}), ComputeOptions(device, precision))
 
 

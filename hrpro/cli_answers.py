@@ -122,6 +122,9 @@ def clips(
         ctx.exit(EXIT_FAILED)
 
 
+_STATS = ("bin_s", "group", "width_s", "tiou")
+
+
 @click.command(cls=Command, epilog="Example: hrpro stats result.json --bin 60 -o budget.csv")
 @results_argument
 @click.option(
@@ -172,10 +175,18 @@ def stats(ctx: click.Context, results: tuple[Path, ...], as_json: bool, **option
     hrpro stats RESULT...                      time budget per class, video, group, bin
     hrpro stats ANNA.json --against BEN.json   kappa, matched events, timing
     """
-    from hrpro.pipeline.stats.run import StatsOptions, run_stats
+    from hrpro.pipeline.gather import gather
+    from hrpro.pipeline.stats.run import StatsOptions, stats_of
 
-    chosen, events = take(StatsOptions, options), take_events(options)
-    measured = run_stats(results, chosen, events=events, reporter=make_reporter(ctx), **options)
+    reporter, events = make_reporter(ctx), take_events(options)
+    against = options.pop("against")
+    other = gather([against], reporter.problem, events) if against is not None else None
+    measured = stats_of(
+        gather(results, reporter.problem, events),
+        StatsOptions(against=other, **{name: options.pop(name) for name in _STATS}),
+        reporter=reporter,
+        **options,
+    )
     show(as_json, measured.to_json, measured.lines)
 
 

@@ -2,7 +2,7 @@
 
 The "videos" are text files with an order each: ``ok``, ``fail WHY``, ``sleep SECONDS``, ``raise``,
 ``device`` (a fault of a GPU), ``break`` (a fault while decoding), ``exit CODE``, ``signal NUMBER``,
-``fill`` (the disk, so to speak). As a script, this is ``hrpro``::
+``fill`` (the disk, so to speak); true videos are ``ok``. As a script, this is ``hrpro``::
 
     python fake_worker.py extract VIDEOS -o OUT
     python fake_worker.py detect VIDEOS -o OUT
@@ -22,6 +22,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from hrpro.errors import VideoError, WeightsError
+from hrpro.extract.waits import Waits
 from hrpro.features import Fingerprint, Sidecar, VideoFacts
 from hrpro.pipeline.detectors.worker import DetectionParts
 from hrpro.pipeline.results.model import Curves, Detection
@@ -40,6 +41,9 @@ class FakeExtractor:
     device = SimpleNamespace(type="cpu", index=None)
     fingerprint = Fingerprint()
 
+    def __init__(self):
+        self.waits = Waits()
+
     def extract_many(self, jobs, *, progress, started, keep_logits=False):
         under_way = deque()
         for job in jobs:
@@ -56,7 +60,8 @@ class FakeExtractor:
 
 
 def obey(job):
-    order, _, argument = job.path.read_text().partition(" ")
+    content = job.path.read_bytes()
+    order, _, argument = ("ok" if b"ftyp" in content else content.decode()).partition(" ")
     if order == "fail":
         return VideoError(f"{job.path}: {argument}")
     if order == "sleep":

@@ -302,7 +302,14 @@ def calls_of(page: str) -> list[tuple[str, ast.Call]]:
 
 def test_the_page_calls_the_functions_as_they_are():
     calls = calls_of(PAGE.read_text(encoding="utf-8"))
-    assert {name for name, _ in calls} == {"detect", "extract", "train", "evaluate"}
+    assert {name for name, _ in calls} == {
+        "detect",
+        "extract",
+        "train",
+        "evaluate",
+        "clips",
+        "stats",
+    }
     for name, call in calls:
         signature = inspect.signature(getattr(hrpro, name))
         signature.bind(*call.args, **{str(each.arg): each.value for each in call.keywords})

@@ -124,6 +124,8 @@ def detect_videos(
                         stall_timeout_s=workers.stall_timeout_s,
                         watch=collect,
                     ).run()
+                summary.skipped = [key for key in summary.skipped if key not in stored]
+                summary.done = sorted((*summary.done, *stored))
         except BaseException:
             with suppress(HrproError):  # the first error is the one to be told
                 growing.write()

@@ -104,24 +104,7 @@ def begun(tmp_path, monkeypatch):
     log = tmp_path / "log"
     monkeypatch.setenv("FAKE_LOG", str(log))
     monkeypatch.setattr("hrpro.pipeline.watch.build_detection", fake_worker.build_detection)
-    monkeypatch.setattr(
-        "fake_worker.obey",
-        lambda job, obey=fake_worker.obey: obey(job._replace(path=_Ok(job.path))),
-    )
     return lambda: log.read_text().split() if log.exists() else []
-
-
-class _Ok:
-    """The path of a true video that says "ok" to the fake worker."""
-
-    def __init__(self, path):
-        self._path = path
-
-    def read_text(self):
-        return "ok"
-
-    def stat(self):
-        return self._path.stat()
 
 
 def watch_once(folder, out, reporter=None, rounds=2, **options):
@@ -136,9 +119,13 @@ def test_each_video_gets_its_files_once(folder, tmp_path, begun):
     heard = Heard()
     tally = watch_once(folder, out, heard, formats=("json", "csv"), clips=True)
     assert (tally.done, tally.failed) == (1, 0)
-    assert [video.video_id for video in read_results(out / "mon" / "a.mp4.json").videos] == ["a"]
+    assert [video.video_id for video in read_results(out / "mon" / "a.mp4.json").videos] == [
+        "mon/a"
+    ]
     assert (out / "mon" / "a.mp4.csv").is_file()
-    assert [path.name for path in (out / "clips" / "mon" / "a.mp4").iterdir()] == ["a_001_jump.mp4"]
+    assert [path.name for path in (out / "clips" / "mon" / "a.mp4").iterdir()] == [
+        "mon_a_001_jump.mp4"
+    ]
     assert "mon/a.mp4: 1 event" in heard.told
     make_video(folder / "b.mp4", 25)
     (out / "mon" / "a.mp4.csv").unlink()

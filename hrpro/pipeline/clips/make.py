@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import av
 
@@ -20,6 +20,9 @@ from hrpro.pipeline.console.progress import Failure, Reporter
 from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.pipeline.video_files import VideoFiles
 from hrpro.wording import count, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 How = Literal["encoded", "copied", "kept"]
 _TOLD: dict[How, str] = {
@@ -71,6 +74,18 @@ class Clips:
             "clips": [{**asdict(clip), "path": str(clip.path)} for clip in self.clips],
             "failed": [asdict(each) for each in self.failed],
         }
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row per clip.
+
+        Columns: ``path``, ``how``, ``duration_s``, ``video_ids``, ``labels``, ``start_s``,
+        ``end_s``, ``note``; see `Clip`.
+        """
+        import pandas as pd
+
+        names = [each.name for each in fields(Clip)]
+        rows = [[getattr(clip, name) for name in names] for clip in self.clips]
+        return pd.DataFrame(rows, columns=names)
 
     def line(self) -> str:
         """All of it in one line."""

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hrpro.errors import UsageError, VideoError
 from hrpro.extract.probe import probe
 from hrpro.files import check_writable, write_json, write_text
 from hrpro.pipeline.console.progress import Reporter
-from hrpro.pipeline.gather import gather
 from hrpro.pipeline.render.palette import result_colors
-from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.pipeline.stats.agreement import Comparison, compare_observers
 from hrpro.pipeline.stats.budget import TimeBudget, time_budget
 from hrpro.pipeline.stats.groups import groups_of
 from hrpro.pipeline.stats.tables import budget_csv, budget_lines, comparison_csv, comparison_lines
 from hrpro.pipeline.video_files import VideoFiles
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLE_SUFFIXES = (".csv", ".json")
 
@@ -36,8 +38,8 @@ class StatsOptions:
     """Also measure each video in bins of so many seconds."""
     group: str | None = None
     """``folder``, or a table of groups; see `groups_of`."""
-    against: Path | None = None
-    """Results of a second observer: measure the agreement."""
+    against: Results | None = None
+    """Of a second observer: measure the agreement."""
     width_s: float = 1.0
     """Of the bins of the agreement, in seconds."""
     tiou: float = 0.5
@@ -67,6 +69,14 @@ class Stats:
         if self.comparison is not None:
             yield from comparison_lines(self.comparison)
 
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row per time budget, or per class of the agreement; see `csv` for the columns."""
+        import pandas as pd
+
+        if self.budget is not None:
+            return self.budget.to_dataframe()
+        return pd.read_csv(io.StringIO(self.csv()))
+
     def csv(self) -> str:
         """As a table."""
         if self.budget is not None:
@@ -74,36 +84,34 @@ class Stats:
         return comparison_csv(self.comparison) if self.comparison is not None else ""
 
 
-def run_stats(
-    paths: Sequence[Path],
+def stats_of(
+    results: Results,
     options: StatsOptions | None = None,
     *,
     out: Path | None = None,
     plot: Path | None = None,
     videos: Path | None = None,
-    events: EventOptions | None = None,
     reporter: Reporter | None = None,
 ) -> Stats:
     """Measure what happens in results.
 
     Args:
-        paths: see `hrpro.pipeline.gather.gather`.
+        results: their `spans` are the events.
         options: what to measure.
         out: write the table here, too: .csv or .json.
         plot: draw it here: .png.
         videos: folder of the videos, where the results do not tell their lengths.
-        events: what is made of detections; see `gather`.
-        reporter: where problems and names of files go.
+        reporter: where names of files go.
 
     Raises:
         UsageError: options that do not go together, names that do not fit.
-        HrproError: a file cannot be read or written.
+        HrproError: a file cannot be written, or no video is in both.
     """
     options, reporter = options or StatsOptions(), reporter or Reporter(quiet=True)
-    _check(options, out, plot)
-    results = _with_lengths(gather(paths, reporter.problem, events), videos)
+    check_outputs(options, out, plot)
+    results = _with_lengths(results, videos)
     if options.against is not None:
-        other = _with_lengths(gather([options.against], reporter.problem, events), videos)
+        other = _with_lengths(options.against, videos)
         comparison = compare_observers(results, other, width_s=options.width_s, tiou=options.tiou)
         stats = Stats(comparison=comparison)
     else:
@@ -123,7 +131,12 @@ def run_stats(
     return stats
 
 
-def _check(options: StatsOptions, out: Path | None, plot: Path | None) -> None:
+def check_outputs(options: StatsOptions, out: Path | None, plot: Path | None) -> None:
+    """Refuse tables and plots that could not be written.
+
+    Raises:
+        UsageError: a name or folder that does not fit, or a plot of an agreement.
+    """
     if out is not None:
         if out.suffix.lower() not in TABLE_SUFFIXES:
             raise UsageError(f"{out}: a table must be one of {', '.join(TABLE_SUFFIXES)}")
