@@ -489,7 +489,7 @@ def convert(ctx: click.Context, fps: str | None, **options: Any) -> None:
     """Turn labels or detections into the file of another tool.
 
     The suffix decides; .json and .csv are read by what is in them. Several videos become several
-    files where a file holds one.
+    files where a file holds one. IN may be a dataset folder: all that people have labelled in it.
 
     \b
     .json  .csv                   detections: ActivityNet JSON, table

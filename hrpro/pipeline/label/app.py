@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from starlette.applications import Starlette
@@ -56,6 +56,7 @@ def create_app(project: Project, token: str, port: int) -> Starlette:
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
             Route("/api/state", api.state),
             Route("/api/changes", api.changes),
+            Route("/api/events.{suffix}", api.events),
             Route("/api/classes", api.add_class, methods=["POST"]),
             Route("/api/settings", api.change_settings, methods=["POST"]),
             Route("/api/videos/{video_id:path}/actions", api.act, methods=["POST"]),
@@ -100,6 +101,15 @@ class _Api:
         except ValueError as error:
             raise RefusedError("since: must be a revision, a whole number") from error
         return JSONResponse(await run_in_threadpool(self._project.changes, since))
+
+    async def events(self, request: Request) -> Response:
+        suffix = request.path_params["suffix"]
+        name, content = await run_in_threadpool(self._project.export_events, suffix)
+        return Response(
+            content,
+            media_type="application/octet-stream",
+            headers={"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"},
+        )
 
     async def add_class(self, request: Request) -> Response:
         wanted = _read(_NewClass, await _body(request))

@@ -17,12 +17,15 @@ from hrpro.pipeline.label.actions import Change, ConflictError, Mark, RefusedErr
 from hrpro.pipeline.label.annotations_file import AnnotationsFile
 from hrpro.pipeline.label.class_keys import class_keys
 from hrpro.pipeline.label.dataset import LabelDataset
+from hrpro.pipeline.label.export import export
+from hrpro.pipeline.label.folder_events import event_results
 from hrpro.pipeline.label.folder_lock import FolderLock, PageMemory
 from hrpro.pipeline.label.media import MediaLibrary
 from hrpro.pipeline.label.state import Values
 from hrpro.pipeline.label.store import FOLDER, LabelStore
 from hrpro.pipeline.label.suggestions import Suggestions, read_suggestions
 from hrpro.pipeline.render.palette import class_colors
+from hrpro.pipeline.results.model import Results
 
 _log = logging.getLogger(__name__)
 
@@ -184,6 +187,19 @@ class Project:
                 "playback": {video_id: self.media.state(video_id) for video_id in playing},
                 "settings": everything or self._settings_changed_at > since,
             }
+
+    def export_events(self, suffix: str) -> tuple[str, bytes]:
+        """Return name and content of a file with the verified events; see `export`.
+
+        Raises:
+            RefusedError: there are none yet.
+            UsageError: no such format, or a package for it is missing.
+        """
+        with self._lock:
+            videos = tuple(event_results(self._store.labels, self.dataset.videos, self.media.want))
+        if not videos:
+            raise RefusedError("nothing is labelled yet")
+        return export(Results(videos), self.dataset.name, suffix)
 
     def _look_into_folder(self) -> None:
         now = time.monotonic()

@@ -13,11 +13,12 @@ from hrpro.pipeline.label.dataset import OLD_POINTS, POINTS
 from hrpro.pipeline.label.journal import Journal
 from hrpro.pipeline.label.label_file import LabelFile
 from hrpro.pipeline.label.points_file import FrameRate, PointsFile
-from hrpro.pipeline.label.state import DETECTION, Entry, Labels, Review, Values
+from hrpro.pipeline.label.state import Entry, Labels, Review, Values
+from hrpro.pipeline.label.verified import verified_events
 from hrpro.pipeline.results.model import Detection, Results, VideoResult, write_results_json
 from hrpro.video_ids import KnownVideos
 
-FOLDER = "label"
+FOLDER, JOURNAL = "label", "journal.jsonl"
 
 
 class LabelStore:
@@ -55,7 +56,7 @@ class LabelStore:
         self._own = folder / FOLDER
         self._points = PointsFile(folder / POINTS, frame_rate, videos or KnownVideos([]))
         self._annotations = annotations
-        self._journal = Journal(self._own / "journal.jsonl")
+        self._journal = Journal(self._own / JOURNAL)
         self._start(folder / OLD_POINTS, was_killed)
         self.earlier = self.labels.number
 
@@ -105,8 +106,7 @@ class LabelStore:
             for file in self._files:
                 if any(map(file.holds, videos.values())):
                     file.write(self.labels, videos)
-        if any(name.startswith(DETECTION) for values in videos.values() for name in values):
-            self._write_reviewed()
+        self._write_reviewed()
 
     def take_over_edits(self) -> set[str]:
         """Take over what somebody wrote into the files since; return the videos it concerns.
@@ -163,12 +163,17 @@ class LabelStore:
         return set(changes)
 
     def _write_reviewed(self) -> None:
-        """Write the accepted detections for the record, in the format of ActivityNet."""
+        """Write the accepted detections, and as events all that was verified.
+
+        So the file is right for those who look at the detections of a model and for those who want
+        to know what happens; the format is that of result files.
+        """
         videos = []
         for video_id, labels in sorted(self.labels.videos.items()):
             accepted = [each for each in labels.reviews.values() if each.status == "accepted"]
-            if accepted:
-                videos.append(VideoResult(video_id, detections=tuple(map(_detection, accepted))))
+            detections, events = tuple(map(_detection, accepted)), verified_events(labels)
+            if events:
+                videos.append(VideoResult(video_id, detections=detections, events=events))
         results = Results(tuple(videos), {"name": "reviewed by a person"})
         with atomic_path(self._own / "reviewed.json") as temporary:
             write_results_json(results, temporary)

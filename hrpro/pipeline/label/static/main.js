@@ -2,6 +2,7 @@
 
 import { ClassPanel } from "./classes.js";
 import { makeCommands } from "./commands.js";
+import { offerDownloads } from "./download.js";
 import { setText } from "./web/dom.js";
 import { percent, plural } from "./web/format.js";
 import { GotoTime } from "./goto.js";
@@ -56,6 +57,7 @@ const commands = makeCommands({
   toButtons: () => byId("stage").querySelector("[data-part=play]").focus(),
   flash: (label) => panel.flash(label),
 });
+offerDownloads(byId("classes"), { said: say, failed: fail });
 const gotoTime = new GotoTime(byId("goto"), player);
 const run = (name) => commands.run({ name });
 const selectionBar = new SelectionBar(byId("selection"), store, commands.question, run, commands.relabel);
