@@ -30,6 +30,7 @@ from hrpro.localize.proposals.generate import Proposals
 from hrpro.localize.training.model_folder import TrainedModel, load_model
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.console.tables import averages, class_lines, map_lines, mistake_lines
+from hrpro.pipeline.detectors.class_facts import class_facts, under_present_names
 from hrpro.pipeline.detectors.trained import to_curves, to_detections
 from hrpro.pipeline.results.formats import check_outputs, read_results, write_results
 from hrpro.pipeline.results.model import Results, VideoResult
@@ -469,11 +470,15 @@ def evaluate_model(
     sequences = DatasetSequences(data, videos, torch_device)
     found = model.localizer.localize(sequences)
     found = found.in_file_clocks([video.grid.clock for video in videos])
-    about = {"name": model.config.localize.method, "folder": str(folder)}
+    facts = class_facts(model.classes, model.metrics)
+    for note in facts.notes(str(folder)):
+        reporter.problem(f"{note}; measured under the present names")
+    about = {"name": model.config.localize.method, "folder": str(folder), **facts.to_json()}
     results = Results(tuple(_video_results(videos, found, model.classes)), about)
+    if options.outs and options.curves:
+        results = _with_curves(results, model, sequences)
+    results = under_present_names(results, facts.renamed)
     if options.outs:
-        if options.curves:
-            results = _with_curves(results, model, sequences)
         for written in (path for out in options.outs for path in write_results(results, out)):
             reporter.line(f"wrote {written}")
     truth = Truth(

@@ -25,6 +25,7 @@ from hrpro.localize.training.model_folder import (
     load_model,
 )
 from hrpro.pipeline.detectors.base import curves_in_file_clock
+from hrpro.pipeline.detectors.class_facts import class_facts
 from hrpro.pipeline.detectors.kinetics import class_index
 from hrpro.pipeline.results.model import Curves, Detection
 
@@ -60,6 +61,7 @@ class TrainedDetector:
             "folder": str(self.model.folder),
             "classes": list(self.classes),
             **{kind: self.model.metrics.get(kind) for kind in kinds},
+            **class_facts(self.classes, self.model.metrics).to_json(),
         }
 
     def version(self) -> str:

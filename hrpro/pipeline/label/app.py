@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hrpro.errors import HrproError, UsageError
 from hrpro.pipeline.label.actions import ConflictError, RefusedError, read_request
+from hrpro.pipeline.label.class_requests import ClassEdit
 from hrpro.pipeline.label.project import Project, UnknownVideoError
 from hrpro.wording import one_line
 
@@ -58,6 +59,7 @@ def create_app(project: Project, token: str, port: int) -> Starlette:
             Route("/api/changes", api.changes),
             Route("/api/events.{suffix}", api.events),
             Route("/api/classes", api.add_class, methods=["POST"]),
+            Route("/api/classes/edits", api.edit_classes, methods=["POST"]),
             Route("/api/settings", api.change_settings, methods=["POST"]),
             Route("/api/videos/{video_id:path}/actions", api.act, methods=["POST"]),
             Route("/api/frames/{video_id:path}", api.frames),
@@ -115,6 +117,10 @@ class _Api:
         wanted = _read(_NewClass, await _body(request))
         return JSONResponse(await run_in_threadpool(self._project.add_class, wanted.name))
 
+    async def edit_classes(self, request: Request) -> Response:
+        wanted = _read(_ClassEdit, await _body(request))
+        return JSONResponse(await run_in_threadpool(self._project.edit_classes, wanted.edit))
+
     async def change_settings(self, request: Request) -> Response:
         wanted = _read(_Settings, await _body(request))
         return JSONResponse(await run_in_threadpool(self._project.set_reaction, wanted.reaction_s))
@@ -132,6 +138,12 @@ class _NewClass(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
+
+
+class _ClassEdit(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    edit: ClassEdit
 
 
 class _Settings(BaseModel):

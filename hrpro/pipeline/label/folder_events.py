@@ -79,7 +79,7 @@ def event_results(
             yield VideoResult(
                 video_id,
                 None if path is None else str(path),
-                facts and facts.duration_s,
-                facts and facts.fps,
+                facts.duration_s if facts else None,
+                facts.fps if facts else None,
                 events,
             )

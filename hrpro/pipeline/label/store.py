@@ -7,8 +7,10 @@ from pathlib import Path
 
 from hrpro.errors import DataError
 from hrpro.files import atomic_path
+from hrpro.pipeline.datasets.classes import Renamed
 from hrpro.pipeline.label.actions import ConflictError
 from hrpro.pipeline.label.annotations_file import AnnotationsFile
+from hrpro.pipeline.label.class_edits import rename_values
 from hrpro.pipeline.label.dataset import OLD_POINTS, POINTS
 from hrpro.pipeline.label.journal import Journal
 from hrpro.pipeline.label.label_file import LabelFile
@@ -80,12 +82,13 @@ class LabelStore:
     ) -> None:
         """Write an entry into the journal, go on by it, and rewrite what follows from it.
 
-        What changes nothing, such as accepting twice, leaves no entry that could be undone.
+        What changes nothing, such as accepting twice, leaves no entry that could be undone. Undo
+        and redo always leave one: else they would stay where they are for ever.
 
         Raises:
             HrproError: the journal cannot be written; then nothing is changed.
         """
-        if all(
+        if of is None and all(
             self.labels.video(video_id).get(name) == value
             for video_id, values in videos.items()
             for name, value in values.items()
@@ -119,6 +122,17 @@ class LabelStore:
             return {video_id for file in changed for video_id in self._import(file)}
         except DataError as error:
             raise ConflictError(f"{error} (it was changed outside of this page)") from error
+
+    def rename_classes(self, renamed: Renamed) -> set[str]:
+        """Bring the labels in line with the present names; return the videos it concerns.
+
+        Raises:
+            HrproError: the journal cannot be written.
+        """
+        changes = rename_values(self.labels, renamed)
+        if changes:
+            self.commit("classes", {"type": "classes", "renamed": dict(renamed)}, changes)
+        return set(changes)
 
     def close(self) -> None:
         """Close the journal."""
