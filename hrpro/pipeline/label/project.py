@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError, HrproError
+from hrpro.localize.data.config import CLASS_KEYS
 from hrpro.pipeline.datasets.classes import ClassList, current_name
 from hrpro.pipeline.label.actions import (
     Action,
@@ -140,7 +141,7 @@ class Project:
         with self._lock:
             classes = self._classes()
             keys = class_keys(classes, self.dataset.config.label.keys)
-            label = self.dataset.config.label
+            label, counts = self.dataset.config.label, self.count_labels()
             colors = class_colors(classes, label.colors)
             return {
                 "dataset": self.dataset.name,
@@ -152,9 +153,11 @@ class Project:
                         "key": key,
                         "color": colors[name],
                         "description": label.descriptions.get(name, ""),
+                        "num_labels": sum(each[name] for each in counts.values()),
                     }
                     for name, key in zip(classes, keys, strict=True)
                 ],
+                "class_keys": "".join(CLASS_KEYS),
                 "subjects": list(self.dataset.config.subjects),
                 "no_marks": self.dataset.no_marks,
                 "reaction_s": self.dataset.reaction_s,

@@ -33,8 +33,9 @@ def class_colors(classes: Iterable[str], chosen: Mapping[str, str] | None = None
         Colours as ``#rrggbb`` by class; no two are alike, but for those that people chose alike.
     """
     by_people = chosen or {}
-    colors = {name: by_people[name] for name in sorted(set(classes)) if name in by_people}
-    names = [name for name in sorted(set(classes)) if name not in colors]
+    every = sorted(set(classes))
+    colors = {name: by_people[name] for name in every if name in by_people}
+    names = [name for name in every if name not in colors]
     taken = {color.lower() for color in colors.values()}
     free = dict.fromkeys(slot for slot, color in enumerate(_COLORS) if color not in taken)
     for name in names:

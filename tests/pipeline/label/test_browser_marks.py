@@ -189,3 +189,55 @@ def test_published_ground_truth_is_left_alone(dataset, open_page):
     label.wait_until_saved()
     assert json.loads((dataset / "gt_full.json").read_text(encoding="utf-8")) == truth
     assert not (dataset / "annotations.json").exists()
+
+
+def test_classes_are_edited_on_the_page_and_labels_follow(dataset, open_page):
+    label = open_page(dataset)
+    label.seek(1.0)
+    label.press("1")
+    label.seek(3.0)
+    label.press("2")
+    label.wait_until_saved()
+    page = label.page
+    page.get_by_role("button", name="Edit", exact=True).click()
+    name = page.get_by_label("Name of jump")
+    name.fill("high jump")
+    name.press("Enter")
+    page.get_by_label("Colour of high jump").wait_for()
+    page.get_by_label("Colour of high jump").fill("#123456")
+    page.get_by_label("Description of high jump").fill("over the bar")
+    page.get_by_label("Description of high jump").press("Tab")
+    page.get_by_label("Key of throw").select_option("w")
+    page.get_by_role("button", name="Move throw up").click()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_label("Merge of run").select_option("high jump")
+    label.wait_for(lambda: page.locator("#class-editor li").count() == 2, "the merge")
+    page.get_by_label("Name of throw").fill("High Jump")
+    page.get_by_label("Name of throw").press("Enter")
+    page.get_by_text("there is a class 'high jump' already").wait_for()
+    page.get_by_role("button", name="Done", exact=True).last.click()
+    label.wait_for(lambda: sum("high jump" in mark for mark in label.marks) == 2)
+    assert page.locator(".class .name").all_inner_texts() == ["high jump", "throw"]
+    assert page.locator(".class").first.get_attribute("title") == "over the bar"
+    label.seek(5.0)
+    label.press("w")
+    label.wait_until_saved()
+    assert [row[0] for row in rows(dataset)] == ["high jump", "high jump", "throw"]
+    text = (dataset / "dataset.yaml").read_text(encoding="utf-8")
+    assert "#123456" in text and "over the bar" in text
+    label.problems = [each for each in label.problems if "Failed to load resource" not in each]
+
+
+def test_verified_events_are_downloaded(dataset, open_page):
+    label = open_page(dataset)
+    label.press("1")
+    label.seek(2.0)
+    label.press("i", "Shift+ArrowRight", "o")
+    label.wait_until_saved()
+    for suffix in ("csv", "eaf"):
+        with label.page.expect_download() as download:
+            label.page.locator(f"[data-download={suffix}]").click()
+        assert download.value.suggested_filename == f"own.{suffix}"
+        text = download.value.path().read_text(encoding="utf-8")
+        assert "jump" in text
+    label.wait_for_toast("saved own.eaf")

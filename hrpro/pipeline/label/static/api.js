@@ -55,6 +55,7 @@ export const api = {
   frames: (id) => request(`/api/frames/${path(id)}`),
   act: (id, body) => request(`/api/videos/${path(id)}/actions`, body),
   addClass: (name) => request("/api/classes", { name }),
+  editClasses: (edit) => request("/api/classes/edits", { edit }),
   settings: (values) => request("/api/settings", values),
   events: (suffix) => download(`/api/events.${suffix}`),
   changes: (since) => request(`/api/changes?since=${since}`),

@@ -24,6 +24,7 @@ export class ClassPanel {
       const button = node.firstElementChild;
       button.style.setProperty("--color", each.color);
       button.style.setProperty("--ink", inkOn(each.color));
+      button.title = each.description || `“${each.name}”: a point now, or what is selected`;
       button.classList.toggle("current", each.name === this.store.currentClass);
       setText(button.querySelector("kbd"), each.key ? keyCaps(classKey(each.key)).join("+") : "");
       setText(button.querySelector(".count"), String(counts.get(each.name) ?? 0));
@@ -43,7 +44,7 @@ export class ClassPanel {
   #create({ name }) {
     return el("li", {}, el(
       "button",
-      { type: "button", class: "class", title: `“${name}”: a point now, or what is selected`, onclick: () => this.on.choose(name) },
+      { type: "button", class: "class", onclick: () => this.on.choose(name) },
       el("kbd"),
       el("span", { class: "name" }, name),
       el("span", { class: "count", title: "Points and intervals in this video" }),

@@ -1,5 +1,6 @@
 // Puts the page together: state, player, panels, keys.
 
+import { ClassEditor } from "./classeditor.js";
 import { ClassPanel } from "./classes.js";
 import { makeCommands } from "./commands.js";
 import { offerDownloads } from "./download.js";
@@ -58,6 +59,8 @@ const commands = makeCommands({
   flash: (label) => panel.flash(label),
 });
 offerDownloads(byId("classes"), { said: say, failed: fail });
+const classEditor = new ClassEditor(byId("class-editor"), store);
+byId("edit-classes").addEventListener("click", () => classEditor.open());
 const gotoTime = new GotoTime(byId("goto"), player);
 const run = (name) => commands.run({ name });
 const selectionBar = new SelectionBar(byId("selection"), store, commands.question, run, commands.relabel);

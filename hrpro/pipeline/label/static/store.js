@@ -15,7 +15,7 @@ export class Store {
     this.client = clientName();
     this.data = {
       dataset: "", classes: [], subjects: [], videos: [], reaction_s: 0, revision: 0, model: null,
-      no_marks: null,
+      no_marks: null, class_keys: "",
     };
     this.confirmed = null; // the open video as the server last told it
     this.selection = null; // {kind: "point" | "interval" | "detection", id}
@@ -117,6 +117,18 @@ export class Store {
 
   async addClass(name) {
     return this.#setData(api.addClass(name));
+  }
+
+  /** Change the classes; returns why not, or an empty text. */
+  async editClasses(edit) {
+    try {
+      this.data = await api.editClasses(edit);
+      if (this.confirmed) await this.#refresh();
+    } catch (error) {
+      return error.message;
+    }
+    this.handlers.changed();
+    return "";
   }
 
   async setReaction(reaction_s) {
