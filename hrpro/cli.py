@@ -535,8 +535,9 @@ def convert(ctx: click.Context, fps: str | None, **options: Any) -> None:
     """Turn labels or detections into the file of another tool.
 
     The suffix decides; .json and .csv are read by what is in them. Several videos become several
-    files where a file holds one. Of a result file with events, those are written; --all writes
-    every detection, and the options from --threshold on make events anew.
+    files where a file holds one. IN may be a dataset folder: all that people have labelled in it.
+    Of a result file with events, those are written; --all writes every detection, and the options
+    from --threshold on make events anew.
 
     \b
     .json  .csv                   detections: ActivityNet JSON, table

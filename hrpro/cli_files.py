@@ -106,6 +106,94 @@ def dataset_fetch(ctx: click.Context, name: str, data_root: Path, as_json: bool)
         ctx.exit(EXIT_FAILED)
 
 
+@dataset.group("classes", cls=Group)
+def classes() -> None:
+    """Classes of a dataset: list, rename, merge, delete, order, set.
+
+    Points, start and end marks, suggestions and settings follow.
+    """
+
+
+def _edit_classes(folder: Path, as_json: bool, **edit: Any) -> None:
+    from pydantic import TypeAdapter
+
+    from hrpro.pipeline.label.class_requests import ClassEdit
+    from hrpro.pipeline.label.classes_command import class_lines, edit_classes
+
+    wanted: ClassEdit = TypeAdapter(ClassEdit).validate_python(edit)
+    rows = edit_classes(folder, wanted)
+    show(as_json, lambda: rows, lambda: class_lines(rows))
+
+
+folder_argument = click.argument("folder", type=click.Path(path_type=Path))
+
+
+@classes.command("list", epilog="Example: hrpro dataset classes list my_dataset")
+@folder_argument
+@json_option
+def classes_list(folder: Path, as_json: bool) -> None:
+    """Show name, key, colour, number of labels and description of every class."""
+    from hrpro.pipeline.label.classes_command import class_lines, list_classes
+
+    rows = list_classes(folder)
+    show(as_json, lambda: rows, lambda: class_lines(rows))
+
+
+@classes.command("rename", epilog="Example: hrpro dataset classes rename my_dataset Kick Kicking")
+@folder_argument
+@click.argument("name")
+@click.argument("to", metavar="NEW")
+@json_option
+def classes_rename(folder: Path, name: str, to: str, as_json: bool) -> None:
+    """Give a class another name, wherever it stands."""
+    _edit_classes(folder, as_json, type="rename", name=name, to=to)
+
+
+@classes.command(
+    "merge", epilog="Example: hrpro dataset classes merge my_dataset Jog Run --into Run"
+)
+@folder_argument
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--into", required=True, help="Name of the one class: one of them, or another.")
+@json_option
+def classes_merge(folder: Path, names: tuple[str, ...], into: str, as_json: bool) -> None:
+    """Make one class of several."""
+    _edit_classes(folder, as_json, type="merge", names=names, into=into)
+
+
+@classes.command("delete", epilog="Example: hrpro dataset classes delete my_dataset Jog")
+@folder_argument
+@click.argument("name")
+@click.option("--with-labels", is_flag=True, help="Delete its points and intervals, too.")
+@json_option
+def classes_delete(folder: Path, name: str, with_labels: bool, as_json: bool) -> None:
+    """Take a class away; one with labels only if you say so."""
+    _edit_classes(folder, as_json, type="delete", name=name, with_labels=with_labels)
+
+
+@classes.command("order", epilog="Example: hrpro dataset classes order my_dataset Run Jump")
+@folder_argument
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@json_option
+def classes_order(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
+    """Put some classes first, in this order."""
+    _edit_classes(folder, as_json, type="order", names=names)
+
+
+@classes.command(
+    "set", epilog="Example: hrpro dataset classes set my_dataset Run --key r --color #e69f00"
+)
+@folder_argument
+@click.argument("name")
+@click.option("--key", help="Its key on the label page.")
+@click.option("--color", metavar="#RRGGBB", help="On the page, in reports and in pictures.")
+@click.option("--description", help="What counts as it.")
+@json_option
+def classes_set(folder: Path, name: str, as_json: bool, **about: str | None) -> None:
+    """Set key, colour or description of a class; an empty text takes one away."""
+    _edit_classes(folder, as_json, type="set", name=name, **about)
+
+
 @click.group(cls=Group)
 def weights() -> None:
     """Network weights in the cache: list, fetch, add, verify."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from hrpro.errors import DataError, HrproError, UsageError
 from hrpro.extract.probe import VideoInfo, probe
+from hrpro.localize.data.config import read_dataset_config
+from hrpro.localize.data.layout import POINT_FILES
 from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.formats import check_outputs, format_of, read_results, write_results
 from hrpro.pipeline.results.interchange.notes import lies_outside, reading_lines
@@ -37,6 +39,7 @@ def convert(
 
     Args:
         source: the file to read; its suffix tells the format, and for .json and .csv its content.
+            A dataset folder is read for its verified events: what people have labelled.
         target: the file to write; its suffix tells the format.
         fps: frames per second of the videos, where neither file nor `videos` tell.
         videos: video files that the marks are about; they tell frame rate, length and place. One
@@ -65,7 +68,11 @@ def convert(
     if default is None and len(rates) == 1 == len(infos):
         (default,) = rates.values()
     known = Rates(default, rates, timecode)
-    results = read_results(source, known, source_format)
+    results = (
+        _read_dataset(source, target)
+        if source.is_dir()
+        else read_results(source, known, source_format)
+    )
     results = _with_videos(source, results, infos)
     if fps is not None:
         told = Rates(fps, rates)
@@ -87,6 +94,16 @@ def convert(
     for line in said:
         tell(line)
     return written
+
+
+def _read_dataset(folder: Path, target: Path) -> Results:
+    # Only here: this knows videos, which files of other tools need not.
+    from hrpro.pipeline.label.folder_events import read_verified
+
+    own = (folder / name for name in (*POINT_FILES, *read_dataset_config(folder).ground_truth))
+    if target.resolve() in {path.resolve() for path in own}:
+        raise UsageError(f"{target}: the dataset itself is labelled by this file; choose another")
+    return read_verified(folder)
 
 
 def middles(results: Results) -> Results:

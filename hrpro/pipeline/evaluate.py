@@ -30,6 +30,7 @@ from hrpro.localize.training.model_folder import load_model
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.console.tables import averages, class_lines, map_lines, mistake_lines
 from hrpro.pipeline.console.words import advice, headline, quality_json, quality_lines, rule
+from hrpro.pipeline.detectors.class_facts import class_facts, under_present_names
 from hrpro.pipeline.detectors.of_dataset import detect_in_dataset
 from hrpro.pipeline.detectors.trained import event_rules
 from hrpro.pipeline.results.events import (
@@ -521,8 +522,16 @@ def evaluate_model(
     videos = detect_in_dataset(
         model, data, data.measured, torch_device, curves=bool(options.outs) and options.curves
     )
-    about = {"name": model.config.localize.method, "folder": str(folder), **event_rules(model)}
-    results = Results(videos, about)
+    facts = class_facts(model.classes, model.metrics)
+    for note in facts.notes(str(folder)):
+        reporter.problem(f"{note}; measured under the present names")
+    about = {
+        "name": model.config.localize.method,
+        "folder": str(folder),
+        **event_rules(model),
+        **facts.to_json(),
+    }
+    results = under_present_names(Results(videos, about), facts.renamed)
     if options.outs:
         made = replace(events, events=events.events is not False).apply(results)
         for written in (path for out in options.outs for path in write_results(made, out)):

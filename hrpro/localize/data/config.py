@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -14,6 +15,9 @@ from hrpro.videos_folder import DATASET_YAML
 CLASS_KEYS = tuple("123456789abcdefghqrstuvwyABCDEFGHIJKLMNOPQRSTUVWXY")
 """Keys that can stand for a class on the label page, in the order in which classes get them; a
 capital letter is Shift and the letter. The others move about in the video."""
+
+
+Color = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
 
 
 class GridConfig(BaseModel):
@@ -42,6 +46,10 @@ class LabelConfig(BaseModel):
     """Seconds from the action to the key press, subtracted while the video plays."""
     keys: dict[str, str] = {}
     """Class -> its key, one of `CLASS_KEYS`; other classes get the next free one."""
+    colors: dict[str, Color] = {}
+    """Class -> its colour, ``#rrggbb``, on the page, in reports and in pictures."""
+    descriptions: dict[str, str] = {}
+    """Class -> what counts as it, for those who label."""
 
     @field_validator("keys", mode="before")
     @classmethod
@@ -87,6 +95,8 @@ class DatasetConfig(BaseModel):
     """Overlaps at which mAP is measured."""
     cache_gb: float = Field(4.0, ge=0)
     """Features are kept in memory if all of them fit into this; else they stay mapped files."""
+    renamed: dict[str, str | None] = {}
+    """What a class was called -> what it is called now, or null: see `hrpro dataset classes`."""
     subjects: tuple[str, ...] = ()
     """Who is seen in the videos: the label page asks who did it. Nothing is learned of them."""
     videos: str | None = Field(None, min_length=1)
@@ -96,14 +106,17 @@ class DatasetConfig(BaseModel):
     @model_validator(mode="after")
     def _keys_of_known_classes(self) -> DatasetConfig:
         if self.classes is not None:
-            for name in self.label.keys:
-                if name not in self.classes:
-                    raise ValueError(f"label.keys: {name!r} is not one of the classes")
+            for what in ("keys", "colors", "descriptions"):
+                for name in getattr(self.label, what):
+                    if name not in self.classes:
+                        raise ValueError(f"label.{what}: {name!r} is not one of the classes")
         return self
 
     def for_training(self) -> DatasetConfig:
         """Return the settings without those that change nothing in a training."""
-        return self.model_copy(update={"videos": None, "subjects": (), "label": LabelConfig()})
+        return self.model_copy(
+            update={"videos": None, "subjects": (), "renamed": {}, "label": LabelConfig()}
+        )
 
 
 def dataset_layers(folder: str | Path) -> tuple[str | None, list[Layer]]:
@@ -134,6 +147,17 @@ def read_dataset_config(folder: str | Path) -> DatasetConfig:
     for layer in presets:  # a preset is a whole run config; only its dataset section counts here
         layer.values.pop("localize", None)
     return build_config(_DatasetSection, [*presets, *layers]).dataset
+
+
+def about_dataset(folder: Path) -> dict[str, Any]:
+    """What a model keeps of the dataset of a person: where it is, and the colours of its classes.
+
+    Nothing of a folder without ``dataset.yaml``.
+    """
+    if not (folder / DATASET_YAML).is_file():
+        return {}
+    colors = read_dataset_config(folder).label.colors
+    return {"dataset": {"folder": str(folder.resolve()), **({"colors": colors} if colors else {})}}
 
 
 class _DatasetSection(BaseModel):

@@ -25,6 +25,7 @@ from hrpro.configs.loader import changes, known_keys, save_config
 from hrpro.errors import DataError, UsageError
 from hrpro.files import read_json, write_json
 from hrpro.localize.config import RunConfig, load_config
+from hrpro.localize.data.config import about_dataset
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.data.supervision import Supervision
 from hrpro.localize.evaluation.average_precision import AveragePrecision
@@ -337,6 +338,7 @@ class TrainingRun:
         test: dict[str, Any] | None,
     ) -> None:
         metrics = {"stage": number, "weights": weights, "update": update, "test": test}
+        metrics |= about_dataset(self.dataset.folder)
         save_model(
             folder, localizer, number, self.config, self.dataset.classes, self.features, metrics
         )

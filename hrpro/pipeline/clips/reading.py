@@ -48,7 +48,7 @@ class Shown:
     @cached_property
     def picture(self) -> np.ndarray:
         """Upright RGB with square pixels, uint8 `[height, width, 3]`."""
-        return self._convert(self._frame)
+        return self._convert([self._frame])[0]
 
 
 @dataclass(frozen=True)

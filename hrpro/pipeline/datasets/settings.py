@@ -42,12 +42,14 @@ def add_classes(folder: str | Path, names: Iterable[str]) -> list[str]:
         UsageError: as `add_class`; then none is added.
         HrproError: the file cannot be written.
     """
-    with _changed(folder) as settings:
+    with changed_settings(folder) as settings:
         new = new_classes(folder, names)
         if new and settings.get("classes") is None:
-            settings["classes"] = [_quoted(label) for label in (*_classes(folder), *new)]
+            settings["classes"] = [quoted(label) for label in (*_classes(folder), *new)]
         elif new:
-            settings["classes"].extend(map(_quoted, new))
+            settings["classes"].extend(map(quoted, new))
+        for name in new:  # a class of today, whatever was called so before
+            (settings.get("renamed") or {}).pop(name, None)
     return new
 
 
@@ -81,7 +83,7 @@ def set_reaction(folder: str | Path, reaction_s: float) -> None:
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise UsageError(f"reaction time {reaction_s!r}: {reason}") from error
-    with _changed(folder) as settings:
+    with changed_settings(folder) as settings:
         if settings.get("label") is None:
             settings["label"] = CommentedMap()
         settings["label"]["reaction_s"] = reaction_s
@@ -94,7 +96,7 @@ def set_videos(folder: str | Path, videos: str) -> None:
         UsageError: ``dataset.yaml`` is wrong.
         HrproError: the file cannot be written.
     """
-    with _changed(folder) as settings:
+    with changed_settings(folder) as settings:
         settings["videos"] = videos
 
 
@@ -125,8 +127,13 @@ def _classes(folder: str | Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def _changed(folder: str | Path) -> Iterator[CommentedMap]:
-    """Yield the settings of a folder; write them if they were changed."""
+def changed_settings(folder: str | Path) -> Iterator[CommentedMap]:
+    """Yield the settings of a folder; write them if they were changed.
+
+    Raises:
+        UsageError: ``dataset.yaml`` is wrong.
+        HrproError: the file cannot be written.
+    """
     path = Path(folder) / DATASET_YAML
     read_dataset_config(folder)  # refuses what is wrong, with its line
     text = read_text(path) if path.is_file() else ""
@@ -152,6 +159,7 @@ def _dumped(yaml: YAML, settings: CommentedMap) -> str:
     return text.getvalue()
 
 
-def _quoted(name: str) -> DoubleQuotedScalarString:
+def quoted(name: str) -> DoubleQuotedScalarString:
+    """Return a text as YAML is to have it."""
     # Without quotes, a class "yes" or "1:30" would be read as something else than text.
     return DoubleQuotedScalarString(name)

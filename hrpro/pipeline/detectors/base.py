@@ -56,6 +56,9 @@ class Detector(Protocol):
     def version(self) -> str:
         """Differs between two models that look the same by `describe`."""
 
+    def notes(self) -> Sequence[str]:
+        """What a person should know of its classes, a line each."""
+
     def check(self, fingerprint: Fingerprint, dim: int, allow_mixed: bool) -> str:
         """Look at the features it is going to get, ``[T, dim]``.
 

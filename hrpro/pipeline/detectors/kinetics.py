@@ -88,6 +88,10 @@ class KineticsDetector:
         """See `Detector`."""
         return ""  # all its settings are described
 
+    def notes(self) -> list[str]:
+        """See `Detector`."""
+        return []
+
     def check(self, fingerprint: Fingerprint, dim: int, allow_mixed: bool) -> str:
         """Accept all features: it uses the logits that come with them."""
         return ""

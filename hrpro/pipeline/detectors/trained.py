@@ -25,6 +25,7 @@ from hrpro.localize.training.model_folder import (
     load_model,
 )
 from hrpro.pipeline.detectors.base import curves_in_file_clock
+from hrpro.pipeline.detectors.class_facts import class_facts
 from hrpro.pipeline.detectors.kinetics import class_index
 from hrpro.pipeline.results.events import EventRules, with_rules
 from hrpro.pipeline.results.model import Curves, Detection
@@ -51,6 +52,7 @@ class TrainedDetector:
     def __init__(self, folder: str | Path, device: str | torch.device = "cpu"):
         self.model: TrainedModel = load_model(folder, device)
         self.classes = self.model.classes
+        self._class_facts = class_facts(self.classes, self.model.metrics)
         self.extract_config = extract_config(self.model.features, folder)
 
     def describe(self) -> dict[str, Any]:
@@ -62,11 +64,16 @@ class TrainedDetector:
             "classes": list(self.classes),
             **{kind: self.model.metrics.get(kind) for kind in kinds},
             **event_rules(self.model),
+            **self._class_facts.to_json(),
         }
 
     def version(self) -> str:
         """See `Detector`."""
         return hashlib.sha256((self.model.folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+
+    def notes(self) -> list[str]:
+        """See `Detector`."""
+        return list(self._class_facts.notes(str(self.model.folder)))
 
     def check(self, fingerprint: Fingerprint, dim: int, allow_mixed: bool) -> str:
         """Refuse features it was not trained for; see `FeaturesNeeded.check`."""

@@ -40,6 +40,8 @@ def build_detection(
     extractor = make_extractor(make_recipe(recipe, detector.extract_config), settings)
     if warning := detector.check(extractor.fingerprint, extractor.dim, options.allow_mixed):
         note(f"warning: {warning}")
+    for line in detector.notes():
+        note(line)
     return Workshop(extractor, DetectionParts(detector, options, extractor.fingerprint))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, TypeVar
 from uuid import uuid4
 
@@ -283,7 +283,7 @@ class Change:
             raise RefusedError("the end must lie after the start")
         return {"start_s": start_s, "end_s": end_s}
 
-    def _changed(self, action: Relabel | Who | Retime, update: dict[str, object]) -> Values:
+    def _changed(self, action: Relabel | Who | Retime, update: Mapping[str, object]) -> Values:
         """Return what it is that becomes of a point, an interval or a detection."""
         if action.point is not None:
             point = self._known_point(action.point)

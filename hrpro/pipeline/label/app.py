@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from starlette.applications import Starlette
@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hrpro.errors import HrproError, UsageError
 from hrpro.pipeline.label.actions import ConflictError, RefusedError, read_request
+from hrpro.pipeline.label.class_requests import ClassEdit
 from hrpro.pipeline.label.project import Project, UnknownVideoError
 from hrpro.wording import one_line
 
@@ -56,7 +57,9 @@ def create_app(project: Project, token: str, port: int) -> Starlette:
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
             Route("/api/state", api.state),
             Route("/api/changes", api.changes),
+            Route("/api/events.{suffix}", api.events),
             Route("/api/classes", api.add_class, methods=["POST"]),
+            Route("/api/classes/edits", api.edit_classes, methods=["POST"]),
             Route("/api/settings", api.change_settings, methods=["POST"]),
             Route("/api/videos/{video_id:path}/actions", api.act, methods=["POST"]),
             Route("/api/frames/{video_id:path}", api.frames),
@@ -101,9 +104,22 @@ class _Api:
             raise RefusedError("since: must be a revision, a whole number") from error
         return JSONResponse(await run_in_threadpool(self._project.changes, since))
 
+    async def events(self, request: Request) -> Response:
+        suffix = request.path_params["suffix"]
+        name, content = await run_in_threadpool(self._project.export_events, suffix)
+        return Response(
+            content,
+            media_type="application/octet-stream",
+            headers={"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"},
+        )
+
     async def add_class(self, request: Request) -> Response:
         wanted = _read(_NewClass, await _body(request))
         return JSONResponse(await run_in_threadpool(self._project.add_class, wanted.name))
+
+    async def edit_classes(self, request: Request) -> Response:
+        wanted = _read(_ClassEdit, await _body(request))
+        return JSONResponse(await run_in_threadpool(self._project.edit_classes, wanted.edit))
 
     async def change_settings(self, request: Request) -> Response:
         wanted = _read(_Settings, await _body(request))
@@ -122,6 +138,12 @@ class _NewClass(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
+
+
+class _ClassEdit(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    edit: ClassEdit
 
 
 class _Settings(BaseModel):

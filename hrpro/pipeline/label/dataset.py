@@ -11,6 +11,7 @@ from hrpro.extract.sources import find_videos, video_ids
 from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.layout import POINT_FILES, Layout, find_layout, read_split
 from hrpro.pipeline.datasets import settings as dataset_yaml
+from hrpro.pipeline.datasets.classes import ClassList, write_classes
 from hrpro.pipeline.label.playable import stamp
 from hrpro.problems import Problems
 from hrpro.video_ids import KnownVideos
@@ -28,6 +29,7 @@ class LabelDataset:
     Args:
         folder: the dataset.
         reaction_s: reaction time for this session, instead of the one in ``dataset.yaml``.
+        needs_videos: False for what can be done without, as with the classes.
 
     Attributes:
         name: of the dataset.
@@ -43,8 +45,11 @@ class LabelDataset:
         DataError: the folder is not there, or a file in it is damaged.
     """
 
-    def __init__(self, folder: str | Path, reaction_s: float | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, reaction_s: float | None = None, needs_videos: bool = True
+    ) -> None:
         self.folder = Path(folder)
+        self._needs_videos = needs_videos
         self._reaction_s = reaction_s
         self._read_signature: object = None
         self._read()
@@ -76,7 +81,9 @@ class LabelDataset:
         layout = find_layout(self.folder, self.config)
         _refuse_published_points(layout)
         self.name = self.config.name or self.folder.resolve().name
-        self.videos = _find_videos(layout, self.config)
+        self.videos = {}
+        if self._needs_videos or layout.videos.is_dir():
+            self.videos = _find_videos(layout, self.config)
         self.known = KnownVideos(self.videos)
         self.subsets = _subsets(layout, self.known)
         self.annotations, self.no_marks = _marks_file(layout, self.config)
@@ -99,9 +106,14 @@ class LabelDataset:
             used: the classes of the points.
         """
         if self.config.classes is None:
-            used = used | {label for each in self._truth.values() for label in each.labels}
+            used = used | self.marked_classes
         listed = self.config.classes or ()
         return [*listed, *sorted(used - set(listed))]
+
+    @property
+    def marked_classes(self) -> set[str]:
+        """The classes of the start and end marks, as they were read."""
+        return {label for each in self._truth.values() for label in each.labels}
 
     def frame_rate(self, video_id: str) -> float | None:
         """Return the frames per second of a video, if the dataset tells them."""
@@ -115,6 +127,15 @@ class LabelDataset:
             UsageError: not a name, or ``dataset.yaml`` is wrong.
         """
         dataset_yaml.add_class(self.folder, name)
+        self.config = read_dataset_config(self.folder)
+
+    def set_classes(self, classes: ClassList) -> None:
+        """Write the classes into ``dataset.yaml``.
+
+        Raises:
+            UsageError: ``dataset.yaml`` is wrong.
+        """
+        write_classes(self.folder, classes)
         self.config = read_dataset_config(self.folder)
 
     def set_reaction(self, reaction_s: float) -> None:

@@ -78,6 +78,11 @@ class FolderLock:
     def _memory(self) -> Path:
         return self._own / "page.json"
 
+    def begin(self) -> None:
+        """Leave a mark that goes at the end: where it stays, the process was killed."""
+        self._announced = True
+        _write_private(self._running, {})
+
     def announce(self, url: str, port: int) -> None:
         """Leave the address of the page for a second process, and for the next start."""
         self._announced = True

@@ -37,26 +37,9 @@ class Journal:
         Raises:
             DataError: a line in the middle is damaged; names it.
         """
-        try:
-            data = self.path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot read: {error.strerror or error}") from error
-        whole, newline, torn = data.rpartition(b"\n")
-        if torn:
-            os.ftruncate(self._file, len(whole) + len(newline))
-        entries = []
-        for line, text in enumerate(whole.split(b"\n") if newline else [], start=1):
-            try:
-                entry = Entry.model_validate_json(text)
-                if entry.number != line:
-                    raise ValueError(f"number {entry.number} in line {line}")
-            except (ValidationError, ValueError) as error:
-                raise DataError(
-                    f"{self.path}:{line}: damaged; restore the file from a backup, or move it "
-                    "away: points.csv is read in its place"
-                ) from error
-            entries.append(entry)
-        return entries
+        whole = _whole_lines(self.path)
+        os.ftruncate(self._file, len(whole))
+        return _entries(self.path, whole)
 
     def append(self, entry: Entry) -> None:
         """Write an entry; on return it is on the disk.
@@ -80,6 +63,40 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """Return the entries of a journal that somebody else may be writing; none without one.
+
+    Raises:
+        DataError: a line is damaged; names it.
+    """
+    return _entries(path, _whole_lines(path)) if path.is_file() else []
+
+
+def _whole_lines(path: Path) -> bytes:
+    """Return the lines that are complete, with their ends."""
+    try:
+        whole, newline, _ = path.read_bytes().rpartition(b"\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot read: {error.strerror or error}") from error
+    return whole + newline
+
+
+def _entries(path: Path, data: bytes) -> list[Entry]:
+    entries = []
+    for line, text in enumerate(data.split(b"\n")[:-1], start=1):
+        try:
+            entry = Entry.model_validate_json(text)
+            if entry.number != line:
+                raise ValueError(f"number {entry.number} in line {line}")
+        except (ValidationError, ValueError) as error:
+            raise DataError(
+                f"{path}:{line}: damaged; restore the file from a backup, or move it away: "
+                "points.csv is read in its place"
+            ) from error
+        entries.append(entry)
+    return entries
 
 
 def _sync_folder(folder: Path) -> None:

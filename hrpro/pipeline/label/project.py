@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,16 +14,32 @@ from uuid import uuid4
 
 from hrpro.annotations import VideoAnnotation
 from hrpro.errors import DataError, HrproError
-from hrpro.pipeline.label.actions import Change, ConflictError, Mark, RefusedError, Request, Step
+from hrpro.localize.data.config import CLASS_KEYS
+from hrpro.pipeline.datasets.classes import ClassList, current_name
+from hrpro.pipeline.label.actions import (
+    Action,
+    Change,
+    ConflictError,
+    Mark,
+    RefusedError,
+    Request,
+    Step,
+)
 from hrpro.pipeline.label.annotations_file import AnnotationsFile
+from hrpro.pipeline.label.class_edits import VIDEO_LABELS, rename_in_table, renamed_value
 from hrpro.pipeline.label.class_keys import class_keys
+from hrpro.pipeline.label.class_requests import ClassEdit
 from hrpro.pipeline.label.dataset import LabelDataset
+from hrpro.pipeline.label.export import export
+from hrpro.pipeline.label.folder_events import event_results
 from hrpro.pipeline.label.folder_lock import FolderLock, PageMemory
 from hrpro.pipeline.label.media import MediaLibrary
 from hrpro.pipeline.label.state import Values
 from hrpro.pipeline.label.store import FOLDER, LabelStore
 from hrpro.pipeline.label.suggestions import Suggestions, read_suggestions
 from hrpro.pipeline.render.palette import class_colors
+from hrpro.pipeline.results.model import Results
+from hrpro.wording import count
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +59,7 @@ class Project:
     Args:
         folder: the dataset.
         reaction_s: reaction time for this session, instead of the one in ``dataset.yaml``.
+        needs_videos: False for what can be done without, as with the classes.
 
     Raises:
         UsageError: no videos, published point labels that would be overwritten, or another
@@ -50,8 +68,10 @@ class Project:
         HrproError: the folder cannot be written.
     """
 
-    def __init__(self, folder: str | Path, reaction_s: float | None = None) -> None:
-        self.dataset = LabelDataset(folder, reaction_s)
+    def __init__(
+        self, folder: str | Path, reaction_s: float | None = None, needs_videos: bool = True
+    ) -> None:
+        self.dataset = LabelDataset(folder, reaction_s, needs_videos)
         self._own = self.dataset.folder / FOLDER
         self._lock = threading.RLock()
         # Counts what the page has to know of; the stamps tell since when something is as it is.
@@ -74,12 +94,15 @@ class Project:
                 self.dataset.known,
                 self._annotations_file(),
             )
+            self._folder_lock.begin()
+            self._rename_classes()  # what was interrupted, if anything was
             on_failure.pop_all()
 
     def load_suggestions(self) -> None:
         """Read what a model found; a damaged file is left out with a warning."""
         try:
-            self._suggestions = read_suggestions(self._own / "suggestions.json")
+            read = read_suggestions(self._own / "suggestions.json")
+            self._suggestions = read.renamed(self.dataset.config.renamed)
         except DataError as error:
             _log.warning("%s; ignored (hrpro label --model RUN makes it anew)", error)
 
@@ -118,15 +141,23 @@ class Project:
         with self._lock:
             classes = self._classes()
             keys = class_keys(classes, self.dataset.config.label.keys)
-            colors = class_colors(classes)
+            label, counts = self.dataset.config.label, self.count_labels()
+            colors = class_colors(classes, label.colors)
             return {
                 "dataset": self.dataset.name,
                 "dataset_id": self.page.id,
                 "session": self._session,
                 "classes": [
-                    {"name": label, "key": key, "color": colors[label]}
-                    for label, key in zip(classes, keys, strict=True)
+                    {
+                        "name": name,
+                        "key": key,
+                        "color": colors[name],
+                        "description": label.descriptions.get(name, ""),
+                        "num_labels": sum(each[name] for each in counts.values()),
+                    }
+                    for name, key in zip(classes, keys, strict=True)
                 ],
+                "class_keys": "".join(CLASS_KEYS),
                 "subjects": list(self.dataset.config.subjects),
                 "no_marks": self.dataset.no_marks,
                 "reaction_s": self.dataset.reaction_s,
@@ -185,6 +216,19 @@ class Project:
                 "playback": {video_id: self.media.state(video_id) for video_id in playing},
                 "settings": everything or self._settings_changed_at > since,
             }
+
+    def export_events(self, suffix: str) -> tuple[str, bytes]:
+        """Return name and content of a file with the verified events; see `export`.
+
+        Raises:
+            RefusedError: there are none yet.
+            UsageError: no such format, or a package for it is missing.
+        """
+        with self._lock:
+            videos = tuple(event_results(self._store.labels, self.dataset.videos, self.media.want))
+        if not videos:
+            raise RefusedError("nothing is labelled yet")
+        return export(Results(videos), self.dataset.name, suffix)
 
     def _look_into_folder(self) -> None:
         now = time.monotonic()
@@ -282,17 +326,23 @@ class Project:
         with self._lock:
             labels = self._store.labels
             if request.id not in labels.carried_out:
-                self._note_labels(self._store.take_over_edits())
+                self._take_over_edits()
                 self._carry_out(video_id, request, duration_s)
                 self._note_labels([video_id])
             created = labels.carried_out.get(request.id)
             return {**self.video(video_id, request.client), "created": created}
+
+    def _take_over_edits(self) -> None:
+        if changed := self._store.take_over_edits():
+            self._note_labels(changed)
+            self._note_labels(self._store.rename_classes(self.dataset.config.renamed))
 
     def _carry_out(self, video_id: str, request: Request, duration_s: float | None) -> None:
         action, of = request.action, None
         if isinstance(action, Step):
             of, values = self._step(video_id, request.client, action)
         else:
+            action = self._under_present_name(action)
             self._check_class(getattr(action, "label", None))
             if isinstance(action, Mark) and self.dataset.no_marks is not None:
                 raise RefusedError(self.dataset.no_marks)
@@ -304,6 +354,64 @@ class Project:
             values = change.values(action)
         wanted = action.model_dump(exclude_none=True)
         self._store.commit(request.client, wanted, {video_id: values}, of, request.id)
+
+    def _under_present_name(self, action: Action) -> Action:
+        """An action of a tab that has not heard of the new name of a class."""
+        label = getattr(action, "label", None)
+        present = current_name(label, self.dataset.config.renamed) if label else None
+        return action if present is None else action.model_copy(update={"label": present})
+
+    def edit_classes(self, edit: ClassEdit) -> dict[str, Any]:
+        """Change the classes and everything that is labelled by them; return the state.
+
+        ``dataset.yaml`` is written first. Should this be interrupted, the next start goes on.
+
+        Raises:
+            UsageError: the edit makes no sense.
+            RefusedError: a deleted class has labels, or a published file has the class.
+            HrproError: something cannot be written.
+        """
+        with self._lock:
+            self._take_over_edits()
+            before = ClassList.of(self.dataset.config, self._classes())
+            after = edit.apply(before)
+            gone = set(before.names) - set(after.names)
+            self._check_published(gone)
+            deleted = {name for name in gone if after.renamed.get(name, name) is None}
+            if deleted and not getattr(edit, "with_labels", False):
+                self._check_unused(deleted)
+            self.dataset.set_classes(after)
+            self._rename_classes()
+            self._settings_changed_at = self._next_revision()
+            return self.state()
+
+    def count_labels(self) -> dict[str, Counter[str]]:
+        """Return how many ``points`` and ``intervals`` each class has."""
+        labels = self._store.labels
+        return {
+            "points": Counter(point.label for _, _, point in labels.points()),
+            "intervals": Counter(interval.label for _, _, interval in labels.intervals()),
+        }
+
+    def _rename_classes(self) -> None:
+        """Bring all files in line with the names in ``dataset.yaml``."""
+        renamed = self.dataset.config.renamed
+        self._note_labels(self._store.rename_classes(renamed))
+        rename_in_table(self.dataset.folder / VIDEO_LABELS, renamed)
+        self.load_suggestions()
+
+    def _check_published(self, gone: set[str]) -> None:
+        if self.dataset.no_marks and (there := sorted(gone & self.dataset.marked_classes)):
+            raise RefusedError(f"{there[0]!r} cannot change: {self.dataset.no_marks}")
+
+    def _check_unused(self, names: set[str]) -> None:
+        counts = self.count_labels()
+        for name in sorted(names):
+            if number := counts["points"][name] + counts["intervals"][name]:
+                raise RefusedError(
+                    f"{name!r} has {count(number, 'label')}: merge it into another class, or "
+                    "delete its labels, too (--with-labels)"
+                )
 
     def add_class(self, name: str) -> dict[str, Any]:
         """Add a class to ``dataset.yaml``; return the state.
@@ -337,7 +445,9 @@ class Project:
         edit = last(client, self._store.earlier)
         if edit is None:
             raise ConflictError(f"nothing to {step.type} here")
-        return edit.number, edit.before if step.type == "undo" else edit.after
+        values = edit.before if step.type == "undo" else edit.after
+        renamed = self.dataset.config.renamed  # since then
+        return edit.number, {name: renamed_value(value, renamed) for name, value in values.items()}
 
     def _next_revision(self) -> int:
         self._revision += 1

@@ -18,6 +18,8 @@ POINT, INTERVAL, DETECTION, DONE = "point:", "interval:", "detection:", "done"
 whole."""
 SHOWS, LISTED = "shows:", "listed"
 """And ``shows:CLASS`` for each class of a video of which somebody has ``listed`` all."""
+NOT_UNDONE = {"import", "classes"}
+"""Actions that are not of one video: what was read from files, and other names for classes."""
 
 
 class Point(BaseModel):
@@ -173,6 +175,11 @@ class VideoLabels:
         """Whether the video was marked as done."""
         return self._values.get(DONE) is True
 
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """All values by their names."""
+        return self._values
+
     def get(self, name: str) -> Value | None:
         """One value by its name."""
         return self._values.get(name)
@@ -225,7 +232,7 @@ class VideoLabels:
             set_by = self._move("done", history.undone, entry).set_before
         elif kind == "redo":
             set_by = dict.fromkeys(values, self._move("undone", history.done, entry).number)
-        elif kind != "import":
+        elif kind not in NOT_UNDONE:
             before = {name: self.get(name) for name in values}
             set_before = {name: self._set_by.get(name, 0) for name in values}
             edit = Edit(entry.number, before, dict(values), set_before, entry.number)

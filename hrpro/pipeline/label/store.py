@@ -8,18 +8,21 @@ from pathlib import Path
 from hrpro.errors import DataError
 from hrpro.files import atomic_path
 from hrpro.localize.data.layout import LABELS
+from hrpro.pipeline.datasets.classes import Renamed
 from hrpro.pipeline.label.actions import ConflictError
 from hrpro.pipeline.label.annotations_file import AnnotationsFile
+from hrpro.pipeline.label.class_edits import rename_values
 from hrpro.pipeline.label.dataset import OLD_POINTS, POINTS
 from hrpro.pipeline.label.journal import Journal
 from hrpro.pipeline.label.label_file import LabelFile
 from hrpro.pipeline.label.points_file import FrameRate, PointsFile
-from hrpro.pipeline.label.state import DETECTION, Entry, Labels, Review, Values
+from hrpro.pipeline.label.state import Entry, Labels, Review, Values
+from hrpro.pipeline.label.verified import verified_events
 from hrpro.pipeline.label.video_labels_file import VideoLabelsFile
 from hrpro.pipeline.results.model import Detection, Results, VideoResult, write_results_json
 from hrpro.video_ids import KnownVideos
 
-FOLDER = "label"
+FOLDER, JOURNAL = "label", "journal.jsonl"
 
 
 class LabelStore:
@@ -58,7 +61,7 @@ class LabelStore:
         self._points = PointsFile(folder / POINTS, frame_rate, videos or KnownVideos([]))
         self._shown = VideoLabelsFile(folder / LABELS, videos or KnownVideos([]))
         self._annotations = annotations
-        self._journal = Journal(self._own / "journal.jsonl")
+        self._journal = Journal(self._own / JOURNAL)
         self._start(folder / OLD_POINTS, was_killed)
         self.earlier = self.labels.number
 
@@ -82,12 +85,13 @@ class LabelStore:
     ) -> None:
         """Write an entry into the journal, go on by it, and rewrite what follows from it.
 
-        What changes nothing, such as accepting twice, leaves no entry that could be undone.
+        What changes nothing, such as accepting twice, leaves no entry that could be undone. Undo
+        and redo always leave one: else they would stay where they are for ever.
 
         Raises:
             HrproError: the journal cannot be written; then nothing is changed.
         """
-        if all(
+        if of is None and all(
             self.labels.video(video_id).get(name) == value
             for video_id, values in videos.items()
             for name, value in values.items()
@@ -108,8 +112,7 @@ class LabelStore:
             for file in self._files:
                 if any(map(file.holds, videos.values())):
                     file.write(self.labels, videos)
-        if any(name.startswith(DETECTION) for values in videos.values() for name in values):
-            self._write_reviewed()
+        self._write_reviewed()
 
     def take_over_edits(self) -> set[str]:
         """Take over what somebody wrote into the files since; return the videos it concerns.
@@ -122,6 +125,17 @@ class LabelStore:
             return {video_id for file in changed for video_id in self._import(file)}
         except DataError as error:
             raise ConflictError(f"{error} (it was changed outside of this page)") from error
+
+    def rename_classes(self, renamed: Renamed) -> set[str]:
+        """Bring the labels in line with the present names; return the videos it concerns.
+
+        Raises:
+            HrproError: the journal cannot be written.
+        """
+        changes = rename_values(self.labels, renamed)
+        if changes:
+            self.commit("classes", {"type": "classes", "renamed": dict(renamed)}, changes)
+        return set(changes)
 
     def close(self) -> None:
         """Close the journal."""
@@ -166,12 +180,17 @@ class LabelStore:
         return set(changes)
 
     def _write_reviewed(self) -> None:
-        """Write the accepted detections for the record, in the format of ActivityNet."""
+        """Write the accepted detections, and as events all that was verified.
+
+        So the file is right for those who look at the detections of a model and for those who want
+        to know what happens; the format is that of result files.
+        """
         videos = []
         for video_id, labels in sorted(self.labels.videos.items()):
             accepted = [each for each in labels.reviews.values() if each.status == "accepted"]
-            if accepted:
-                videos.append(VideoResult(video_id, detections=tuple(map(_detection, accepted))))
+            detections, events = tuple(map(_detection, accepted)), verified_events(labels)
+            if events:
+                videos.append(VideoResult(video_id, detections=detections, events=events))
         results = Results(tuple(videos), {"name": "reviewed by a person"})
         with atomic_path(self._own / "reviewed.json") as temporary:
             write_results_json(results, temporary)

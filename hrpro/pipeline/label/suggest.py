@@ -28,6 +28,7 @@ from hrpro.localize.proposals.nms import hard_nms
 from hrpro.localize.training.model_folder import TrainedModel, load_model
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.datasets.missing_features import extract_missing
+from hrpro.pipeline.detectors.class_facts import class_facts
 from hrpro.pipeline.detectors.trained import extract_config, to_detections
 from hrpro.pipeline.workers.launch import WorkerOptions
 from hrpro.pipeline.workers.work import WorkerSettings
@@ -84,6 +85,8 @@ def suggest(
     config = read_dataset_config(folder)
     compute = compute or ComputeOptions()
     trained = load_model(model, choose_device(compute.device))
+    for note in class_facts(trained.classes, trained.metrics).notes(str(model)):
+        reporter.problem(f"{note}; shown under the present names")
     if trained.features.fingerprint is not None:
         extract_missing(
             folder,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from hrpro.errors import DataError
 from hrpro.files import read_json
+from hrpro.pipeline.datasets.classes import Renamed, current_name
 
 
 class SuggestedDetection(BaseModel):
@@ -18,6 +19,8 @@ class SuggestedDetection(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     label: str = Field(min_length=1)
+    by_model: str | None = Field(None, exclude=True)
+    """What the model calls it, if that is not its name any more."""
     score: FiniteFloat
     start_s: FiniteFloat = Field(ge=0)
     end_s: FiniteFloat
@@ -31,7 +34,7 @@ class SuggestedDetection(BaseModel):
     @cached_property
     def id(self) -> str:
         """Name that stays the same when the same span is suggested again."""
-        text = f"{self.label}\0{self.start_s!r}\0{self.end_s!r}"
+        text = f"{self.by_model or self.label}\0{self.start_s!r}\0{self.end_s!r}"
         return "d" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -58,6 +61,26 @@ class Suggestions(BaseModel):
     def video(self, video_id: str) -> VideoSuggestions:
         """What there is for a video, which may be nothing."""
         return self.videos.get(video_id, VideoSuggestions())
+
+    def renamed(self, names: Renamed) -> Suggestions:
+        """Return them under the present names of their classes, without those deleted since."""
+        videos = {
+            video_id: each.model_copy(
+                update={
+                    "detections": tuple(
+                        found if label == found.label else _under(found, label)
+                        for found in each.detections
+                        if (label := current_name(found.label, names)) is not None
+                    )
+                }
+            )
+            for video_id, each in self.videos.items()
+        }
+        return self.model_copy(update={"videos": videos})
+
+
+def _under(found: SuggestedDetection, label: str) -> SuggestedDetection:
+    return found.model_copy(update={"label": label, "by_model": found.label})
 
 
 def read_suggestions(path: Path) -> Suggestions:

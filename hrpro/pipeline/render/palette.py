@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from zlib import crc32
 
 from hrpro.pipeline.results.model import Results
@@ -17,7 +18,7 @@ _COLORS = (
 _GOLDEN_ANGLE = 0.6180339887
 
 
-def class_colors(classes: Iterable[str]) -> dict[str, str]:
+def class_colors(classes: Iterable[str], chosen: Mapping[str, str] | None = None) -> dict[str, str]:
     """Choose a colour for each class.
 
     A class gets the colour that its name picks, so that it keeps it from video to video and when
@@ -26,38 +27,49 @@ def class_colors(classes: Iterable[str]) -> dict[str, str]:
 
     Args:
         classes: names, in any order.
+        chosen: colours that people have chosen.
 
     Returns:
-        Colours as ``#rrggbb`` by class; no two are alike.
+        Colours as ``#rrggbb`` by class; no two are alike, but for those that people chose alike.
     """
-    names = sorted(set(classes))
-    chosen: dict[str, str] = {}
-    free = dict.fromkeys(range(len(_COLORS)))
+    by_people = chosen or {}
+    every = sorted(set(classes))
+    colors = {name: by_people[name] for name in every if name in by_people}
+    names = [name for name in every if name not in colors]
+    taken = {color.lower() for color in colors.values()}
+    free = dict.fromkeys(slot for slot, color in enumerate(_COLORS) if color not in taken)
     for name in names:
         if _pick(name) in free:
             del free[_pick(name)]
-            chosen[name] = _COLORS[_pick(name)]
-    for number, name in enumerate(name for name in names if name not in chosen):
+            colors[name] = _COLORS[_pick(name)]
+    for number, name in enumerate(name for name in names if name not in colors):
         if free:
             slot = min(free, key=lambda slot: (slot - _pick(name)) % len(_COLORS))
             del free[slot]
-            chosen[name] = _COLORS[slot]
+            colors[name] = _COLORS[slot]
         else:
-            chosen[name] = _further_color(number)
-    return chosen
+            colors[name] = _further_color(number)
+    return colors
 
 
 def result_colors(results: Results, others: Iterable[str] = ()) -> dict[str, str]:
     """Choose a colour for each class of `results`, the same as for the dataset behind the model.
 
     Args:
-        results: what was found; ``classes`` of their model are what could have been.
+        results: what was found; ``classes`` of their model are what could have been, and
+            ``colors`` those that were chosen in the dataset that it was trained on.
         others: more classes, such as those of a ground truth.
     """
     found = {each.label for video in results.videos for each in video.detections}
     known = results.model.get("classes")
     listed = {each for each in known if isinstance(each, str)} if isinstance(known, list) else set()
-    return class_colors({*listed, *found, *others})
+    chosen = results.model.get("colors")
+    usable = {
+        name: color
+        for name, color in (chosen.items() if isinstance(chosen, dict) else ())
+        if isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color)
+    }
+    return class_colors({*listed, *found, *others}, usable)
 
 
 def _pick(name: str) -> int:

@@ -18,8 +18,11 @@ from hrpro.features import Fingerprint, Sidecar, write_features
 from hrpro.localize.proposals.generate import temporal_iou
 from hrpro.pipeline.console.progress import Failure, Summary
 from hrpro.pipeline.datasets import missing_features as missing
+from hrpro.pipeline.detectors.trained import TrainedDetector
 from hrpro.pipeline.label.suggest import MIN_SCORE, entropy, suggest, uncertainty
 from hrpro.pipeline.label.suggestions import read_suggestions
+from hrpro.pipeline.render.palette import result_colors
+from hrpro.pipeline.results.formats import read_results
 
 
 def with_videos(folder):
@@ -168,3 +171,32 @@ def test_uncertainty_is_high_for_many_middling_scores():
     assert of([1.0], [0.5] * 3) > of([1.0], [0.5, 0.9, 0.9]) > of([1.0], [0.9] * 3)
     assert of([0.6, 0.99], [0.9]) > of([0.9, 0.99], [0.9])
     assert entropy(np.array([0.5, 0, 1, 0.25])) == pytest.approx([1, 0, 0, 0.811278], abs=1e-6)
+
+
+def test_a_model_of_earlier_names_says_so_and_is_shown_under_the_present_ones(tmp_path):
+    """A trained model keeps its names; its dataset knows what has become of them."""
+    folder = with_videos(make_dataset(tmp_path / "own"))
+    settings = 'classes: [jump, run, throw]\nlabel: {colors: {run: "#123456"}}\n'
+    (folder / "dataset.yaml").write_text(settings)
+    run_dir = tmp_path / "model"
+    words = ["train", "--dataset", str(folder), "--run-dir", str(run_dir), "--preset", PRESET]
+    assert CliRunner().invoke(main, [*words, "-q"]).exit_code == 0
+    words = ["dataset", "classes", "rename", str(folder), "jump", "leap"]
+    assert CliRunner().invoke(main, words).exit_code == 0
+
+    detector = TrainedDetector(run_dir)
+    (note,) = detector.notes()
+    assert "'jump' is 'leap'" in note and f"hrpro train --dataset {folder}" in note
+    assert detector.describe()["colors"] == {"run": "#123456"}
+    found = read_suggestions(suggest(folder, run_dir)).renamed({"jump": "leap"})
+    assert {each.label for v in found.videos.values() for each in v.detections} == {
+        "leap", "run", "throw",
+    }  # fmt: skip
+
+    words = ["eval", "--model", str(run_dir), "--dataset", str(folder), "--per-class"]
+    run = CliRunner().invoke(main, [*words, "-o", str(tmp_path / "r.json")])
+    assert run.exit_code == 0, run.output
+    assert "measured under the present names" in run.output
+    results = read_results(tmp_path / "r.json")
+    assert {each.label for v in results.videos for each in v.detections} <= {"leap", "run", "throw"}
+    assert result_colors(results)["run"] == "#123456"

@@ -44,3 +44,10 @@ def test_the_classes_of_the_model_count_though_nothing_was_found_of_them():
 
 def test_four_hundred_classes_differ():
     assert len(set(class_colors(f"class {number}" for number in range(400)).values())) == 400
+
+
+def test_a_chosen_colour_is_taken_and_nobody_else_gets_it():
+    plain = class_colors(["a", "b", "c"])
+    chosen = class_colors(["a", "b", "c"], {"b": plain["a"], "gone": "#000000"})
+    assert chosen["b"] == plain["a"] and chosen["a"] != plain["a"]
+    assert chosen.keys() == plain.keys()

@@ -1,5 +1,6 @@
 // What an action does to a video: shown at once, before the server confirms it.
 
+import { describe, kindOf, ofKind } from "./kinds.js";
 import { tickDifference, ticked } from "./ticks.js";
 import { moment } from "./web/format.js";
 
@@ -12,26 +13,41 @@ const change = (list, id, values) =>
  * server's answer.
  */
 export function applied(video, { id, action }) {
-  const { points, detections } = video;
+  const { points, intervals, detections } = video;
   const withDetection = (values) => ({
     ...video,
     detections: change(detections, action.detection, values),
   });
+  /** The point, interval or detection of the action with other values. */
+  const withItem = (values) => {
+    if (action.detection) return withDetection({ ...values, status: "accepted" });
+    if (action.interval) return { ...video, intervals: change(intervals, action.interval, values) };
+    return { ...video, points: change(points, action.point, values) };
+  };
   switch (action.type) {
     case "add":
       return {
         ...video,
         points: [...points, { id, label: action.label, time_s: action.time_s }],
       };
+    case "mark": {
+      const { label, start_s, end_s } = action;
+      return { ...video, intervals: [...intervals, { id, label, start_s, end_s, point: null }] };
+    }
     case "move":
-      return { ...video, points: change(points, action.point, { time_s: action.time_s }) };
+      return withItem({ time_s: action.time_s });
     case "delete":
-      return { ...video, points: points.filter((point) => point.id !== action.point) };
+      return {
+        ...video,
+        points: points.filter((point) => point.id !== action.point),
+        intervals: intervals.filter((interval) => interval.id !== action.interval),
+      };
     case "relabel":
-      if (action.detection) return withDetection({ label: action.label, status: "accepted" });
-      return { ...video, points: change(points, action.point, { label: action.label }) };
+      return withItem({ label: action.label });
+    case "who":
+      return withItem({ subject: action.subject });
     case "retime":
-      return withDetection({ start_s: action.start_s, end_s: action.end_s, status: "accepted" });
+      return withItem({ start_s: action.start_s, end_s: action.end_s });
     case "accept":
       return withDetection({ status: "accepted" });
     case "reject":
@@ -50,27 +66,32 @@ export function applied(video, { id, action }) {
 
 /** What differs between two versions of a video, in words: for undo and redo. */
 export function difference(before, after) {
-  const name = (item) => `“${item.label}”`;
-  const old = new Map([...before.points, ...before.detections].map((item) => [item.id, item]));
-  const now = new Set(after.points.map((point) => point.id));
-  const gone = before.points.find((point) => !now.has(point.id));
-  for (const detection of after.detections) {
-    const was = old.get(detection.id);
-    if (!was) continue;
-    if (was.status !== detection.status) return `detection ${name(detection)} is ${detection.status}`;
-    if (was.label !== detection.label) return `detection is ${name(detection)}`;
-    if (was.start_s !== detection.start_s || was.end_s !== detection.end_s)
-      return `detection ${name(detection)} has its old times`;
+  for (const kind of ["detection", "interval", "point"]) {
+    const old = new Map(ofKind(before, kind).map((item) => [item.id, item]));
+    const now = new Map(ofKind(after, kind).map((item) => [item.id, item]));
+    for (const item of now.values()) {
+      const was = old.get(item.id);
+      const words = was ? changed(was, item) : `${quoted(item)} is back`;
+      if (words) return words;
+    }
+    const gone = [...old.values()].find((item) => !now.has(item.id));
+    if (gone) return `${quoted(gone)} is gone`;
   }
-  for (const point of after.points) {
-    const was = old.get(point.id);
-    if (!was) return `point ${name(point)} at ${moment(point.time_s)} is back`;
-    if (was.label !== point.label) return `point at ${moment(point.time_s)} is ${name(point)}`;
-    if (was.time_s !== point.time_s) return `point ${name(point)} is at ${moment(point.time_s)}`;
-  }
-  if (gone) return `point ${name(gone)} at ${moment(gone.time_s)} is gone`;
   const words = tickDifference(before, after);
   if (words) return words;
   if (before.done !== after.done) return after.done ? "video is done" : "video is not done";
   return "nothing changed";
+}
+
+const quoted = (item) => describe({ ...item, label: `“${item.label}”` });
+
+/** How an item differs from what it was; null if it does not. */
+function changed(was, item) {
+  const name = `${kindOf(item)} “${item.label}”`;
+  if (was.status !== item.status) return `${name} is ${item.status}`;
+  if (was.label !== item.label) return `${describe(item, false)} is “${item.label}”`;
+  if (was.time_s !== item.time_s) return `point “${item.label}” is at ${moment(item.time_s)}`;
+  if (was.start_s !== item.start_s || was.end_s !== item.end_s) return `${name} has its old times`;
+  if (was.subject !== item.subject) return `${name} is by ${item.subject ?? "nobody"}`;
+  return null;
 }

@@ -16,6 +16,19 @@ export class Unreachable extends Error {}
 
 const path = (id) => id.split("/").map(encodeURIComponent).join("/");
 
+/** A file as a blob. */
+async function download(address) {
+  let response;
+  try {
+    response = await fetch(address, { headers: { "X-Hrpro-Token": TOKEN }, cache: "no-store" });
+  } catch (error) {
+    throw new Unreachable(error.message);
+  }
+  if (response.ok) return response;
+  const answer = await response.json().catch(() => null);
+  throw new Refused(answer?.error ?? response.statusText, response.status);
+}
+
 async function request(address, body) {
   let response;
   try {
@@ -42,7 +55,9 @@ export const api = {
   frames: (id) => request(`/api/frames/${path(id)}`),
   act: (id, body) => request(`/api/videos/${path(id)}/actions`, body),
   addClass: (name) => request("/api/classes", { name }),
+  editClasses: (edit) => request("/api/classes/edits", { edit }),
   settings: (values) => request("/api/settings", values),
+  events: (suffix) => download(`/api/events.${suffix}`),
   changes: (since) => request(`/api/changes?since=${since}`),
   media: (id) => `/media/${path(id)}?token=${encodeURIComponent(TOKEN)}`,
 };

@@ -17,13 +17,15 @@ export class ClassPanel {
 
   update() {
     const { classes, reaction_s } = this.store.data;
-    const points = this.store.video?.points ?? [];
+    const { points = [], intervals = [] } = this.store.video ?? {};
     const counts = new Map();
-    for (const { label } of points) counts.set(label, (counts.get(label) ?? 0) + 1);
+    for (const { label } of actionsOf(points, intervals)) counts.set(label, (counts.get(label) ?? 0) + 1);
     reconcile(this.list, classes, (each) => each.name, (each) => this.#create(each), (node, each) => {
       const button = node.firstElementChild;
       button.style.setProperty("--color", each.color);
       button.style.setProperty("--ink", inkOn(each.color));
+      button.title = each.description || `“${each.name}”: a point now, or what is selected`;
+      button.classList.toggle("current", each.name === this.store.currentClass);
       setText(button.querySelector("kbd"), each.key ? keyCaps(classKey(each.key)).join("+") : "");
       setText(button.querySelector(".count"), String(counts.get(each.name) ?? 0));
     });
@@ -42,10 +44,10 @@ export class ClassPanel {
   #create({ name }) {
     return el("li", {}, el(
       "button",
-      { type: "button", class: "class", title: `“${name}”: a point now, or what is selected`, onclick: () => this.on.choose(name) },
+      { type: "button", class: "class", onclick: () => this.on.choose(name) },
       el("kbd"),
       el("span", { class: "name" }, name),
-      el("span", { class: "count", title: "Points in this video" }),
+      el("span", { class: "count", title: "Points and intervals in this video" }),
     ));
   }
 
@@ -70,4 +72,11 @@ export class ClassPanel {
       this.on.limit(this.limit.valueAsNumber);
     });
   }
+}
+
+/** What counts: the points, and the intervals that have none within. */
+function actionsOf(points, intervals) {
+  const pointed = ({ label, start_s, end_s }) =>
+    points.some((point) => point.label === label && start_s <= point.time_s && point.time_s <= end_s);
+  return [...points, ...intervals.filter((interval) => !pointed(interval))];
 }

@@ -1,12 +1,16 @@
 // What every command does; keys, buttons and the mouse all end up here.
 
+import { Holds, growing } from "./holds.js";
+import { describe, endOf, kindOf, ofKind, startOf } from "./kinds.js";
+import { SubjectQuestion } from "./subjects.js";
 import { clamp, moment, plural, span } from "./web/format.js";
 
 const AROUND_S = 1; // a detection is looped with this much before and after it
 const NEAR_S = 0.5; // a selected point is let go when the playhead is farther away
 const ZOOM = 1.5;
 const UNDO = "(Z: undo)";
-const CORRECTION_MS = 4000; // so long a class key is for the last point
+const CORRECTION_MS = 4000; // so long a class key is for the last point or interval
+const WAIT = "Wait until the video can be played.";
 
 export function makeCommands({
   store, player, timeline, videos, say, open, toggleHelp, toggleTicks, askTime, toButtons, flash,
@@ -14,71 +18,143 @@ export function makeCommands({
   const exact = (seconds) =>
     Number(clamp(seconds, 0, player.frames.middle(player.frames.last)).toFixed(3));
   const quoted = (item) => `“${item.label}”`;
+  /** Now, or a moment ago while playing: pressing a key takes its time. */
+  const now = () =>
+    exact(player.time - (player.playing ? store.data.reaction_s * player.speed : 0));
   const openDetections = () =>
     timeline.detections
       .filter((each) => each.status === "open")
       .sort((a, b) => a.start_s - b.start_s || a.end_s - b.end_s);
 
-  let lastPoint = null; // id of the action that added it, or of the point once it has one
+  let last = null; // {kind, id} of what was added last; id of the action until it has its own
   let correctingUntil = 0;
+  let begun = null; // {video, time}: an action has started there, and not ended yet
 
-  /** A point now, or a moment ago while playing: pressing a key takes its time. */
-  function drop(label) {
-    if (!player.ready) return say("Wait until the video can be played.");
-    const late = player.playing ? store.data.reaction_s * player.speed : 0;
-    const time_s = exact(player.time - late);
-    lastPoint = store.act({ type: "add", label, time_s });
+  const holds = new Holds(player, now, { point: drop, interval: mark });
+  const question = new SubjectQuestion(store, setSubject);
+
+  function added(kind, label, action) {
+    last = { kind, id: store.act(action) };
+    store.lastClass = label;
     flash(label);
-    say(`point “${label}” at ${moment(time_s)} ${UNDO}`);
+    ask(kind, last.id);
+  }
+
+  function ask(kind, id) {
+    question.ask(kind, id);
+    if (question.open) always.redraw();
+  }
+
+  function drop(label, time_s = now()) {
+    if (!player.ready) return say(WAIT);
+    added("point", label, { type: "add", label, time_s });
+    return say(`point “${label}” at ${moment(time_s)} ${UNDO}`);
+  }
+
+  /** An interval; two times in any order. */
+  function mark(label, one, other) {
+    const [start_s, end_s] = [Math.min(one, other), Math.max(one, other)];
+    if (store.data.no_marks) return say(`No start and end here: ${store.data.no_marks}.`);
+    if (start_s === end_s) return say("An action must end after it starts.");
+    added("interval", label, { type: "mark", label, start_s, end_s });
+    return say(`“${label}” ${span(start_s, end_s)} ${UNDO}`);
+  }
+
+  /** Where an action has begun in this video by I; null if none has. */
+  const begunAt = () => (begun && begun.video === store.confirmed?.id ? begun.time : null);
+
+  function begin() {
+    if (!player.ready) return say(WAIT);
+    if (store.data.no_marks) return say(`No start and end here: ${store.data.no_marks}.`);
+    begun = { video: store.confirmed.id, time: now() };
+    store.select(null);
+    const as = store.currentClass ? `O ends it as “${store.currentClass}”, ` : "";
+    return say(`starts at ${moment(begun.time)}: ${as}a class key as that class, Esc drops it`);
+  }
+
+  function finish(label) {
+    const [start, before] = [begunAt(), last];
+    begun = null;
+    mark(label, start, now());
+    if (last !== before && !player.playing) store.select("interval", last.id);
   }
 
   function relabel(label, item = store.selected) {
     if (!item) return;
     if (item.label === label) return say(`It is “${label}” already.`);
     store.act({ type: "relabel", [item.kind]: item.id, label });
+    store.lastClass = label;
     flash(label);
     say(`${quoted(item)} is now “${label}” ${UNDO}`);
   }
 
-  /** The point that was set last, while it is still there. */
+  /** The point or interval that was added last, while it is still there. */
   function lastAdded() {
-    const id = store.nameOf(lastPoint);
-    const point = store.video.points.find((each) => each.id === id);
-    return point && { kind: "point", ...point };
+    if (!last) return null;
+    const id = store.nameOf(last.id);
+    const item = ofKind(store.video, last.kind).find((each) => each.id === id);
+    return item && { kind: last.kind, ...item };
   }
 
   function correctLast() {
-    const point = lastAdded();
-    if (!point) return say("There is no last point here. Choose one: Tab, or click it.");
+    const item = lastAdded();
+    if (!item) return say("There is no last point here. Choose one: Tab, or click it.");
     correctingUntil = performance.now() + CORRECTION_MS;
-    return say(`${quoted(point)} at ${moment(point.time_s)} was …? Press its class key.`);
+    return say(`${quoted(item)} at ${moment(startOf(item))} was …? Press its class key.`);
   }
 
-  /** A class key: relabels what is selected or being corrected, else sets a point. */
-  function classKey(label) {
-    const point = performance.now() < correctingUntil && lastAdded();
+  /**
+   * A class key: relabels what is selected or being corrected, ends what I has begun, else sets a
+   * point or, held, marks an interval.
+   * @param key which key it is, if it is one; a click has none
+   */
+  function classKey(label, key = null) {
+    const item = performance.now() < correctingUntil && lastAdded();
     correctingUntil = 0;
-    if (point) return relabel(label, point);
+    if (item) return relabel(label, item);
+    if (begunAt() !== null) return finish(label);
     const reviewing = store.selected?.kind === "detection";
-    return store.selected && (reviewing || !player.playing) ? relabel(label) : drop(label);
+    if (store.selected && (reviewing || !player.playing)) return relabel(label);
+    if (key === null || !player.ready || store.data.no_marks) return drop(label);
+    flash(label);
+    return holds.press(key, label);
   }
 
-  function selectPoint(point) {
+  function askWho() {
+    const { kind, id } = store.selected ?? lastAdded() ?? {};
+    if (!id) return say("Choose a point or an interval first: Tab, or click one.");
+    return ask(kind, id);
+  }
+
+  function setSubject({ kind, id }, subject) {
+    const item = ofKind(store.video, kind).find((each) => each.id === store.nameOf(id));
+    if (!item) return say("It is gone.");
+    if ((item.subject ?? null) === subject) return say(`${quoted(item)}: ${subject ?? "nobody"}`);
+    store.act({ type: "who", [kind]: item.id, ...(subject && { subject }) });
+    return say(`${quoted(item)} at ${moment(startOf(item))}: ${subject ?? "nobody"} ${UNDO}`);
+  }
+
+  /** Select a point or an interval, and go there. */
+  function selectMark(item) {
     player.pause();
     player.loop = null;
-    player.seekFrame(player.frames.at(point.time_s)); // first: see keepSelection
-    store.select("point", point.id);
-    timeline.reveal(point.time_s, point.time_s);
-    say(`point ${quoted(point)} at ${moment(point.time_s)}`);
+    player.seekFrame(player.frames.at(startOf(item))); // first: see keepSelection
+    store.select(kindOf(item), item.id);
+    timeline.reveal(startOf(item), endOf(item));
+    say(describe({ ...item, label: quoted(item) }));
   }
 
-  function otherPoint(direction) {
-    const points = [...store.video.points].sort((a, b) => direction * (a.time_s - b.time_s));
-    const at = points.findIndex((point) => point.id === store.selected?.id);
-    const beyond = (point) => direction * (point.time_s - player.time) > 0.5 * player.frames.length(player.time);
-    const next = (at >= 0 ? points[at + 1] : points.find(beyond)) ?? points[0];
-    if (!next) return false; // no points at all: the key is the browser's
-    selectPoint(next);
+  /** On to the next point or interval; the points that intervals have added are theirs. */
+  function otherMark(direction) {
+    const { points, intervals } = store.video;
+    const owned = new Set(intervals.map((interval) => interval.point));
+    const marks = [...points.filter((point) => !owned.has(point.id)), ...intervals];
+    marks.sort((a, b) => direction * (startOf(a) - startOf(b)));
+    const at = marks.findIndex((item) => item.id === store.selected?.id);
+    const beyond = (item) => direction * (startOf(item) - player.time) > 0.5 * player.frames.length(player.time);
+    const next = (at >= 0 ? marks[at + 1] : marks.find(beyond)) ?? marks[0];
+    if (!next) return false; // nothing at all: the key is the browser's
+    selectMark(next);
     return true;
   }
 
@@ -124,22 +200,30 @@ export function makeCommands({
     say(`${quoted(store.selected)} is open again ${UNDO}`);
   }
 
-  function retime(detection, start_s, end_s) {
-    if (start_s >= end_s) return say("A detection must start before it ends.");
-    store.act({ type: "retime", detection: detection.id, start_s: exact(start_s), end_s: exact(end_s) });
-    return say(`${quoted(detection)} is now ${span(start_s, end_s)}, accepted ${UNDO}`);
+  /** Another start or end for an interval or a detection. */
+  function retime(item, start_s, end_s) {
+    if (start_s >= end_s) return say("An action must start before it ends.");
+    const kind = kindOf(item);
+    store.act({ type: "retime", [kind]: item.id, start_s: exact(start_s), end_s: exact(end_s) });
+    const accepted = kind === "detection" ? ", accepted" : "";
+    return say(`${quoted(item)} is now ${span(start_s, end_s)}${accepted} ${UNDO}`);
   }
 
+  /** Move an edge of what is selected here; without, an action begins or ends here. */
   function setEdge(edge) {
     const { selected } = store;
-    if (selected?.kind !== "detection") return say("Choose a detection first: N, or click one.");
-    const times = { start_s: selected.start_s, end_s: selected.end_s, [edge]: player.time };
-    return retime(selected, times.start_s, times.end_s);
+    if (selected && selected.kind !== "point") {
+      const times = { start_s: selected.start_s, end_s: selected.end_s, [edge]: player.time };
+      return retime(selected, times.start_s, times.end_s);
+    }
+    if (edge === "start_s") return begin();
+    if (begunAt() === null) return say("Press I where it starts, then O where it ends.");
+    return store.currentClass ? finish(store.currentClass) : say("Add a class first.");
   }
 
   function nudge(direction) {
     const { selected } = store;
-    if (!selected) return say("Choose a point or a detection first.");
+    if (!selected) return say("Choose a point, an interval or a detection first.");
     const { frames } = player;
     const shifted = (seconds) =>
       exact(frames.middle(clamp(frames.at(seconds) + direction, 0, frames.last)));
@@ -164,10 +248,10 @@ export function makeCommands({
   function remove() {
     const { selected } = store;
     if (selected?.kind === "detection") return say("X rejects a detection.");
-    if (!selected) return say("Choose a point first: Tab, or click one.");
-    store.act({ type: "delete", point: selected.id });
+    if (!selected) return say("Choose a point or an interval first: Tab, or click one.");
+    store.act({ type: "delete", [selected.kind]: selected.id });
     store.select(null);
-    return say(`point ${quoted(selected)} at ${moment(selected.time_s)} deleted ${UNDO}`);
+    return say(`${describe({ ...selected, label: quoted(selected) })} deleted ${UNDO}`);
   }
 
   function takeBack(type) {
@@ -192,6 +276,11 @@ export function makeCommands({
   function deselect() {
     const focused = document.activeElement;
     if (focused && focused !== document.body) return focused.blur();
+    if (holds.cancel()) return say("never mind");
+    if (begunAt() !== null) {
+      begun = null;
+      return say("never mind: it has not started");
+    }
     if (!store.selection && !player.loop) return toButtons();
     player.loop = null;
     return store.select(null);
@@ -203,8 +292,7 @@ export function makeCommands({
     const { selected } = store;
     if (!selected || !player.ready || timeline.preview) return;
     const room = selected.kind === "point" ? NEAR_S : 1.5 * AROUND_S;
-    const [start, end] = [selected.start_s ?? selected.time_s, selected.end_s ?? selected.time_s];
-    const outside = player.time < start - room || player.time > end + room;
+    const outside = player.time < startOf(selected) - room || player.time > endOf(selected) + room;
     if (outside || (selected.kind === "point" && player.playing)) store.select(null);
   }
 
@@ -212,6 +300,7 @@ export function makeCommands({
     nextVideo: () => otherVideo(1),
     previousVideo: () => otherVideo(-1),
     help: toggleHelp,
+    redraw: () => store.select(store.selection?.kind, store.selection?.id),
     deselect,
   };
   const withVideo = {
@@ -233,8 +322,9 @@ export function makeCommands({
     slower: () => player.changeSpeed(-1),
     faster: () => player.changeSpeed(1),
     normalSpeed: () => player.setSpeed(1),
-    nextPoint: () => otherPoint(1),
-    previousPoint: () => otherPoint(-1),
+    nextMark: () => otherMark(1),
+    previousMark: () => otherMark(-1),
+    who: askWho,
     correctLast,
     remove,
     undo: () => takeBack("undo"),
@@ -253,7 +343,7 @@ export function makeCommands({
     zoomIn: () => timeline.zoom(ZOOM),
     zoomOut: () => timeline.zoom(1 / ZOOM),
     zoomFit: () => timeline.fit(),
-    class: ({ label }) => classKey(label),
+    class: ({ label, key }) => classKey(label, key),
   };
 
   /** Run a command `{name, label?}`. Returns false where the key is better left to the browser. */
@@ -262,5 +352,15 @@ export function makeCommands({
     return store.video ? withVideo[command.name](command) : false;
   }
 
-  return { run, classKey, relabel, selectPoint, reviewDetection, movePoint, retime, keepSelection };
+  /** Intervals that have begun and not ended, as the timeline shows them. */
+  function unfinished() {
+    const start = begunAt();
+    const by_i = start === null ? [] : [growing("begun", store.currentClass ?? "", start, now())];
+    return [...holds.growing, ...by_i];
+  }
+
+  return {
+    run, classKey, relabel, selectMark, reviewDetection, movePoint, retime, keepSelection,
+    unfinished, holds, question,
+  };
 }

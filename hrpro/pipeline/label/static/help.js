@@ -31,7 +31,10 @@ export class Help {
   #fill() {
     const rows = (commands) => commands.map(({ keys, help }) => row(keys, help));
     const withModel = this.store.data.model !== null;
-    const commands = COMMANDS.filter(({ group }) => withModel || group !== "Detections");
+    const commands = COMMANDS.filter(
+      ({ group, needs }) =>
+        (withModel || group !== "Detections") && (!needs || this.store.data[needs].length),
+    );
     const groups = Object.entries(groupBy(commands));
     this.dialog.querySelector("[data-part=with-model]").hidden = !withModel;
     const classes = this.store.data.classes.filter((each) => each.key);

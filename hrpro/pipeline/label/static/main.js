@@ -1,11 +1,14 @@
 // Puts the page together: state, player, panels, keys.
 
+import { ClassEditor } from "./classeditor.js";
 import { ClassPanel } from "./classes.js";
 import { makeCommands } from "./commands.js";
+import { offerDownloads } from "./download.js";
 import { setText } from "./web/dom.js";
 import { percent, plural } from "./web/format.js";
 import { GotoTime } from "./goto.js";
 import { Help } from "./help.js";
+import { ofKind } from "./kinds.js";
 import { belongsTo, commandOf, keyName } from "./keys.js";
 import { Player } from "./player.js";
 import { PlayerBar } from "./playerbar.js";
@@ -24,12 +27,13 @@ const help = new Help(byId("help"), store);
 const timeline = new Timeline(byId("timeline"), store, player, {
   seek: (time) => player.seek(time),
   select: (kind, id) => {
-    const { points, detections } = store.video;
-    if (kind === "point") commands.selectPoint(points.find((point) => point.id === id));
-    else commands.reviewDetection(detections.find((detection) => detection.id === id));
+    const item = ofKind(store.video, kind).find((each) => each.id === id);
+    if (kind === "detection") commands.reviewDetection(item);
+    else commands.selectMark(item);
   },
   movePoint: (point, time) => commands.movePoint(point, time),
-  retime: (detection, start, end) => commands.retime(detection, start, end),
+  retime: (item, start, end) => commands.retime(item, start, end),
+  unfinished: () => commands.unfinished(),
 });
 const panel = new ClassPanel(byId("classes"), store, {
   choose: (label) => store.video && (ticks.ticking ? ticks.tick(label) : commands.classKey(label)),
@@ -61,9 +65,12 @@ const commands = makeCommands({
   toButtons: () => byId("stage").querySelector("[data-part=play]").focus(),
   flash: (label) => panel.flash(label),
 });
+offerDownloads(byId("classes"), { said: say, failed: fail });
+const classEditor = new ClassEditor(byId("class-editor"), store);
+byId("edit-classes").addEventListener("click", () => classEditor.open());
 const gotoTime = new GotoTime(byId("goto"), player);
 const run = (name) => commands.run({ name });
-const selectionBar = new SelectionBar(byId("selection"), store, run, commands.relabel);
+const selectionBar = new SelectionBar(byId("selection"), store, commands.question, run, commands.relabel);
 let loaded = null; // address of the media in the player
 
 function open(id) {
@@ -108,15 +115,18 @@ function drawTime() {
   commands.keepSelection();
   playerBar.update();
   timeline.moveTo(player.time);
+  timeline.drawUnfinished();
 }
 
 function drawHeader() {
   const { data, entry, outbox, video } = store;
   const done = data.videos.filter((each) => each.done).length;
-  const points = data.videos.reduce((sum, each) => sum + each.num_points, 0);
+  const total = (key) => data.videos.reduce((sum, each) => sum + each[key], 0);
+  const [points, intervals] = [total("num_points"), total("num_intervals")];
   setText(byId("dataset"), data.dataset);
   byId("progress").value = data.videos.length ? done / data.videos.length : 0;
-  const work = `${done} of ${data.videos.length} videos done · ${plural(points, "point")}`;
+  const marked = intervals ? ` · ${plural(intervals, "interval")}` : "";
+  const work = `${done} of ${data.videos.length} videos done · ${plural(points, "point")}${marked}`;
   setText(byId("progress-text"), work);
   setText(byId("model"), data.model ? `suggestions by ${data.model}` : "");
   setText(byId("title"), video?.id ?? "");
@@ -170,13 +180,21 @@ document.addEventListener("keydown", (event) => {
   if (key === null || belongsTo(event.target, key)) return;
   const tabbing = key.endsWith("Tab");
   if (tabbing && event.target !== document.body) return; // somebody walks through the page
+  if (!event.repeat && commands.question.press(key)) {
+    event.preventDefault();
+    drawAll();
+    return;
+  }
   if (!event.repeat && ticks.press(event)) {
     event.preventDefault();
     return;
   }
   const command = commandOf(event, store.data.classes);
-  if (command && commands.run(command) !== false) event.preventDefault();
+  const pressed = command?.name === "class" ? { ...command, key: event.code || event.key } : command;
+  if (pressed && commands.run(pressed) !== false) event.preventDefault();
 });
+
+window.addEventListener("blur", () => commands.holds.releaseAll());
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
@@ -199,6 +217,7 @@ document.addEventListener("pointerdown", (event) => {
 });
 
 document.addEventListener("keyup", (event) => {
+  commands.holds.release(event.code || event.key);
   // Buttons are pressed when the key comes up again; Space was for the player.
   if (event.key === " " && event.target.matches(".video")) event.preventDefault();
 });

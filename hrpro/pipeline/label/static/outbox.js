@@ -85,9 +85,10 @@ export class Outbox {
     this.timer = setTimeout(() => this.pump(), wait);
   }
 
-  /** Later actions on a point that only now got its name. */
+  /** Later actions on a point or an interval that only now got its name. */
   #rename(id, name) {
-    for (const { action } of this.entries) if (action.point === id) action.point = name;
+    for (const { action } of this.entries)
+      for (const kind of ["point", "interval"]) if (action[kind] === id) action[kind] = name;
   }
 
   #store() {

@@ -1,12 +1,19 @@
 // The line under the player: what is selected and what can be done with it, for mouse and touch.
 
 import { el, reconcile, setText } from "./web/dom.js";
+import { kindOf } from "./kinds.js";
+import { subjectKeys } from "./subjects.js";
 import { moment, percent, plural, span } from "./web/format.js";
 
 const BUTTONS = {
   point: [
-    ["previousPoint", "Back", "⇧Tab"], ["nextPoint", "Next", "Tab"],
+    ["previousMark", "Back", "⇧Tab"], ["nextMark", "Next", "Tab"],
     ["nudgeBack", "Frame earlier", "["], ["nudgeOn", "Frame later", "]"], ["remove", "Delete", "Del"],
+  ],
+  interval: [
+    ["previousMark", "Back", "⇧Tab"], ["nextMark", "Next", "Tab"], ["setStart", "Starts now", "I"],
+    ["setEnd", "Ends now", "O"], ["nudgeBack", "Edge earlier", "["], ["nudgeOn", "Edge later", "]"],
+    ["remove", "Delete", "Del"],
   ],
   open: [
     ["accept", "Accept", "↵"], ["reject", "Reject", "X"], ["setStart", "Starts now", "I"],
@@ -18,8 +25,8 @@ const BUTTONS = {
 
 export class SelectionBar {
   /** @param run called with the name of a command; @param relabel with a class */
-  constructor(root, store, run, relabel) {
-    Object.assign(this, { store, run });
+  constructor(root, store, question, run, relabel) {
+    Object.assign(this, { store, question, run });
     this.text = root.querySelector(".what");
     this.buttons = root.querySelector(".buttons");
     this.label = root.querySelector("select");
@@ -32,39 +39,74 @@ export class SelectionBar {
 
   update(numOpen) {
     const { selected } = this.store;
-    const { points } = this.store.video ?? { points: [] };
-    this.label.hidden = !selected;
+    const asking = this.question.open;
+    this.label.hidden = !selected || asking;
     this.root.classList.toggle("active", Boolean(selected));
+    if (asking) {
+      setText(this.text, "Who did it?");
+      this.#show(this.#answers());
+      return;
+    }
     if (!selected) {
-      setText(this.text, this.#hint(points.length, numOpen));
+      setText(this.text, this.#hint(numOpen));
       this.#show(numOpen ? [["nextDetection", "Review", "N"]] : []);
       return;
     }
     this.root.style.setProperty("--color", this.store.colorOf(selected.label));
-    const isPoint = selected.kind === "point";
-    setText(this.text, isPoint ? `Point at ${moment(selected.time_s)}` : describe(selected));
+    setText(this.text, [whatOf(selected), howOf(selected)].filter(Boolean).join(" · "));
     const names = this.store.data.classes.map((each) => each.name);
     const all = names.includes(selected.label) ? names : [...names, selected.label];
     reconcile(this.label, all, (name) => name, (name) => el("option", { value: name }, name), () => {});
     this.label.value = selected.label;
-    this.#show(BUTTONS[isPoint ? "point" : selected.status]);
+    const who = this.store.data.subjects.length ? [["who", "Who?", "#"]] : [];
+    const buttons = BUTTONS[selected.kind === "detection" ? selected.status : selected.kind];
+    this.#show([...who, ...buttons]);
   }
 
-  #hint(numPoints, numOpen) {
-    if (!this.store.video) return "";
+  #hint(numOpen) {
+    const { video } = this.store;
+    if (!video) return "";
     if (numOpen) return `${plural(numOpen, "detection")} of the model to review.`;
-    if (!numPoints) return "No points yet: play with Space and press a class key when it happens.";
-    return `${plural(numPoints, "point")}. Click one, or press Tab, to change it.`;
+    const { points, intervals } = video;
+    if (!points.length && !intervals.length)
+      return "No points yet: play with Space and press a class key when it happens.";
+    const marked = intervals.length ? `, ${plural(intervals.length, "interval")}` : "";
+    return `${plural(points.length, "point")}${marked}. Click one, or press Tab, to change it.`;
   }
 
+  #answers() {
+    const answer = (subject) => () => {
+      this.question.answer(subject);
+      this.run("redraw");
+    };
+    const subjects = subjectKeys(this.store.data.subjects);
+    return [
+      ...subjects.map(({ name, key }) => ["subject", name, key?.toUpperCase() ?? "", answer(name)]),
+      ["nobody", "nobody", "Esc", answer(null)],
+    ];
+  }
+
+  /** @param buttons rows of a command, its text, its key, and what else a click does */
   #show(buttons) {
-    reconcile(this.buttons, buttons, (button) => button.join(), ([name, text, key]) =>
-      el("button", { type: "button", class: `small ${name}`, onclick: () => this.run(name) }, text,
-        key ? el("kbd", { "aria-hidden": "true" }, key) : null), () => {});
+    reconcile(this.buttons, buttons, (button) => button.slice(0, 3).join(), ([name, text, key, action]) =>
+      el(
+        "button",
+        { type: "button", class: `small ${name}`, onclick: action ?? (() => this.run(name)) },
+        text,
+        key ? el("kbd", { "aria-hidden": "true" }, key) : null,
+      ), () => {});
   }
 }
 
-function describe({ status, score, start_s, end_s }) {
-  const facts = [percent(score), span(start_s, end_s)];
-  return (status === "open" ? facts : [status, ...facts]).join(" · ");
+function whatOf(item) {
+  const kind = kindOf(item);
+  if (kind === "point") return `Point at ${moment(item.time_s)}`;
+  if (kind === "interval") return `${span(item.start_s, item.end_s)}, ${(item.end_s - item.start_s).toFixed(2)} s long`;
+  const facts = [percent(item.score), span(item.start_s, item.end_s)];
+  return (item.status === "open" ? facts : [item.status, ...facts]).join(" · ");
+}
+
+/** Who does it and how. */
+function howOf({ subject, modifiers }) {
+  return [subject, ...(modifiers ?? [])].filter(Boolean).join(", ");
 }

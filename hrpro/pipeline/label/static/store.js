@@ -3,6 +3,7 @@
 
 import { applied, difference } from "./actions.js";
 import { Unreachable, api } from "./api.js";
+import { ofKind } from "./kinds.js";
 import { Outbox } from "./outbox.js";
 
 const POLL_MS = 1500;
@@ -12,11 +13,15 @@ export class Store {
   constructor(handlers) {
     this.handlers = handlers;
     this.client = clientName();
-    this.data = { dataset: "", classes: [], videos: [], reaction_s: 0, revision: 0, model: null };
+    this.data = {
+      dataset: "", classes: [], subjects: [], videos: [], reaction_s: 0, revision: 0, model: null,
+      no_marks: null, class_keys: "",
+    };
     this.confirmed = null; // the open video as the server last told it
-    this.selection = null; // {kind: "point" | "detection", id}
+    this.selection = null; // {kind: "point" | "interval" | "detection", id}
+    this.lastClass = null; // label that was used last
     this.lost = false; // whether the last poll failed
-    this.created = new Map(); // actions of this tab -> points that they have added
+    this.created = new Map(); // actions of this tab -> points and intervals that they have added
     this.outbox = new Outbox(
       ({ id, client, video, action }) => api.act(video, { id, client, action }),
       {
@@ -63,9 +68,14 @@ export class Store {
   get selected() {
     if (!this.selection || !this.confirmed) return null;
     const { kind, id } = this.selection;
-    const list = kind === "point" ? this.video.points : this.video.detections;
-    const item = list.find((each) => each.id === id);
+    const item = ofKind(this.video, kind).find((each) => each.id === id);
     return item ? { kind, ...item } : null;
+  }
+
+  /** The class of an interval for which none is named: the one that was used last. */
+  get currentClass() {
+    const names = this.data.classes.map((each) => each.name);
+    return names.includes(this.lastClass) ? this.lastClass : (names[0] ?? null);
   }
 
   colorOf(label) {
@@ -100,13 +110,25 @@ export class Store {
     return id;
   }
 
-  /** The name of the point that an action has added; that of the action until the server answers. */
+  /** The name of the point or interval that an action has added; that of the action until the server answers. */
   nameOf(action) {
     return this.created.get(action) ?? action;
   }
 
   async addClass(name) {
     return this.#setData(api.addClass(name));
+  }
+
+  /** Change the classes; returns why not, or an empty text. */
+  async editClasses(edit) {
+    try {
+      this.data = await api.editClasses(edit);
+      if (this.confirmed) await this.#refresh();
+    } catch (error) {
+      return error.message;
+    }
+    this.handlers.changed();
+    return "";
   }
 
   async setReaction(reaction_s) {
@@ -147,7 +169,13 @@ export class Store {
     const numOpen = video.detections.filter((each) => each.status === "open").length;
     this.data.videos = this.data.videos.map((entry) =>
       entry.id === video.id
-        ? { ...entry, num_points: video.points.length, num_open: numOpen, done: video.done }
+        ? {
+            ...entry,
+            num_points: video.points.length,
+            num_intervals: video.intervals.length,
+            num_open: numOpen,
+            done: video.done,
+          }
         : entry,
     );
   }

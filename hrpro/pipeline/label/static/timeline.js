@@ -2,9 +2,10 @@
 
 import { drag } from "./drag.js";
 import { el, reconcile, setAttribute, setText } from "./web/dom.js";
-import { clamp, clock, moment, percent, span } from "./web/format.js";
+import { clamp, clock } from "./web/format.js";
 import { inkOn } from "./ink.js";
 import { keySign } from "./keys.js";
+import { describe, endOf, kindOf, startOf } from "./kinds.js";
 import { TimeScale } from "./timescale.js";
 
 const MANY_CLASSES = 8;
@@ -16,8 +17,8 @@ const STATUS_MARK = { open: "", accepted: "✓ ", rejected: "✕ " };
 
 export class Timeline {
   /**
-   * @param on `seek(s)`, `select(kind, id)`, `movePoint(point, s)`,
-   *   `retime(detection, start_s, end_s)`: what the mouse or a finger asks for
+   * @param on `seek(s)`, `select(kind, id)`, `movePoint(point, s)`, `retime(item, start_s, end_s)`:
+   *   what the mouse or a finger asks for; `unfinished()`: intervals that have not ended yet
    */
   constructor(root, store, player, on) {
     Object.assign(this, { root, store, player, on, scale: new TimeScale(), minScore: 0 });
@@ -66,11 +67,18 @@ export class Timeline {
     if (!video) return;
     const shown = (item) => (item.id === this.preview?.id ? { ...item, ...this.preview } : item);
     this.points = video.points.map(shown);
+    this.unfinished = this.on.unfinished();
+    this.intervals = [...video.intervals.map(shown), ...this.unfinished];
     this.bands = this.detections.map(shown);
     this.#drawOverview();
     this.#drawTicks();
     this.#drawLanes();
     this.moveTo(this.player.time);
+  }
+
+  /** Let what has not ended yet grow with the time. */
+  drawUnfinished() {
+    if (this.unfinished?.length || this.on.unfinished().length) this.update();
   }
 
   /** Move the playhead only. */
@@ -93,11 +101,12 @@ export class Timeline {
     this.parts.window.style.left = share(start);
     this.parts.window.style.width = share(length);
     this.parts.window.hidden = this.scale.whole;
-    const marks = [...this.bands.filter((band) => band.status !== "rejected"), ...this.points];
+    const bands = this.bands.filter((band) => band.status !== "rejected");
+    const marks = [...bands, ...this.intervals, ...this.points];
     reconcile(this.parts.marks, marks, (mark) => mark.id, () => el("i"), (node, mark) => {
-      const isPoint = mark.time_s !== undefined;
-      node.className = isPoint ? "mark-point" : "mark-band";
-      node.style.left = share(isPoint ? mark.time_s : mark.start_s);
+      const isPoint = kindOf(mark) === "point";
+      node.className = isPoint ? "mark-point" : `mark-band ${kindOf(mark)}`;
+      node.style.left = share(startOf(mark));
       node.style.width = isPoint ? "" : share(mark.end_s - mark.start_s);
       node.style.setProperty("--color", this.store.colorOf(mark.label));
     });
@@ -114,11 +123,15 @@ export class Timeline {
   /** All classes where there are few; of many those that this video has. */
   #lanes() {
     const { classes } = this.store.data;
-    const used = new Set([...this.points, ...this.bands].map((item) => item.label));
+    const used = new Set(this.#items.map((item) => item.label));
     const known = new Set(classes.map((each) => each.name));
     const strangers = [...used].filter((label) => !known.has(label)).sort();
     const lanes = classes.length <= MANY_CLASSES ? classes : classes.filter((each) => used.has(each.name));
     return [...lanes, ...strangers.map((name) => ({ name, color: this.store.colorOf(name) }))];
+  }
+
+  get #items() {
+    return [...this.bands, ...this.intervals, ...this.points];
   }
 
   #drawLanes() {
@@ -135,9 +148,9 @@ export class Timeline {
       node.style.setProperty("--color", lane.color);
       node.style.setProperty("--ink", inkOn(lane.color));
       const inLane = (item) => item.label === lane.name && this.#inView(item);
-      const points = this.points.filter(inLane);
-      const times = points.map((point) => point.time_s).sort((a, b) => a - b);
-      reconcile(node, [...this.bands.filter(inLane), ...points], (item) => item.id, newItem, (child, item) =>
+      const items = this.#items.filter(inLane);
+      const times = items.filter((item) => kindOf(item) === "point").map(startOf).sort((a, b) => a - b);
+      reconcile(node, items, (item) => item.id, newItem, (child, item) =>
         this.#drawItem(child, item, lane, times));
     });
     this.root.classList.toggle("no-lanes", !lanes.length);
@@ -146,32 +159,35 @@ export class Timeline {
   #inView(item) {
     const { start, end, length } = this.scale;
     const margin = 0.02 * length; // a marker is wider than its moment
-    return (item.end_s ?? item.time_s) > start - margin && (item.start_s ?? item.time_s) < end + margin;
+    return endOf(item) > start - margin && startOf(item) < end + margin;
   }
 
   /** @param times of the points in the same lane, in order */
   #drawItem(node, item, lane, times) {
     const selected = this.store.selection?.id === item.id;
-    const isPoint = item.time_s !== undefined;
-    const kind = isPoint ? `point${this.#isCrowded(item, times) ? " crowded" : ""}` : `band ${item.status}`;
-    node.className = `item ${kind}${selected ? " selected" : ""}`;
+    const kind = kindOf(item);
+    const looks = {
+      point: () => `point${this.#isCrowded(item, times) ? " crowded" : ""}`,
+      interval: () => `interval${item.growing ? " growing" : ""}`,
+      detection: () => `band ${item.status}`,
+    };
+    node.className = `item ${looks[kind]()}${selected ? " selected" : ""}`;
     setAttribute(node, "aria-pressed", String(selected));
-    if (isPoint) {
-      node.style.left = `${100 * this.scale.share(item.time_s)}%`;
+    setAttribute(node, "aria-label", describe(item));
+    const [from, to] = [this.scale.share(startOf(item)), this.scale.share(endOf(item))];
+    node.style.left = `${100 * from}%`;
+    if (kind === "point") {
       setText(node.firstElementChild, keySign(lane.key));
-      setAttribute(node, "aria-label", `point ${item.label} at ${moment(item.time_s)}`);
       return;
     }
-    const [from, to] = [this.scale.share(item.start_s), this.scale.share(item.end_s)];
-    node.style.left = `${100 * from}%`;
     node.style.width = `${100 * (to - from)}%`;
+    if (kind === "interval") return;
     node.style.setProperty("--strength", 0.25 + 0.6 * clamp(item.score, 0, 1));
     const mark = times.find((time) => time >= item.start_s && time <= item.end_s);
     const free = this.#pixels((mark ?? item.end_s) - item.start_s) - (mark === undefined ? 0 : MARK_WIDTH_PX / 2);
     const score = free > SCORE_WIDTH_PX ? item.score.toFixed(2) : "";
     const status = free > SCORE_WIDTH_PX + STATUS_WIDTH_PX ? STATUS_MARK[item.status] : "";
     setText(node.firstElementChild, status + score);
-    setAttribute(node, "aria-label", describeDetection(item));
   }
 
   #pixels(seconds) {
@@ -213,11 +229,11 @@ export class Timeline {
     return clamp(start + ((event.clientX - box.left) / box.width) * (end - start), 0, this.scale.duration);
   }
 
-  /** Pressing on a lane: a point or an edge of a detection is dragged, anything else is a seek. */
+  /** Pressing on a lane: a point or an edge of a band is dragged, anything else is a seek. */
   #grab(event) {
     const item = this.#press(event.target.closest(".item"));
     if (!item) return this.#scrub(this.parts.lanes);
-    if (item.time_s !== undefined) return this.#dragging(item, event, (time) => ({ time_s: time }));
+    if (kindOf(item) === "point") return this.#dragging(item, event, (time) => ({ time_s: time }));
     const edge = event.target.dataset.edge;
     if (!edge) return this.#scrubOnMove();
     const { frames } = this.player;
@@ -228,15 +244,16 @@ export class Timeline {
     return this.#dragging(item, event, (time) => ({ [edge]: limits[edge](time) }));
   }
 
-  /** Select the point or detection of an element and return it. */
+  /** Select the point, interval or detection of an element and return it. */
   #press(node) {
     const item = node && this.#itemOf(node);
-    if (item) this.on.select(item.time_s === undefined ? "detection" : "point", item.id);
+    if (!item || item.growing) return null;
+    this.on.select(kindOf(item), item.id);
     return item;
   }
 
   #itemOf(node) {
-    return [...this.points, ...this.bands].find((each) => each.id === node.dataset.key);
+    return this.#items.find((each) => each.id === node.dataset.key);
   }
 
   #scrub(part) {
@@ -291,9 +308,8 @@ export class Timeline {
     const time = this.#timeOn(part, event, ...limits);
     const node = event.target.closest(".item");
     const item = node && this.#itemOf(node);
-    const name = !item ? "" : item.time_s === undefined ? describeDetection(item) : item.label;
     const at = item?.time_s ?? time;
-    setText(tip, `${clock(at)}${name && ` · ${name}`}`);
+    setText(tip, `${clock(at)}${item ? ` · ${describe(item)}` : ""}`);
     const box = this.root.getBoundingClientRect();
     tip.hidden = false;
     const half = tip.offsetWidth / 2;
@@ -303,7 +319,7 @@ export class Timeline {
 }
 
 function newItem(item) {
-  const isPoint = item.time_s !== undefined;
+  const isPoint = kindOf(item) === "point";
   const edge = (name) => el("i", { class: `edge ${name}`, "data-edge": name });
   return el(
     "button",
@@ -311,8 +327,4 @@ function newItem(item) {
     el("span"),
     ...(isPoint ? [] : [edge("start_s"), edge("end_s")]),
   );
-}
-
-function describeDetection({ label, score, start_s, end_s, status }) {
-  return `${status} detection ${label}, ${percent(score)}, ${span(start_s, end_s)}`;
 }

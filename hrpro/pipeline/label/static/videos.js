@@ -96,6 +96,7 @@ export class VideoList {
 function facts(video) {
   const length = video.duration_s ? clock(video.duration_s, 0) : "";
   const parts = [video.done ? "done" : "", length, plural(video.num_points, "point")];
+  if (video.num_intervals) parts.push(plural(video.num_intervals, "interval"));
   if (video.num_open) parts.push(`${video.num_open} to review`);
   if (video.playback === "pending") parts.push(`preparing ${percent(video.progress ?? 0)}`);
   if (video.playback === "failed") parts.push("cannot be played");

@@ -1,0 +1,243 @@
+"""Start and end marks and subjects on the label page, in a real browser."""
+
+# ruff: noqa: RUF001 (the page uses proper dashes)
+from __future__ import annotations
+
+import csv
+import json
+from contextlib import ExitStack
+
+import pytest
+from browser import LabelPage, label_server, new_window
+from videos import make_video, numbered
+
+FPS = 25
+REACTION_S = 0.2
+CLASSES = ["jump", "run", "throw"]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Twelve seconds of numbered pictures."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return make_video(path, 12 * FPS, FPS, painter=numbered(160, 120), pix_fmt="yuv420p")
+
+
+@pytest.fixture
+def dataset(tmp_path, clip):
+    folder = tmp_path / "own"
+    (folder / "videos").mkdir(parents=True)
+    (folder / "videos" / "clip.mp4").write_bytes(clip.read_bytes())
+    (folder / "dataset.yaml").write_text(json.dumps({"classes": CLASSES}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def open_page(browser):
+    """Serve a dataset and open its page in a new window; afterwards its console is clean."""
+    with ExitStack() as servers:
+        opened: list[LabelPage] = []
+
+        def open_it(folder, video="clip", **options) -> LabelPage:
+            url = servers.enter_context(label_server(folder))
+            label = LabelPage(new_window(browser, **options), url, video)
+            opened.append(label)
+            label.wait_for_picture()
+            return label
+
+        yield open_it
+        for label in opened:
+            label.page.context.close()
+        assert [problem for label in opened for problem in label.problems] == []
+
+
+def marks(folder):
+    """Class, start and end of what is in annotations.json."""
+    content = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
+    entries = content["database"].get("clip", {}).get("annotations", [])
+    return [(each["label"], *each["segment"]) for each in entries]
+
+
+def rows(folder):
+    with (folder / "points.csv").open(encoding="utf-8", newline="") as file:
+        return [list(row.values())[1:] for row in csv.DictReader(file)]
+
+
+def test_a_key_that_is_held_marks_start_and_end(dataset, open_page):
+    label = open_page(dataset)
+    label.press(" ")
+    label.wait_for(lambda: label.time > 1)
+    label.press("2")  # a tap is a point
+    label.page.keyboard.down("1")
+    begin = label.time
+    label.wait_for(lambda: label.time > begin + 1.5)
+    assert label.page.locator("#timeline .interval.growing").is_visible()
+    label.page.keyboard.down("3")  # a second one may overlap
+    label.wait_for(lambda: label.time > begin + 2.2)
+    end = label.time
+    label.page.keyboard.up("1")
+    assert "“jump”" in label.toast and "–" in label.toast
+    assert label.playing
+    label.wait_for(lambda: label.time > begin + 3)
+    label.page.keyboard.up("3")
+    label.press("k")
+    label.wait_until_saved()
+    (jump, throw) = marks(dataset)
+    assert jump == ("jump", pytest.approx(begin - REACTION_S, abs=0.3),
+                    pytest.approx(end - REACTION_S, abs=0.3))  # fmt: skip
+    assert throw[0] == "throw" and throw[1] < jump[2] < throw[2]
+    assert sorted(row[0] for row in rows(dataset)) == ["jump", "run", "throw"]
+    label.press("z", "z")
+    label.wait_for_toast("is gone")
+    label.wait_until_saved()
+    assert marks(dataset) == []
+    assert [row[0] for row in rows(dataset)] == ["run"]
+
+
+def test_frames_are_stepped_through_while_the_key_is_down(dataset, open_page):
+    label = open_page(dataset)
+    label.seek(2.0)
+    label.page.keyboard.down("1")
+    for _ in range(10):
+        label.press("ArrowRight")
+    label.page.keyboard.up("1")
+    label.wait_until_saved()
+    assert marks(dataset) == [("jump", pytest.approx(2.02), pytest.approx(2.42))]
+
+
+def test_i_and_o_mark_and_correct_edges_and_keys_move_them(dataset, open_page):
+    label = open_page(dataset)
+    label.press("o")
+    label.wait_for_toast("Press I where it starts")
+    label.seek(2.0)
+    label.press("i")
+    label.wait_for_toast("starts at 2.02 s: O ends it as “jump”")
+    label.press("Escape")
+    label.wait_for_toast("never mind")
+    label.press("i", "Shift+ArrowRight", "Shift+ArrowRight")
+    label.press("2")  # as that class
+    label.wait_for_toast("“run” 2.02–4.02 s")
+    label.press("3")  # paused and selected
+    label.wait_for_toast("“run” is now “throw”")
+    label.wait_until_saved()
+    assert marks(dataset) == [("throw", pytest.approx(2.02), pytest.approx(4.02))]
+    assert rows(dataset) == [["throw", "3.02"]]
+
+    label.press("]")  # the nearer edge, a frame on
+    label.wait_for_toast("2.02–4.06 s")
+    label.press("Shift+ArrowLeft", "i")
+    label.wait_for_toast("3.06–4.06 s")
+    label.press("[")
+    label.wait_for_toast("3.02–4.06 s")
+
+    edge = label.page.locator("#timeline .interval.selected .end_s").bounding_box()
+    lanes = label.page.locator(".lanes").bounding_box()
+    x, y = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2
+    label.page.mouse.move(x, y)
+    label.page.mouse.down()
+    label.page.mouse.move(x + lanes["width"] * 3 / 12, y, steps=4)
+    label.page.mouse.up()
+    label.wait_until_saved()
+    ((_, start_s, end_s),) = marks(dataset)
+    assert start_s == pytest.approx(3.02, abs=1e-3) and end_s == pytest.approx(7.06, abs=0.15)
+
+    label.press("Escape", "Tab")
+    label.wait_for_toast("interval “throw” 3.02–")
+    label.press("Delete")
+    label.wait_until_saved()
+    assert marks(dataset) == [] and rows(dataset) == []
+    label.press("z")
+    label.wait_for_toast("is back")
+    label.page.reload()
+    label.wait_for(lambda: len(label.marks) == 2, "the interval and its point")
+
+
+def test_one_more_key_says_who(dataset, open_page):
+    settings = {"classes": CLASSES, "subjects": ["Ann", "Ben"]}
+    (dataset / "dataset.yaml").write_text(json.dumps(settings), encoding="utf-8")
+    label = open_page(dataset)
+    label.seek(1.0)
+    label.press("1")
+    assert "Who did it?" in label.page.locator("#selection").inner_text()
+    label.press("2")
+    label.wait_for_toast("“jump” at 1.02 s: Ben")
+    label.seek(3.0)
+    label.press("2", "Escape")
+    label.seek(5.0)
+    label.press("i", "Shift+ArrowRight", "o", "1")
+    label.wait_for_toast("Ann")
+    label.press("Escape", "Tab", "Tab", "#")
+    label.page.locator("#selection .subject", has_text="Ben").click()
+    label.wait_for_toast("“run” at 3.02 s: Ben")
+    label.wait_until_saved()
+    assert rows(dataset) == [
+        ["jump", "1.02", "Ben", ""], ["run", "3.02", "Ben", ""], ["run", "5.52", "Ann", ""],
+    ]  # fmt: skip
+    content = json.loads((dataset / "annotations.json").read_text(encoding="utf-8"))
+    (annotation,) = content["database"]["clip"]["annotations"]
+    assert (annotation["label"], annotation["subject"]) == ("run", "Ann")
+    assert "point jump at 1.02 s (Ben)" in label.marks
+
+
+def test_published_ground_truth_is_left_alone(dataset, open_page):
+    truth = {"database": {"clip": {"annotations": [{"label": "jump", "segment": [1, 2]}]}}}
+    (dataset / "gt_full.json").write_text(json.dumps(truth), encoding="utf-8")
+    label = open_page(dataset)
+    label.press("i")
+    label.wait_for_toast("gt_full.json is the ground truth as it was published")
+    label.press("1")
+    label.wait_until_saved()
+    assert json.loads((dataset / "gt_full.json").read_text(encoding="utf-8")) == truth
+    assert not (dataset / "annotations.json").exists()
+
+
+def test_classes_are_edited_on_the_page_and_labels_follow(dataset, open_page):
+    label = open_page(dataset)
+    label.seek(1.0)
+    label.press("1")
+    label.seek(3.0)
+    label.press("2")
+    label.wait_until_saved()
+    page = label.page
+    page.get_by_role("button", name="Edit", exact=True).click()
+    name = page.get_by_label("Name of jump")
+    name.fill("high jump")
+    name.press("Enter")
+    page.get_by_label("Colour of high jump").wait_for()
+    page.get_by_label("Colour of high jump").fill("#123456")
+    page.get_by_label("Description of high jump").fill("over the bar")
+    page.get_by_label("Description of high jump").press("Tab")
+    page.get_by_label("Key of throw").select_option("w")
+    page.get_by_role("button", name="Move throw up").click()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_label("Merge of run").select_option("high jump")
+    label.wait_for(lambda: page.locator("#class-editor li").count() == 2, "the merge")
+    page.get_by_label("Name of throw").fill("High Jump")
+    page.get_by_label("Name of throw").press("Enter")
+    page.get_by_text("there is a class 'high jump' already").wait_for()
+    page.get_by_role("button", name="Done", exact=True).last.click()
+    label.wait_for(lambda: sum("high jump" in mark for mark in label.marks) == 2)
+    assert page.locator(".class .name").all_inner_texts() == ["high jump", "throw"]
+    assert page.locator(".class").first.get_attribute("title") == "over the bar"
+    label.seek(5.0)
+    label.press("w")
+    label.wait_until_saved()
+    assert [row[0] for row in rows(dataset)] == ["high jump", "high jump", "throw"]
+    text = (dataset / "dataset.yaml").read_text(encoding="utf-8")
+    assert "#123456" in text and "over the bar" in text
+    label.problems = [each for each in label.problems if "Failed to load resource" not in each]
+
+
+def test_verified_events_are_downloaded(dataset, open_page):
+    label = open_page(dataset)
+    label.press("1")
+    label.seek(2.0)
+    label.press("i", "Shift+ArrowRight", "o")
+    label.wait_until_saved()
+    for suffix in ("csv", "eaf"):
+        with label.page.expect_download() as download:
+            label.page.locator(f"[data-download={suffix}]").click()
+        assert download.value.suggested_filename == f"own.{suffix}"
+        text = download.value.path().read_text(encoding="utf-8")
+        assert "jump" in text
+    label.wait_for_toast("saved own.eaf")
