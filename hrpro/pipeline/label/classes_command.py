@@ -43,7 +43,10 @@ def class_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
     """The classes as a table, for people."""
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
-        counts = f"{row['num_points']:5} points {row['num_intervals']:5} intervals"
+        counts = (
+            f"{row['num_points']:5} points {row['num_intervals']:5} intervals "
+            f"{row['num_videos']:5} videos"
+        )
         key = row["key"] or "-"
         line = f"{row['name']:{width}}  {key}  {row['color']}  {counts}  {row['description']}"
         yield line.rstrip()
@@ -56,6 +59,7 @@ def _rows(project: Project) -> list[dict[str, Any]]:
             **row,
             "num_points": counts["points"][row["name"]],
             "num_intervals": counts["intervals"][row["name"]],
+            "num_videos": counts["videos"][row["name"]],
         }
         for row in project.state()["classes"]
     ]

@@ -26,7 +26,7 @@ from hrpro.pipeline.label.actions import (
     Step,
 )
 from hrpro.pipeline.label.annotations_file import AnnotationsFile
-from hrpro.pipeline.label.class_edits import VIDEO_LABELS, rename_in_table, renamed_value
+from hrpro.pipeline.label.class_edits import under_present_names
 from hrpro.pipeline.label.class_keys import class_keys
 from hrpro.pipeline.label.class_requests import ClassEdit
 from hrpro.pipeline.label.dataset import LabelDataset
@@ -301,9 +301,9 @@ class Project:
             }
 
     def _classes(self) -> list[str]:
-        videos = self._store.labels.videos.values()
-        used = (video.marked | (video.shown or frozenset()) for video in videos)
-        return self.dataset.classes({label for labels in used for label in labels})
+        return self.dataset.classes(
+            {name for each in self.count_labels().values() for name in each}
+        )
 
     def _frame_rate(self, video_id: str) -> float | None:
         known = self.dataset.frame_rate(video_id)
@@ -386,18 +386,19 @@ class Project:
             return self.state()
 
     def count_labels(self) -> dict[str, Counter[str]]:
-        """Return how many ``points`` and ``intervals`` each class has."""
+        """Return how many ``points``, ``intervals`` and ``videos`` (as listed) each class has."""
         labels = self._store.labels
+        shown = (video.shown or frozenset() for video in labels.videos.values())
         return {
             "points": Counter(point.label for _, _, point in labels.points()),
             "intervals": Counter(interval.label for _, _, interval in labels.intervals()),
+            "videos": Counter(label for labels in shown for label in labels),
         }
 
     def _rename_classes(self) -> None:
         """Bring all files in line with the names in ``dataset.yaml``."""
         renamed = self.dataset.config.renamed
         self._note_labels(self._store.rename_classes(renamed))
-        rename_in_table(self.dataset.folder / VIDEO_LABELS, renamed)
         self.load_suggestions()
 
     def _check_published(self, gone: set[str]) -> None:
@@ -407,7 +408,7 @@ class Project:
     def _check_unused(self, names: set[str]) -> None:
         counts = self.count_labels()
         for name in sorted(names):
-            if number := counts["points"][name] + counts["intervals"][name]:
+            if number := sum(count_of[name] for count_of in counts.values()):
                 raise RefusedError(
                     f"{name!r} has {count(number, 'label')}: merge it into another class, or "
                     "delete its labels, too (--with-labels)"
@@ -446,8 +447,7 @@ class Project:
         if edit is None:
             raise ConflictError(f"nothing to {step.type} here")
         values = edit.before if step.type == "undo" else edit.after
-        renamed = self.dataset.config.renamed  # since then
-        return edit.number, {name: renamed_value(value, renamed) for name, value in values.items()}
+        return edit.number, under_present_names(values, self.dataset.config.renamed)  # since then
 
     def _next_revision(self) -> int:
         self._revision += 1

@@ -15,11 +15,11 @@ from hrpro.errors import HrproError, UsageError
 from hrpro.localize.data.config import read_dataset_config
 from hrpro.localize.data.points import read_points
 from hrpro.pipeline.datasets.classes import ClassList
-from hrpro.pipeline.label import project as project_module
 from hrpro.pipeline.label.actions import read_request
 from hrpro.pipeline.label.class_requests import Delete, Merge, Rename, Set
 from hrpro.pipeline.label.classes_command import edit_classes, list_classes
 from hrpro.pipeline.label.project import Project
+from hrpro.pipeline.label.store import LabelStore
 
 pytestmark = pytest.mark.core
 
@@ -163,15 +163,18 @@ def test_merging_makes_equal_rows_one(folder):
 
 def test_deleting_labels_has_to_be_asked_for(folder):
     before = (folder / "dataset.yaml").read_text()
-    with pytest.raises(HrproError, match="'jump' has 3 labels: merge it into another class, or"):
+    with pytest.raises(HrproError, match="'jump' has 4 labels: merge it into another class, or"):
         edit_classes(folder, Delete(type="delete", name="jump"))
     assert (folder / "dataset.yaml").read_text() == before
     edit_classes(folder, Delete(type="delete", name="jump", with_labels=True))
     assert labels(folder) == {"points": ["run"], "annotations": [], "labels": ["run", "throw"]}
-    edit_classes(folder, Delete(type="delete", name="throw"))
+    with pytest.raises(HrproError, match="'throw' has 1 label"):  # a video that shows it
+        edit_classes(folder, Delete(type="delete", name="throw"))
+    edit_classes(folder, Delete(type="delete", name="throw", with_labels=True))
+    assert labels(folder)["labels"] == ["run", ""]  # it shows nothing; that is known, too
 
 
-@pytest.mark.parametrize("killed_before", ["rename_classes", "rename_in_table"])
+@pytest.mark.parametrize("killed_before", ["rename_classes", "commit"])
 def test_what_was_interrupted_is_finished_by_the_next_start(folder, monkeypatch, killed_before):
     """`dataset.yaml` is written first, and says what is left to do."""
 
@@ -181,13 +184,10 @@ def test_what_was_interrupted_is_finished_by_the_next_start(folder, monkeypatch,
     def kill(*_):
         raise Killed
 
-    target = project_module
-    if killed_before == "rename_classes":
-        target = project_module.LabelStore
     rename = Rename(type="rename", name="jump", to="leap")
     project = Project(folder, needs_videos=False)
     with monkeypatch.context() as patch:
-        patch.setattr(target, killed_before, kill)
+        patch.setattr(LabelStore, killed_before, kill)
         with pytest.raises(Killed):
             project.edit_classes(rename)
     project._folder_lock._lock.release()  # as a process does that is no more
@@ -258,13 +258,13 @@ def test_the_command_line(folder):
     assert run("order", "leap").exit_code == 0
     listed = run("list")
     assert listed.output.splitlines()[0] == (
-        "leap   w  #e69f00      2 points     1 intervals  both feet"
+        "leap   w  #e69f00      2 points     1 intervals     1 videos  both feet"
     )
     assert [row["name"] for row in list_classes(folder)] == ["leap", "run", "throw"]
     wrong = run("rename", "fly", "x")
     assert wrong.exit_code == 2 and "there is no class 'fly'" in wrong.output
     assert run("merge", "leap", "run", "--into", "run").exit_code == 0
-    assert run("delete", "throw").exit_code == 0
+    assert run("delete", "throw", "--with-labels").exit_code == 0
     assert [row["name"] for row in json.loads(run("list", "--json").output)] == ["run"]
 
 
