@@ -179,6 +179,44 @@ def test_one_more_key_says_who(dataset, open_page):
     assert "point jump at 1.02 s (Ben)" in label.marks
 
 
+def test_an_open_tab_goes_on_with_intervals_after_the_server_was_stopped(dataset, browser):
+    window = new_window(browser)
+    with label_server(dataset) as url:
+        label = LabelPage(window, url, "clip")
+        label.wait_for_picture()
+        label.press("i", "Shift+ArrowRight", "o")
+        label.wait_until_saved()
+    label.page.locator("#banner", has_text="this page goes on by itself").wait_for()
+    label.press("Escape", "Shift+ArrowRight", "i", "Shift+ArrowRight", "2")
+    with label_server(dataset) as again:
+        assert again == url
+        label.wait_for(label.page.locator("#banner").is_hidden)
+        label.wait_until_saved()
+        assert [each[0] for each in marks(dataset)] == ["jump", "run"]
+        label.press("Escape", "z", "z")
+        label.wait_for(lambda: label.marks == [])
+        label.wait_until_saved()
+        assert marks(dataset) == [] and rows(dataset) == []
+        window.close()
+
+
+def test_from_end_to_start_of_two_hours_in_three_keys(tmp_path, open_page):
+    folder = tmp_path / "long"
+    (folder / "videos").mkdir(parents=True)
+    (folder / "dataset.yaml").write_text(json.dumps({"classes": CLASSES}), encoding="utf-8")
+    make_video(folder / "videos" / "clip.mp4", 7200, 1, gop=60)
+    label = open_page(folder)
+    label.press("End")
+    label.wait_for(lambda: label.time == pytest.approx(7199.5, abs=1))
+    label.press("1", "Home")
+    label.wait_for(lambda: label.time < 1)
+    label.press("i", "End", "o")
+    label.wait_until_saved()
+    assert marks(folder) == [("jump", pytest.approx(0.5), pytest.approx(7199.5, abs=1))]
+    ticks = label.page.locator(".ticks span").all_inner_texts()
+    assert 2 <= len(ticks) <= 30
+
+
 def test_published_ground_truth_is_left_alone(dataset, open_page):
     truth = {"database": {"clip": {"annotations": [{"label": "jump", "segment": [1, 2]}]}}}
     (dataset / "gt_full.json").write_text(json.dumps(truth), encoding="utf-8")

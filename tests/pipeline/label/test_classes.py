@@ -248,6 +248,20 @@ def test_classes_that_only_points_have_become_those_of_the_dataset(folder):
     assert read_dataset_config(folder).classes == ("leap", "run")
 
 
+def test_settings_in_one_line_are_changed_as_well(folder):
+    text = "classes: [run, jump]\nlabel: {keys: {jump: w}, reaction_s: 0.1}\n"
+    (folder / "dataset.yaml").write_text(text)
+    (folder / "labels.csv").unlink()
+    edit_classes(folder, Rename(type="rename", name="jump", to="a: 1"))
+    edit_classes(folder, Set(type="set", name="a: 1", description="yes", color="#123456"))
+    config = read_dataset_config(folder)
+    assert config.classes == ("run", "a: 1") and config.renamed == {"jump": "a: 1"}
+    assert config.label.keys == {"a: 1": "w"} and config.label.reaction_s == 0.1
+    assert config.label.descriptions == {"a: 1": "yes"}
+    edit_classes(folder, Set(type="set", name="a: 1", description="", color="", key=""))
+    assert "descriptions" not in (folder / "dataset.yaml").read_text()
+
+
 def test_the_command_line(folder):
     def run(*words):
         return CliRunner().invoke(main, ["dataset", "classes", words[0], str(folder), *words[1:]])

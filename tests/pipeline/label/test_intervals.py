@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeller import JUMP, RUN, Labeller
+from tiny_datasets import make_dataset
 
-from hrpro.annotations import read_ground_truth
+from hrpro.annotations import Action, VideoAnnotation, read_ground_truth
+from hrpro.localize.data.dataset import load_dataset
 from hrpro.pipeline.label.actions import ConflictError, RefusedError
+from hrpro.pipeline.label.annotations_file import AnnotationsFile
+from hrpro.pipeline.label.state import INTERVAL, Interval
+from hrpro.pipeline.label.store import LabelStore
+from hrpro.video_ids import KnownVideos
 
 
 @pytest.fixture
@@ -250,3 +256,32 @@ def test_files_and_restarts_follow_whatever_is_done(_, tmp_path_factory, steps):
     again = labeller.again()
     assert (again.intervals(), again.points()) == (intervals, points)
     again.store.close()
+
+
+# ------------------------------------------------------------------- what they are good for
+
+
+def test_training_and_evaluation_pick_them_up(tmp_path):
+    """Marks of training videos are full supervision, those of test videos the held-out truth."""
+    make_dataset(tmp_path, 3, 2, ground_truth=False)
+    (tmp_path / "label").mkdir()
+    videos = KnownVideos([])
+
+    def facts(video_id):
+        return VideoAnnotation(video_id, video_id.partition("_")[0], 25.6, 25.0)
+
+    path = tmp_path / "annotations.json"
+    annotations = AnnotationsFile(path, videos, facts)
+    store = LabelStore(tmp_path, lambda _: None, False, videos, annotations)
+    for number, video_id in enumerate(["train_0", "train_1", "test_0"], start=1):
+        interval = Interval(label="jump", start_s=2.0, end_s=5.0)
+        store.commit("c", {"type": "mark"}, {video_id: {f"{INTERVAL}i{number}": interval}})
+    store.close()
+    full = load_dataset(tmp_path, needs="full")
+    assert [video.video_id for video in full.train] == ["train_0", "train_1"]
+    assert full.train[0].actions == (Action("jump", 2.0, 5.0),)
+    assert "full" in full.supervision
+    assert list(full.ground_truth("test")) == ["test_0"] and full.can_evaluate
+    assert read_ground_truth(path)["test_0"] == VideoAnnotation(
+        "test_0", "test", 25.6, 25.0, (Action("jump", 2.0, 5.0),)
+    )

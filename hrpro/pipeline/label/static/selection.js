@@ -11,9 +11,8 @@ const BUTTONS = {
     ["nudgeBack", "Frame earlier", "["], ["nudgeOn", "Frame later", "]"], ["remove", "Delete", "Del"],
   ],
   interval: [
-    ["previousMark", "Back", "⇧Tab"], ["nextMark", "Next", "Tab"], ["setStart", "Starts now", "I"],
-    ["setEnd", "Ends now", "O"], ["nudgeBack", "Edge earlier", "["], ["nudgeOn", "Edge later", "]"],
-    ["remove", "Delete", "Del"],
+    ["nextMark", "Next", "Tab"], ["setStart", "Starts now", "I"], ["setEnd", "Ends now", "O"],
+    ["nudgeBack", "Earlier", "["], ["nudgeOn", "Later", "]"], ["remove", "Delete", "Del"],
   ],
   open: [
     ["accept", "Accept", "↵"], ["reject", "Reject", "X"], ["setStart", "Starts now", "I"],
@@ -101,7 +100,7 @@ export class SelectionBar {
 function whatOf(item) {
   const kind = kindOf(item);
   if (kind === "point") return `Point at ${moment(item.time_s)}`;
-  if (kind === "interval") return `${span(item.start_s, item.end_s)}, ${(item.end_s - item.start_s).toFixed(2)} s long`;
+  if (kind === "interval") return `${span(item.start_s, item.end_s)} · ${(item.end_s - item.start_s).toFixed(2)} s`;
   const facts = [percent(item.score), span(item.start_s, item.end_s)];
   return (item.status === "open" ? facts : [item.status, ...facts]).join(" · ");
 }

@@ -169,7 +169,7 @@ export class Timeline {
     const looks = {
       point: () => `point${this.#isCrowded(item, times) ? " crowded" : ""}`,
       interval: () => `interval${item.growing ? " growing" : ""}`,
-      detection: () => `band ${item.status}`,
+      detection: () => `band ${item.status}${this.#isMarked(item) ? " marked" : ""}`,
     };
     node.className = `item ${looks[kind]()}${selected ? " selected" : ""}`;
     setAttribute(node, "aria-pressed", String(selected));
@@ -188,6 +188,13 @@ export class Timeline {
     const score = free > SCORE_WIDTH_PX ? item.score.toFixed(2) : "";
     const status = free > SCORE_WIDTH_PX + STATUS_WIDTH_PX ? STATUS_MARK[item.status] : "";
     setText(node.firstElementChild, status + score);
+  }
+
+  /** Whether an interval of its class lies over a detection. */
+  #isMarked({ label, start_s, end_s }) {
+    return this.intervals.some(
+      (each) => each.label === label && each.start_s < end_s && each.end_s > start_s,
+    );
   }
 
   #pixels(seconds) {
