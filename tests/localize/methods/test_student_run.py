@@ -14,6 +14,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 from tiny_datasets import CLASSES, DIM, SNIPPETS, make_dataset
+from tiny_methods import overrides
 
 from hrpro.cli import main
 from hrpro.errors import DataError, UsageError
@@ -35,68 +36,8 @@ from hrpro.pipeline.detectors.trained import TrainedDetector
 from hrpro.pipeline.results.formats import read_results
 
 CPU = torch.device("cpu")
-STUDENT = {
-    "student.pyramid.width": 32,
-    "student.pyramid.mlp_width": 32,
-    "student.pyramid.num_stem": 1,
-    "student.pyramid.num_levels": 3,
-    "student.window.stride": 8,
-    "student.window.length": 96,
-    "student.optimiser.lr": 6e-3,
-    "student.optimiser.warmup_updates": 5,
-    "student.optimiser.batch_videos": 4,
-    "student.optimiser.eval_every": 20,
-    "student.optimiser.ema": 0.9,
-    "student.detection.max_per_level": 100,
-    "student.detection.min_score": 0.01,
-    "student.teacher.first_epochs": 18,
-    "student.teacher.epochs": 24,
-}
-SAL = {
-    "generator.lr": 5e-3,
-    "generator.updates": 60,
-    "generator.batch_videos": 4,
-    "generator.network.length": 40,
-    "generator.network.width": 16,
-    "generator.network.dropout": 0.2,
-    "generator.losses.pseudo_extra": 5,
-    "generator.losses.evidence_ratio": None,
-    "student.pseudo.density.min_score": 0.2,
-}
-HRPRO = {
-    "generator.lr": 4e-3,
-    "generator.updates": 25,
-    "generator.eval_every": 25,
-    "generator.snippet.num_blocks": 1,
-    "generator.stage2.epochs": 1,
-    "generator.stage2.lr": 1e-3,
-    "generator.proposals.score_thresholds": [0.1, 0.2],
-    "generator.proposals.attention_thresholds": [0.2, 0.4, 0.6, 0.8],
-}
-FUSTAL = {
-    "generator.lr": 5e-3,
-    "generator.updates": 60,
-    "generator.eval_every": 60,
-    "generator.batch_videos": 8,
-    "generator.network.length": 40,
-    "generator.network.width": 16,
-    "generator.network.dropout": 0.2,
-    "generator.network.topk_ratio": 8,
-}
-TINY = {
-    "hrpro+student": {**HRPRO, **STUDENT},
-    "sal+student": {**SAL, **STUDENT},
-    "fustal": {**FUSTAL, **STUDENT},
-    "student": STUDENT,
-}
-"""Settings with which each learns a tiny dataset in seconds."""
 NUM_STAGES = {"hrpro+student": 3, "sal+student": 2, "fustal": 2, "student": 1}
-each_method = pytest.mark.parametrize("method", list(TINY))
-
-
-def overrides(method: str) -> list[str]:
-    texts = [f"localize.{key}={json.dumps(value)}" for key, value in TINY[method].items()]
-    return [f"localize.method={method}", "localize.precision=float32", *texts]
+each_method = pytest.mark.parametrize("method", list(NUM_STAGES))
 
 
 def hrpro(*arguments: object) -> str:
@@ -387,7 +328,7 @@ def test_unknown_keys_of_every_section_are_refused():
 
 
 def test_the_teachers_rule_goes_with_the_supervision():
-    rules = {name: load_config(f"{name}-small").localize.resolved_student() for name in TINY}
+    rules = {name: load_config(f"{name}-small").localize.resolved_student() for name in NUM_STAGES}
     assert {name: student.teacher.rule for name, student in rules.items()} == {
         "hrpro+student": "points",
         "sal+student": "detections",
