@@ -32,7 +32,7 @@ from hrpro.localize.methods.student.config import (
     TeacherConfig,
     WindowConfig,
 )
-from hrpro.localize.methods.student.fusion import fuse
+from hrpro.localize.methods.student.fusion import LEAST_CONTRAST, fuse, outer_inner_contrast
 from hrpro.localize.methods.student.inference import detect, detect_in, suppress
 from hrpro.localize.methods.student.labels import renewed_segments
 from hrpro.localize.methods.student.localizer import StudentLocalizer
@@ -429,6 +429,22 @@ def test_fusion_gates_supports_and_joins():
         fuse(student, FusionConfig(generator_share=0.5))
 
 
+def test_segments_count_by_how_much_the_generators_activation_stands_out():
+    values = np.array([[0.0, 0.5], [0.8, 0.5], [0.4, 0.5], [0.0, 0.5]])
+    signal = Signal(values, np.array([0.5, 1.5, 2.5, 3.5]))  # snippets of a second
+    table = one_video((1, 3, 0, 0.9), (1, 2, 0, 0.9), (1.5, 2.5, 0, 0.9), (0, 4, 1, 0.9))
+    contrast = outer_inner_contrast(table, [signal])
+    # Around (1, 2) lie a quarter of second 0 and one of second 2; beyond the video lies nothing.
+    assert contrast.tolist() == pytest.approx([0.6, 0.8 - 0.2, 0.6 - 0.6, 0.5])
+    fused = fuse(table, FusionConfig(contrast=0.5), signals=[signal])
+    expected = [0.54**0.5, 0.54**0.5, (0.9 * LEAST_CONTRAST) ** 0.5, 0.45**0.5]
+    assert fused.score.tolist() == pytest.approx(expected)
+    lone = Signal(np.array([[0.7]]), np.array([0.5]))
+    assert outer_inner_contrast(one_video((0, 1, 0, 1.0)), [lone]).tolist() == [0.7]
+    with pytest.raises(ValueError, match="activations"):
+        fuse(table, FusionConfig(contrast=0.5))
+
+
 def test_a_class_keeps_its_best_detection_however_low():
     table = one_video((0, 1, 0, 1e-6), (5, 6, 1, 0.5), (5, 6.1, 1, 0.0005))
     kept = suppress(table, DetectionConfig())
@@ -597,6 +613,17 @@ def test_the_teachers_weights_are_not_taken_for_the_students_in_bfloat16():
     assert found[0] == found[1]
 
 
+def test_few_videos_make_longer_epochs():
+    videos, grid = easy_videos(4, seed=1)
+    for at_least, per_epoch in ((1, 2), (5, 5)):
+        optimiser = {"batch_videos": 2, "min_epoch_updates": at_least, "eval_every": 3}
+        config = tiny_config(teacher={"epochs": 4}, optimiser=optimiser)
+        learned_from = full_videos(videos, grid, config)
+        dim = learned_from[0].features.shape[1]
+        schedule = StudentStage(StudentModel(dim, NUM_CLASSES, config), learned_from).schedule
+        assert (schedule.updates, schedule.eval_every) == (4 * per_epoch, 3 * per_epoch)
+
+
 def test_a_batch_that_nobody_can_label_is_left_out(tmp_path):
     """As in the release: no step, and the given segments for the rest of the epoch."""
     videos, grid = easy_videos(4, seed=1)
@@ -654,6 +681,9 @@ class Generator(torch.nn.Module):
     def video_scores(self, videos):
         return [np.array([0.0, 1.0, 0.5])] * len(videos)
 
+    def activations(self, videos):
+        return [np.tile([0.0, 0.5, 0.5], (len(video.features), 1)) for video in videos]
+
 
 def test_the_localizer_tells_what_it_sees_and_listens_to_the_generator():
     torch.manual_seed(0)
@@ -673,3 +703,11 @@ def test_the_localizer_tells_what_it_sees_and_listens_to_the_generator():
     assert 0 not in fused.label[fused.score > 0]
     best = fused[fused.video == 0][:1]
     assert (best.start_s[0], best.end_s[0], best.label[0], best.score[0]) == (0, 1, 1, 1)
+
+
+def test_the_localizer_asks_the_generator_where_activations_stand_out():
+    torch.manual_seed(0)
+    model = StudentModel(6, 3, tiny_config(window={"stride": 4}, fusion={"contrast": 1.0}))
+    videos = [FeatureSequence(torch.randn(n, 6), SnippetGrid()) for n in (20, 9)]
+    found = StudentLocalizer(model, Generator()).candidates(videos)
+    assert found.score[found.label == 0] == pytest.approx(LEAST_CONTRAST)

@@ -20,8 +20,11 @@ BASES: dict[str, dict[str, Any]] = {
             "dropout": 0.1,
         },
         "loss": {"video_weight": 0.2, "normaliser_start": 50.0},
-        "window": {"length": 768},
+        "detection": {"sigma": 0.3},
+        "window": {"length": 768, "stride": 8},
+        "pseudo": {"density": {"keep_best": True}},
         "optimiser": {
+            "min_epoch_updates": 6,
             "lr": 1e-3,
             "warmup_updates": 20,
             "rate": "cosine",
@@ -33,6 +36,7 @@ BASES: dict[str, dict[str, Any]] = {
             "epochs": 50,
             "min_score": 0.1,
             "blend": 0.5,
+            "known_classes": True,
         },
     },
 }

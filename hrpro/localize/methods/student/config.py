@@ -133,6 +133,9 @@ class OptimiserConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch_videos: PositiveInt = Field(8, description="videos per update")
+    min_epoch_updates: PositiveInt = Field(
+        1, description="an epoch is at least so many updates, however few the videos are"
+    )
     eval_every: PositiveInt = Field(10, description="epochs between evaluations")
     lr: float = Field(1e-4, gt=0, description="learning rate of AdamW")
     weight_decay: float = Field(0.05, ge=0, description="of the weights of convolutions alone")
@@ -230,6 +233,13 @@ class FusionConfig(BaseModel):
 
     gate: float = Field(
         0.0, ge=0, description="scores are multiplied by the generator's video score to this power"
+    )
+    contrast: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share in a score, a geometric mean, of how much higher the generator's "
+        "activation is inside a segment than around it",
     )
     generator_share: float = Field(
         0.0,

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from hrpro.localize.methods.student.config import FusionConfig
+from hrpro.localize.methods.student.pseudo import Signal
 from hrpro.localize.proposals.generate import Array, Proposals, spans, temporal_iou
+
+OUTER_MARGIN = 0.25
+"""Width of what is around a segment, on each side, in its lengths; HR-Pro's."""
+LEAST_CONTRAST = 1e-4
+"""Of a segment that does not stand out; so small ones still come in the student's order."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +24,11 @@ class Opinion:
     config: FusionConfig
     segments: Proposals | None = None
     video_scores: Sequence[Array] | None = None
+    signals: Sequence[Signal] | None = None
 
     def applied(self, student: Proposals) -> Proposals:
         """The student's candidates in the same videos, with the scores that follow."""
-        return fuse(student, self.config, self.segments, self.video_scores)
+        return fuse(student, self.config, self.segments, self.video_scores, self.signals)
 
 
 def fuse(
@@ -29,6 +36,7 @@ def fuse(
     config: FusionConfig,
     generator: Proposals | None = None,
     video_scores: Sequence[Array] | None = None,
+    signals: Sequence[Signal] | None = None,
 ) -> Proposals:
     """Score the student's candidates with the generator's help; before soft-NMS.
 
@@ -38,6 +46,7 @@ def fuse(
         generator: its detections in the same videos, in seconds; scores of any range, of which
             only their share of the best one of their video counts.
         video_scores: the generator's scores of the classes in each video, ``[C]`` from 0 to 1.
+        signals: the generator's activations in each video.
 
     Returns:
         The candidates with new scores, and maybe the generator's segments behind them.
@@ -49,6 +58,12 @@ def fuse(
         raise ValueError("the fusion needs the generator's detections")
     if video_scores is None and config.gate:
         raise ValueError("the fusion needs the generator's video scores")
+    if signals is None and config.contrast:
+        raise ValueError("the fusion needs the generator's activations")
+    if config.contrast and signals is not None:
+        contrast = np.maximum(outer_inner_contrast(student, signals), LEAST_CONTRAST)
+        score = student.score ** (1 - config.contrast) * contrast**config.contrast
+        student = student.replace(score=score)
     parts = [student]
     if generator is not None:
         generator = generator.replace(score=relative_scores(generator))
@@ -63,6 +78,35 @@ def fuse(
         gates = np.stack(list(video_scores))[joined.video, joined.label]
         joined = joined.replace(score=joined.score * np.maximum(gates, 0) ** config.gate)
     return joined
+
+
+def outer_inner_contrast(segments: Proposals, signals: Sequence[Signal]) -> Array:
+    """How much higher the activation of its class is inside a segment than around it, ``[M]``.
+
+    Args:
+        segments: in seconds.
+        signals: the activations in each video, at equal distances in time.
+    """
+    contrast = np.zeros(len(segments))
+    margin = OUTER_MARGIN * (segments.end_s - segments.start_s)
+    ends = np.stack(
+        [segments.start_s - margin, segments.start_s, segments.end_s, segments.end_s + margin]
+    )
+    for video in np.unique(segments.video):
+        rows, signal = np.flatnonzero(segments.video == video), signals[video]
+        # An activation holds for its snippet; its integral is linear in between.
+        step = np.diff(signal.time[:2]).sum() or 1.0
+        position = ((ends[:, rows] - signal.time[0]) / step + 0.5).clip(0, len(signal.time))
+        total = np.pad(np.cumsum(signal.values, axis=0, dtype=np.float64), ((1, 0), (0, 0)))
+        low = np.minimum(position.astype(np.int64), len(signal.time) - 1)
+        label = segments.label[rows]
+        below = total[low, label]
+        area = below + (position - low) * (total[low + 1, label] - below)
+        inner, around = area[2] - area[1], area[3] - area[0]
+        length, whole = position[2] - position[1], position[3] - position[0]
+        outer = (around - inner) / np.maximum(whole - length, 1e-9)
+        contrast[rows] = inner / np.maximum(length, 1e-9) - outer
+    return contrast
 
 
 def relative_scores(proposals: Proposals) -> Array:

@@ -14,6 +14,7 @@ from hrpro.localize.methods.student.config import FusionConfig
 from hrpro.localize.methods.student.fusion import Opinion
 from hrpro.localize.methods.student.inference import detect_in, suppress
 from hrpro.localize.methods.student.model import StudentModel
+from hrpro.localize.methods.student.pseudo import Signal
 from hrpro.localize.proposals.generate import Array, Proposals
 
 
@@ -60,6 +61,7 @@ class StudentLocalizer(Localizer):
             fusion,
             self.generator.localize(videos, classes) if needed else None,
             self.generator.video_scores(videos) if fusion.gate else None,
+            signals_of(self.generator, videos) if fusion.contrast else None,
         )
 
     @property
@@ -82,6 +84,14 @@ class StudentLocalizer(Localizer):
         for _, batch in in_batches(videos):
             found += [_activation(self.student, video) for video in batch]
         return found
+
+
+def signals_of(generator: Localizer, videos: Sequence[FeatureSequence]) -> list[Signal]:
+    """A localizer's class activations in each video, with the times of its snippets."""
+    return [
+        Signal(values, video.grid.centre_s(np.arange(len(values), dtype=float)))
+        for video, values in zip(videos, generator.activations(videos), strict=True)
+    ]
 
 
 def _activation(student: StudentModel, video: FeatureSequence) -> Array:

@@ -167,7 +167,8 @@ class StudentStage(Stage):
         self.num_videos = len(videos)
         self.config = model.config
         optimiser, teacher = self.config.optimiser, self.config.teacher
-        self.per_epoch = EpochBatches(len(videos), optimiser.batch_videos, 0).per_epoch
+        batches = EpochBatches(len(videos), optimiser.batch_videos, 0)
+        self.per_epoch = max(batches.per_epoch, optimiser.min_epoch_updates)
         self.schedule = Schedule(
             updates=teacher.epochs * self.per_epoch,
             batch_videos=optimiser.batch_videos,

@@ -11,7 +11,8 @@ from hrpro.localize.data.dataset import Dataset, Video
 from hrpro.localize.data.sequences import DatasetSequences, FeatureSequence
 from hrpro.localize.methods.base import Localizer
 from hrpro.localize.methods.student.config import StudentConfig
-from hrpro.localize.methods.student.pseudo import Points, Signal, segments_of_points
+from hrpro.localize.methods.student.localizer import signals_of
+from hrpro.localize.methods.student.pseudo import Points, segments_of_points
 from hrpro.localize.methods.student.stage import TrainingVideo, point_videos, training_video
 from hrpro.localize.proposals.density import density_filter
 from hrpro.localize.proposals.generate import Proposals
@@ -53,10 +54,7 @@ def pointed_videos(
     """
     points = points_table(dataset)
     on_device = DatasetSequences(dataset, dataset.train, device)
-    signals = [
-        Signal(values, video.grid.centre_s(np.arange(len(values), dtype=float)))
-        for video, values in zip(dataset.train, generator.activations(on_device), strict=True)
-    ]
+    signals = signals_of(generator, on_device)
     found = find_known_classes(generator.candidates, dataset, device)
     found = _moved(found, dataset.train, config.pseudo.shift)
     sequences = _read(dataset)
