@@ -456,6 +456,7 @@ def detect(
     show_default=True,
     help="Put videos into the page up to this size together; the others are linked.",
 )
+@event_options
 @click.pass_context
 def report(ctx: click.Context, results: tuple[Path, ...], embed_mb: float, **options: Any) -> None:
     """Make a web page of result files.
@@ -468,7 +469,11 @@ def report(ctx: click.Context, results: tuple[Path, ...], embed_mb: float, **opt
 
     reporter = make_reporter(ctx)
     written = write_report(
-        results, embed_bytes=int(embed_mb * 1e6), tell=reporter.problem, **options
+        results,
+        embed_bytes=int(embed_mb * 1e6),
+        events=take_events(options),
+        tell=reporter.problem,
+        **options,
     )
     for path in written:
         reporter.line(f"wrote {path}")

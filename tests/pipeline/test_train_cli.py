@@ -292,8 +292,10 @@ def test_eval_of_a_model(trained, dataset):
     assert table.exit_code == 0, table.output
     lines = table.stdout.splitlines()
     expected = next(line for line in run.stdout.splitlines() if line.startswith("stage 2, last"))
-    assert lines[2].split()[1:] == expected.split()[3:]
-    assert [line.split()[0] for line in lines if line.startswith(CLASSES)] == list(CLASSES)
+    at = next(index for index, line in enumerate(lines) if line.startswith("mAP at tIoU"))
+    assert lines[at + 1].split()[1:] == expected.split()[3:]
+    by_class = [line.split()[0] for line in lines if line.startswith(CLASSES)]
+    assert by_class == 2 * list(CLASSES)  # what was found, and the average precision
     for kind in ("true positive", "wrong label", "localization", "background", "duplicate"):
         assert f"  {kind}" in table.stdout
 
@@ -304,6 +306,33 @@ def test_eval_of_a_model(trained, dataset):
     assert value["per_class"] == metrics["test"]["per_class"]
     assert value["averages"]["0.1:0.7"] == pytest.approx(np.mean(value["mAP"]))
     assert sum(v for k, v in value["false_positives"].items() if k != "tiou") > 0
+
+
+def test_eval_begins_in_plain_words(trained, dataset):
+    options = ["eval", "--model", trained[0], "--dataset", dataset]
+    first, second, head, *_ = hrpro(*options).stdout.splitlines()
+    assert re.fullmatch(
+        r"found \d of 8 actions, \d+ false alarms?, "
+        r"at the recommended scores \(chosen on the points of the training videos\)",
+        first,
+    )
+    assert "tIoU 0.5" in second
+    assert head.split() == [
+        "class",
+        "actions",
+        "found",
+        "false",
+        "alarms",
+        "boundaries",
+        "(median)",
+    ]
+    strict = hrpro(*options, "--threshold", "0.99", "--event-tiou", "0.9", "--json")
+    events = json.loads(strict.stdout)["events"]
+    assert events["rules"]["threshold"] == 0.99
+    assert events["tiou"] == 0.9
+    assert events["scores"] == "at the scores that were asked for"
+    assert events["total"]["num_actions"] == sum(each["num_actions"] for each in events["classes"])
+    assert len(events["videos"]) == 4
 
 
 def test_eval_of_written_detections_gives_the_same(trained, dataset, tmp_path):
@@ -333,7 +362,7 @@ def test_curves_on_request_cover_what_was_found(trained, dataset, tmp_path):
 
 def test_eval_at_other_thresholds(trained, dataset):
     run = hrpro("eval", "--model", trained[0], "--dataset", dataset, "--tiou", "0.5:0.05:0.95")
-    head = run.stdout.splitlines()[1].split()
+    head = next(line for line in run.stdout.splitlines() if line.startswith("mAP at")).split()
     assert head[3:5] == ["0.5", "0.55"]
     assert head[-2:] == ["avg", "0.5:0.95"]
     assert parse_tious("0.1:0.1:0.7") == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)

@@ -11,11 +11,12 @@ from hrpro.annotations import Action
 from hrpro.errors import DataError
 from hrpro.localize.evaluation.average_precision import drop_ambiguous, mean_average_precision
 from hrpro.pipeline.console.tables import averages
+from hrpro.pipeline.console.words import advice, boundaries, headline, rule
 from hrpro.pipeline.evaluate import Evaluation, Truth, evaluate_results, results_table
 from hrpro.pipeline.render.palette import result_colors
 from hrpro.pipeline.render.still import still
 from hrpro.pipeline.report.budget import budget_content
-from hrpro.pipeline.results.model import Curves, Results, VideoResult
+from hrpro.pipeline.results.model import Curves, Detection, Results, VideoResult
 from hrpro.pipeline.video_files import VideoFiles, link_to
 
 MOST_DETECTIONS = 300
@@ -89,6 +90,7 @@ def run_content(
         "classes": list(classes),
         "colors": list(map(result_colors(results, classes).get, classes)),
         "videos": rows,
+        "has_events": any(video.events is not None for video in results.videos),
         "threshold": _first_threshold(results, sum(map(len, shown.values()))),
         "evaluation": evaluation and _evaluation(evaluation),
         "budget": budget_content(results, classes),
@@ -107,7 +109,11 @@ def _shown_at_s(video: VideoResult) -> float:
 def _classes(results: Results, shown: Mapping[str, Sequence[Action]]) -> dict[str, int]:
     """Index of every class that occurs, those of the ground truth first, each by name."""
     true = {action.label for actions in shown.values() for action in actions}
-    found = {each.label for video in results.videos for each in video.detections}
+    found = {
+        each.label
+        for video in results.videos
+        for each in (*video.detections, *(video.events or ()))
+    }
     return {label: index for index, label in enumerate([*sorted(true), *sorted(found - true)])}
 
 
@@ -116,20 +122,25 @@ def _video(
 ) -> dict[str, Any]:
     """Times are rounded to the millisecond, which is finer than a frame."""
     kept = video.detections[:MOST_DETECTIONS]
-    last_s = max([0.0, *(e.end_s for e in kept), *(a.end_s for a in actions or ())])
+    last_s = max([0.0, *(each.end_s for each in (*kept, *video.spans, *(actions or ())))])
     return {
         "id": video.video_id,
         "duration": video.duration_s or last_s,
         "fps": video.fps,
-        "detections": [
-            [classes[e.label], round(e.score, 4), round(e.start_s, 3), round(e.end_s, 3)]
-            for e in kept
-        ],
+        "events": None if video.events is None else _rows(video.events, classes),
+        "detections": _rows(kept, classes),
         "left_out": len(video.detections) - len(kept),
         "truth": actions
         and [[classes[a.label], round(a.start_s, 3), round(a.end_s, 3)] for a in actions],
         "curves": video.curves and _curves(video.curves, classes),
     }
+
+
+def _rows(spans: Sequence[Detection], classes: Mapping[str, int]) -> list[list[float]]:
+    return [
+        [classes[each.label], round(each.score, 4), round(each.start_s, 3), round(each.end_s, 3)]
+        for each in spans
+    ]
 
 
 def _curves(curves: Curves, classes: Mapping[str, int]) -> dict[str, Any]:
@@ -183,8 +194,19 @@ def _quality(
 
 
 def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
-    precision, mistakes = evaluation.precision, evaluation.mistakes
+    precision, mistakes, events = evaluation.precision, evaluation.mistakes, evaluation.events
     return {
+        "words": {
+            "headline": headline(events),
+            "scores": evaluation.scores_from,
+            "rule": rule(events),
+            "boundaries": boundaries(events.total),
+            "advice": advice(events),
+            "classes": [
+                [each.name, each.num_actions, each.num_found, each.num_false, boundaries(each)]
+                for each in events.classes
+            ],
+        },
         "tious": list(precision.tious),
         "map": precision.mean.tolist(),
         "averages": averages(precision),

@@ -12,6 +12,7 @@ from hrpro.localize.config import resolve_dataset
 from hrpro.pipeline.evaluate import Truth, truth_of_dataset, truth_of_file
 from hrpro.pipeline.report.content import EMBEDDED_BYTES, Content, run_content
 from hrpro.pipeline.report.page import write_page
+from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.formats import per_video_paths, read_results
 from hrpro.pipeline.results.model import Results
 from hrpro.videos_folder import videos_folder
@@ -38,6 +39,7 @@ def report(
     subset: str | None = None,
     videos: Path | None = None,
     embed_bytes: int = EMBEDDED_BYTES,
+    events: EventOptions | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Write the report of one or several result files.
@@ -54,6 +56,7 @@ def report(
         subset: of the ground truth; see `truth_of_file`.
         videos: folder in which the videos are looked for first.
         embed_bytes: put videos into a page up to this size together.
+        events: make events of the detections, or take those away that there are.
         tell: takes lines on what was left out of the files.
 
     Returns:
@@ -66,7 +69,8 @@ def report(
     check_report_path(out)
     if len({path.resolve() for path in result_files}) < len(result_files):
         raise UsageError("a result file is given twice")
-    runs = {path: read_results(path, tell=tell) for path in result_files}
+    events = events or EventOptions()
+    runs = {path: events.apply(read_results(path, tell=tell)) for path in result_files}
     detected = [video.video_id for results in runs.values() for video in results.videos]
     truth = _truth(dataset, data_root, ground_truth, subset, detected)
     if dataset is not None and videos is None:

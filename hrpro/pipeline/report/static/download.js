@@ -5,7 +5,7 @@ import { filtered, foundIn } from "./found.js";
 /** Offer what was found as CSV: video by video, in order of time, as the filters let it through. */
 export function saveFound(name, videos, classes, filters) {
   const rows = videos.flatMap((video) =>
-    filtered(foundIn(video), filters).map(({ label, score, start, end }) =>
+    filtered(foundIn(video, filters), filters).map(({ label, score, start, end }) =>
       [video.id, classes[label].name, start, end, score]),
   );
   save(name.replace(/[^\w.-]+/g, "_"), "text/csv", csv(["video", "label", "start", "end", "score"], rows));

@@ -1,13 +1,17 @@
 // What was found in a video, and which of it the filters let through.
 
-/** The detections of a video as objects `{label, score, start, end, opacity}`, in order of time. */
-export function foundIn(video) {
+/**
+ * What was found in a video as objects `{label, score, start, end, opacity}`, in order of time: the
+ * events, or all detections where the filters say so or nobody made events of them.
+ */
+export function foundIn(video, filters) {
+  const rows = filters.all ? video.detections : video.events ?? video.detections;
   // Scores of different models differ in scale, so the opacity goes from the least to the highest.
-  const scores = video.detections.map(([, score]) => score);
+  const scores = rows.map(([, score]) => score);
   const low = scores.reduce((least, score) => Math.min(least, score), Infinity);
   const high = scores.reduce((most, score) => Math.max(most, score), -Infinity);
   const opacity = (score) => (high > low ? 0.35 + (0.65 * (score - low)) / (high - low) : 1);
-  return video.detections
+  return rows
     .map(([label, score, start, end]) => ({ label, score, start, end, opacity: opacity(score) }))
     .sort((a, b) => a.start - b.start || a.end - b.end);
 }

@@ -2,6 +2,7 @@
 
 import { budgetOf } from "./budget.js";
 import { saveFound } from "./download.js";
+import { foundIn } from "./found.js";
 import { evaluationOf, indexOfRuns } from "./overview.js";
 import { makePrintedVideo, makeVideoView } from "./video.js";
 import { makeVideoList } from "./videos.js";
@@ -17,7 +18,7 @@ if (data.runs) page.replaceChildren(...indexOfRuns(data.runs));
 else showRun();
 
 function showRun() {
-  const filters = { score: data.threshold, hidden: new Set() };
+  const filters = { all: !data.has_events, score: data.has_events ? -Infinity : data.threshold, hidden: new Set() };
   const holder = el("div", { class: "video-holder" });
   let view = null;
   let current = -1;
@@ -35,10 +36,11 @@ function showRun() {
     if (data.videos.length > 1) history.replaceState(null, "", `#${index}`);
   }
 
+  const events = data.videos.reduce((sum, video) => sum + (video.events?.length ?? 0), 0);
   const total = data.videos.reduce((sum, video) => sum + video.detections.length + video.left_out, 0);
   const parts = [el("header", {},
     el("h1", {}, data.name),
-    el("p", { class: "quiet" }, [plural(data.videos.length, "video"), plural(total, "detection"), data.model && `model ${data.model}`].filter(Boolean).join(" · ")),
+    el("p", { class: "quiet" }, [plural(data.videos.length, "video"), data.has_events && plural(events, "event"), plural(total, "detection"), data.model && `model ${data.model}`].filter(Boolean).join(" · ")),
   )];
   if (data.evaluation) parts.push(evaluationOf(data.evaluation, new Map(classes.map(({ name, color }) => [name, color]))));
   if (data.budget) parts.push(budgetOf(data.budget, classes));
@@ -93,19 +95,37 @@ function listenToKeys(current) {
 }
 
 function controls(filters, changed) {
-  const scores = data.videos.flatMap((video) => video.detections.map(([, score]) => score));
-  const highest = scores.reduce((most, score) => Math.max(most, score), 0);
-  const lowest = scores.reduce((least, score) => Math.min(least, score), 0);
-  const text = el("output", {}, filters.score.toFixed(2));
+  const text = el("output", {});
   const slider = el("input", {
-    type: "range", min: lowest, max: highest || 1, step: "any", value: filters.score, "aria-label": "Lowest score shown",
+    type: "range", step: "any", "aria-label": "Lowest score shown",
     oninput: (event) => {
       filters.score = Number(event.target.value);
       text.textContent = filters.score.toFixed(2);
       changed();
     },
   });
-  const used = [...new Set(data.videos.flatMap((video) => [...(video.truth ?? []), ...video.detections].map(([label]) => label)))].sort((a, b) => a - b);
+  /** Begin with all events, or with about as many detections as there are actions. */
+  function begin() {
+    const scores = data.videos.flatMap((video) => foundIn(video, filters).map(({ score }) => score));
+    const highest = scores.reduce((most, score) => Math.max(most, score), 0) || 1;
+    slider.max = highest;
+    slider.min = scores.reduce((least, score) => Math.min(least, score), filters.all ? 0 : highest);
+    slider.value = filters.all ? data.threshold : slider.min;
+    filters.score = filters.all ? data.threshold : -Infinity;
+    text.textContent = Number(slider.value).toFixed(2);
+  }
+  const kinds = [["events", false], ["all detections", true]].map(([name, every]) =>
+    el("button", {
+      type: "button", class: "kind", "aria-pressed": String(filters.all === every),
+      onclick: (event) => {
+        filters.all = every;
+        for (const kind of kinds) kind.setAttribute("aria-pressed", String(kind === event.currentTarget));
+        begin();
+        changed();
+      },
+    }, name));
+  begin();
+  const used = [...new Set(data.videos.flatMap((video) => [...(video.truth ?? []), ...video.detections, ...(video.events ?? [])].map(([label]) => label)))].sort((a, b) => a - b);
   const chips = used.map((label) =>
     el("button", {
       type: "button", class: "chip", "aria-pressed": "true",
@@ -126,6 +146,7 @@ function controls(filters, changed) {
   return el(
     "div",
     { class: "controls", role: "group", "aria-label": "Filters" },
+    data.has_events && el("div", { class: "kinds", role: "group", "aria-label": "What is shown" }, ...kinds),
     el("label", { class: "slider" }, "score from ", slider, text),
     el("div", { class: "chips" },
       ...(used.length > 3 ? [

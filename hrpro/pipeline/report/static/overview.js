@@ -31,10 +31,12 @@ export function evaluationOf(evaluation, colors) {
   return el(
     "section",
     { class: "evaluation", "aria-label": "Evaluation" },
-    el("h2", {}, "How good the detections are"),
+    el("h2", {}, "How much was found"),
+    ...inWords(evaluation.words, colors),
+    el("h3", {}, "For researchers"),
     el(
       "p",
-      { class: "headline" },
+      {},
       el("strong", {}, percent(average, 1)),
       ` mean average precision over temporal IoU ${range}, ${plural(evaluation.num_videos, "video")}`,
     ),
@@ -43,10 +45,28 @@ export function evaluationOf(evaluation, colors) {
     el(
       "div",
       { class: "side-by-side" },
-      el("div", {}, el("h3", {}, "By class"), classBars(evaluation, colors)),
+      el("div", {}, el("h3", {}, "Average precision by class"), classBars(evaluation, colors)),
       el("div", {}, el("h3", {}, "Mistakes"), mistakeBars(evaluation.mistakes)),
     ),
   );
+}
+
+/** What a person wants to know first: how many, how late, what to do next. */
+function inWords(words, colors) {
+  const heads = ["class", "actions", "found", "false alarms", "boundaries (median)"];
+  const rows = words.classes.map(([label, ...rest]) => [
+    el("span", {}, el("i", { class: "dot", style: { background: colors.get(label) ?? "var(--dim)" } }), label),
+    ...rest.map(String),
+  ]);
+  const helps = words.advice.map((line) => el("li", {}, line));
+  return [
+    el("p", { class: "headline" }, el("strong", {}, words.headline), `, ${words.scores}.`),
+    words.boundaries && el("p", {}, `What was found ${words.boundaries} (median).`),
+    table(heads, rows),
+    el("p", { class: "quiet" }, `Here ${words.rule}.`),
+    helps.length && el("h3", {}, "What helps most"),
+    helps.length && el("ul", {}, ...helps),
+  ].filter(Boolean);
 }
 
 function table(heads, rows) {
@@ -113,6 +133,6 @@ function mistakeBars(mistakes) {
     "div",
     {},
     bars(rows),
-    el("p", { class: "quiet" }, `The ${total} best-scored detections, at tIoU ${mistakes.tiou}.`),
+    el("p", { class: "quiet" }, `All ${plural(total, "event")}, at tIoU ${mistakes.tiou}.`),
   );
 }

@@ -11,7 +11,6 @@ const COLUMNS = [["start", "start"], ["end", "end"], ["label", "action"], ["scor
 
 /** A video on the screen: `{element, apply(), stop(), toggle(), jump(seconds), event(direction)}`. */
 export function makeVideoView(video, classes, filters) {
-  const detections = foundIn(video);
   const player = makePlayer(video, (seconds) => timeline.move(seconds));
   const timeline = makeTimeline(video, classes, { seek: player.seek, play: player.play });
   const body = el("tbody");
@@ -36,11 +35,12 @@ export function makeVideoView(video, classes, filters) {
   }
 
   function apply() {
-    shown = filtered(detections, filters);
+    const found = foundIn(video, filters);
+    shown = filtered(found, filters);
     timeline.draw(shown);
     fill();
-    const left = video.left_out ? `; the report leaves out ${video.left_out} of the lowest scores` : "";
-    count.textContent = `${shown.length} of ${plural(detections.length, "detection")}${left}`;
+    const left = filters.all && video.left_out ? `; the report leaves out ${video.left_out} of the lowest scores` : "";
+    count.textContent = `${shown.length} of ${plural(found.length, filters.all ? "detection" : "event")}${left}`;
   }
 
   /** Play the next thing that was found, or the one before. */
@@ -73,7 +73,7 @@ export function makeVideoView(video, classes, filters) {
 
 /** A video on paper: a picture, the timeline and the table. */
 export function makePrintedVideo(video, classes, filters) {
-  const shown = filtered(foundIn(video), filters);
+  const shown = filtered(foundIn(video, filters), filters);
   const timeline = makeTimeline(video, classes, {});
   timeline.draw(shown);
   return el(

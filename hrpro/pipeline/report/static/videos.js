@@ -39,6 +39,6 @@ function strip(video, classes, filters) {
   const truth = (video.truth ?? []).filter(([label]) => !filters.hidden.has(label));
   return [
     ...truth.map(([label, start, end]) => mark("true", label, start, end)),
-    ...filtered(foundIn(video), filters).map(({ label, start, end }) => mark("found-here", label, start, end)),
+    ...filtered(foundIn(video, filters), filters).map(({ label, start, end }) => mark("found-here", label, start, end)),
   ];
 }
