@@ -154,6 +154,11 @@ def test_a_shifted_texture_gives_the_shift(tvl1, right, down):
     assert end_point_error(inside, np.array([right, down])).mean() < 0.2
 
 
+def test_every_device_finds_the_shift(device):
+    flow = make_flow("tvl1", device=device)(shifted((96, 128), 2, -1))[0]
+    assert np.abs(np.median(flow[16:-16, 16:-16], axis=(0, 1)) - (2, -1)).max() < 0.05
+
+
 @pytest.mark.parametrize("size", [(16, 16), (17, 40), (33, 19), (20, 61)])
 def test_small_and_odd_sizes(tvl1, size):
     flow = tvl1(shifted(size, 1, 0))[0]
