@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from hrpro.errors import UsageError
+from hrpro.shared_switch import SharedSwitch
 
 DEVICES = ("cpu", "cuda", "mps")
 
@@ -64,48 +64,29 @@ def full_float32(device: torch.device | str) -> Iterator[None]:
     if torch.device(device).type != "cuda":
         yield
         return
-    _TF32.switch_off()
-    try:
+    with _TF32.held():
         yield
-    finally:
-        _TF32.switch_back()
 
 
-class _Tf32Switches:
-    """TF32 is switched for the whole process: it stays off until the last that needs that ends."""
+def _switch_tf32_off() -> list[tuple[Any, str, Any]]:
+    switches = _tf32_switches()
+    before = [(place, name, getattr(place, name)) for place, name, _ in switches]
+    _set(switches)
+    return before
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._before: list[tuple[Any, str, Any]] = []
 
-    def switch_off(self) -> None:
-        with self._lock:
-            if not self._users:
-                switches = self._switches()
-                self._before = [(place, name, getattr(place, name)) for place, name, _ in switches]
-                _set(switches)
-            self._users += 1
-
-    def switch_back(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if not self._users:
-                _set(self._before)
-
-    @staticmethod
-    def _switches() -> list[tuple[Any, str, Any]]:
-        """Where, under which name, and the value that keeps all bits."""
-        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-        common = [(place, "allow_tf32", False) for place in (matmul, cudnn)]
-        try:
-            for place, name, _ in common:
-                getattr(place, name)
-        except RuntimeError:  # the program has used the finer switches that torch 2.9 brought
-            finer: Any = cudnn
-            places = (matmul, finer.conv, finer.rnn)
-            return [(place, "fp32_precision", "ieee") for place in places]
-        return common
+def _tf32_switches() -> list[tuple[Any, str, Any]]:
+    """Where, under which name, and the value that keeps all bits."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    common = [(place, "allow_tf32", False) for place in (matmul, cudnn)]
+    try:
+        for place, name, _ in common:
+            getattr(place, name)
+    except RuntimeError:  # the program has used the finer switches that torch 2.9 brought
+        finer: Any = cudnn
+        places = (matmul, finer.conv, finer.rnn)
+        return [(place, "fp32_precision", "ieee") for place in places]
+    return common
 
 
 def _set(switches: list[tuple[Any, str, Any]]) -> None:
@@ -113,7 +94,7 @@ def _set(switches: list[tuple[Any, str, Any]]) -> None:
         setattr(place, name, value)
 
 
-_TF32 = _Tf32Switches()
+_TF32 = SharedSwitch(_switch_tf32_off, _set)
 
 
 @contextmanager

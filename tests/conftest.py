@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ SHARED = Path(os.environ.get("HRPRO_SHARED", Path(__file__).parents[2] / "shared
 
 
 IN_CI = os.environ.get("CI", "").lower() in {"true", "1"}
+REQUIRE_CUDA = os.environ.get("HRPRO_REQUIRE_CUDA", "").lower() in {"true", "1"}
 
 
 def missing(what: str) -> None:
@@ -23,7 +26,13 @@ def missing(what: str) -> None:
     pytest.fail(what) if IN_CI else pytest.skip(what)
 
 
-NEEDS = {"shared": "shared", "golden": "shared", "rgb_weights": "network", "browser": "browser"}
+NEEDS = {
+    "shared": "shared",
+    "golden": "shared",
+    "rgb_weights": "network",
+    "browser": "browser",
+    "cuda": "cuda",
+}
 """Marker of the tests that ask for a fixture, themselves or by way of another one."""
 
 
@@ -33,6 +42,60 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, marker in NEEDS.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(marker)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Say in one line which file of the shared data is not there."""
+    try:
+        return (yield)
+    except Exception as error:
+        name_what_is_missing(error)
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """See `pytest_runtest_setup`."""
+    try:
+        return (yield)
+    except Exception as error:
+        name_what_is_missing(error)
+        raise
+
+
+def name_what_is_missing(error: BaseException | None) -> None:
+    """Whether an error, or what caused it, is about a file that the shared data folder lacks."""
+    while error is not None:
+        texts = [str(error), str(getattr(error, "filename", "") or "")]
+        for path in re.findall(re.escape(str(SHARED)) + r"[^'\":;,\n]*", "\n".join(texts)):
+            if not Path(path.rstrip()).exists():
+                missing(f"needs {path.rstrip()}, which is not there (set HRPRO_SHARED)")
+        error = error.__cause__ or error.__context__
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest) -> str:
+    """The name of a device; the test runs on each that is here."""
+    if request.param == "cuda":
+        require_cuda()
+    return request.param
+
+
+@pytest.fixture
+def cuda() -> str:
+    """The name of the GPU, for tests that make no sense elsewhere."""
+    require_cuda()
+    return "cuda"
+
+
+def require_cuda() -> None:
+    """Skip where there is no GPU, or fail where one was said to be."""
+    import torch
+
+    if not torch.cuda.is_available():
+        text = "needs a GPU that CUDA can use"
+        pytest.fail(f"{text} (HRPRO_REQUIRE_CUDA)") if REQUIRE_CUDA else pytest.skip(text)
 
 
 @pytest.fixture(scope="session")

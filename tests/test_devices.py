@@ -79,11 +79,15 @@ def test_what_cannot_be_deterministic_is_one_line():
         raise RuntimeError("something other")
 
 
-def test_training_can_be_told_to_be_deterministic(tmp_path):
+def test_the_same_seed_gives_the_same_model(tmp_path, device):
     data = make_dataset(tmp_path / "data", 4, 2)
-    words = ["train", "--dataset", data, "--run-dir", tmp_path / "run", "--preset", PRESET]
-    words += ["--deterministic", "--device", "cpu", "--set", "localize.updates=2"]
-    words += ["--set", "localize.stage2.epochs=1"]
-    done = CliRunner().invoke(main, [str(each) for each in words], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    assert not torch.are_deterministic_algorithms_enabled()
+    words = ["train", "--dataset", data, "--preset", PRESET, "--deterministic", "--device", device]
+    words += ["--set", "localize.updates=2", "--set", "localize.stage2.epochs=1"]
+    weights = []
+    for run in (tmp_path / "one", tmp_path / "other"):
+        arguments = [str(each) for each in (*words, "--run-dir", run)]
+        done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        assert not torch.are_deterministic_algorithms_enabled()
+        weights.append((run / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]

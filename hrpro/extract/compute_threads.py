@@ -52,6 +52,11 @@ class CoreShares:
         self._num_taken = 0
         self._lock = threading.Lock()
 
+    @property
+    def num_taken(self) -> int:
+        """Videos that are being decoded."""
+        return self._num_taken
+
     @contextmanager
     def taken(self) -> Iterator[int]:
         """The threads of a video, from its begin to its end."""
@@ -74,7 +79,7 @@ def flow_threads(device: torch.device | None) -> int:
     """
     if device is not None and device.type == "cuda":
         return 2
-    return min(8, torch.get_num_threads(), cores_per_device())
+    return min(torch.get_num_threads(), cores_per_device())
 
 
 def cpu_lanes() -> int:

@@ -262,7 +262,7 @@ class Extractor:
                 keep_rgb="rgb" in config.streams,
                 bits=config.flow_bits,
                 pool=self.flow_pool,
-                ahead=self.flow_threads,
+                ahead=max(2, self.flow_threads // max(1, self._cores.num_taken)),
             )
             samples = self.waits.of("flow", samples)
         else:

@@ -87,7 +87,7 @@ def test_pictures_are_those_of_swscale_within_a_grey_level(
     assert_alike(converter([frame])[0], expected)
 
 
-def test_frames_of_several_kinds_keep_their_order():
+def test_frames_of_several_kinds_keep_their_order(device):
     options = (Orientation(), None, 64, 48)
     kinds = [(80, 64, "yuv420p"), (64, 80, "nv12"), (80, 64, "rgb24"), (80, 64, "yuv420p")]
     frames = [
@@ -95,7 +95,7 @@ def test_frames_of_several_kinds_keep_their_order():
         for seed, kind in enumerate(kinds)
     ]
     frames[2].planes[0].update(bytes([200, 10, 90] * (frames[2].planes[0].buffer_size // 3)))
-    found = TensorConverter(*options, device=CPU)(frames)
+    found = TensorConverter(*options, device=torch.device(device))(frames)
     for picture, expected in zip(found, FrameConverter(*options)(frames), strict=True):
         assert_alike(picture, expected)
 

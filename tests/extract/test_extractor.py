@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import psutil
 import pytest
+from tolerances import assert_alike
 from videos import make_video, noise, truncate
 
 from hrpro.compute import ComputeOptions
@@ -61,12 +62,31 @@ def test_strides_agree_on_shared_snippets(extractor, tmp_path, stride):
     )
 
 
-def test_batch_size_changes_nothing(extractor, tmp_path):
+def test_batch_size_changes_nothing(rgb_weights, device, tmp_path):
     path = make_video(tmp_path / "a.mp4", frames=80, painter=noise())
-    other = Extractor(SMALL, ComputeOptions(precision="float32", batch_size=1))
-    np.testing.assert_allclose(
-        extractor.extract(path).features, other.extract(path).features, rtol=1e-3, atol=1e-4
-    )
+    rows = [
+        Extractor(SMALL, ComputeOptions(device, "float32", batch_size)).extract(path).features
+        for batch_size in (None, 1)
+    ]
+    assert_alike(*rows)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_device_gives_the_same_features(rgb_weights, device, precision, tmp_path):
+    path = make_video(tmp_path / "a.mp4", frames=48, painter=noise(320, 240))
+    exact = Extractor(compute=ComputeOptions("cpu", "float32")).extract(path).features
+    here = Extractor(compute=ComputeOptions(device, precision)).extract(path).features
+    assert_alike(here, exact, precision)
+
+
+def test_compiled_streams_do_not_overwrite_each_other(rgb_weights, cuda, tmp_path):
+    path = make_video(tmp_path / "a.mp4", frames=200, painter=noise(320, 240))
+    recipe = ExtractConfig(streams=("rgb", "flow"), flow_weights="cross-modal")
+    rows = [
+        Extractor(recipe, ComputeOptions(cuda, "float32", 4, compile)).extract(path).features
+        for compile in (False, True)
+    ]
+    assert_alike(*rows)
 
 
 def test_two_streams_side_by_side_with_explicit_cross_modal_weights(extractor, tmp_path):

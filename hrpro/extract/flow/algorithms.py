@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from hrpro.errors import UsageError
+from hrpro.shared_switch import SharedSwitch
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,17 @@ class FlowAlgorithm(Protocol):
         """
 
 
+def _use_one_thread() -> int:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    return before
+
+
+_ONE_THREAD = SharedSwitch(_use_one_thread, cv2.setNumThreads)
+"""We give OpenCV several chunks of frames at a time. Threads of its own inside of these would be in
+each other's way; and DIS finds another flow with each number of them."""
+
+
 class Dis:
     """Dense Inverse Search (Kroeger et al., ECCV 2016) in OpenCV: the fast choice on a CPU."""
 
@@ -70,7 +82,8 @@ class Dis:
             self._local.dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         dis = self._local.dis
         pairs = itertools.pairwise(frames)
-        return _stack([dis.calc(here, there, None) for here, there in pairs], frames)
+        with _ONE_THREAD.held():
+            return _stack([dis.calc(here, there, None) for here, there in pairs], frames)
 
 
 class Farneback:
@@ -100,9 +113,10 @@ class Farneback:
         options = self.parameters()
         pairs = itertools.pairwise(frames)
         start: Any = None  # no flow to start from; OpenCV's types want one all the same
-        fields = [
-            cv2.calcOpticalFlowFarneback(here, there, start, **options) for here, there in pairs
-        ]
+        with _ONE_THREAD.held():
+            fields = [
+                cv2.calcOpticalFlowFarneback(here, there, start, **options) for here, there in pairs
+            ]
         return _stack(fields, frames)
 
 

@@ -106,7 +106,7 @@ def solve_in_place(state: State, data: Linearized, settings: TvL1Settings) -> No
 
     done: dict[int, State] = {}
     for _ in range(settings.outer):
-        _median_in_place(flow)
+        median_in_place(flow)
         for _ in range(settings.inner):
             torch.addcmul(data.residual, slope_u, flow_u, out=step)
             step.addcmul_(slope_v, flow_v).clamp_(-bound, bound)
@@ -138,8 +138,8 @@ def solve_in_place(state: State, data: Linearized, settings: TvL1Settings) -> No
             part[pair] = value
 
 
-def _median_in_place(flow: Tensor) -> None:
-    """5 x 5 median of each plane by OpenCV."""
+def median_in_place(flow: Tensor) -> None:
+    """5 x 5 median of each plane of ``[N, H, 2, W]``, by OpenCV."""
     for planes in flow.numpy():  # [H, 2, W]
         for plane in (planes[:, 0], planes[:, 1]):
             plane[:] = cv2.medianBlur(plane, MEDIAN_SIZE_PX)

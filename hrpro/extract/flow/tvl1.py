@@ -15,6 +15,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hrpro.extract.compute_threads import computing_pool
+from hrpro.extract.flow.native import available, solve_natively
 from hrpro.extract.flow.solvers import (
     BatchSolver,
     Linearized,
@@ -38,17 +40,21 @@ PAIRS_PER_TASK = 4
 """Pairs that one CPU thread works on at a time: more leave the cache, fewer cost Python's time."""
 
 MAX_THREADS = 8
-"""More would wait for Python, which lets only one of them start an operation at a time."""
+"""Without machine code, more would wait for Python, which lets only one of them start an operation
+at a time."""
 
 PAIRS_PER_GPU_CALL = 64
+
+Solve = Callable[[State, Linearized, TvL1Settings], None]
+"""What improves the flow between two warps."""
 
 
 class TvL1:
     """TV-L1 (Zach et al., DAGM 2007) in PyTorch, on any device.
 
-    On a CPU it works on as many groups of pairs at once as PyTorch has threads when the object is
-    made, each in a thread of its own: spreading single operations over threads costs more than it
-    gains on planes this small.
+    On a CPU the minimization is in machine code if Numba is there (`native`). It works on as many
+    groups of pairs at once as PyTorch has threads when the object is made, each in a thread of its
+    own: spreading single operations over threads costs more than it gains on planes this small.
 
     Args:
         device: where to compute.
@@ -70,7 +76,11 @@ class TvL1:
         self.device = torch.device(device)
         if self.device.type == "cpu":
             self.chunk = 16
-            self._num_threads = min(MAX_THREADS, torch.get_num_threads())
+            self._num_threads = torch.get_num_threads()
+            self._solve: Solve = solve_natively
+            if not available():
+                self._solve = solve_in_place
+                self._num_threads = min(MAX_THREADS, self._num_threads)
             self._pool = computing_pool(self._num_threads, name="tvl1")
         else:
             self.chunk = PAIRS_PER_GPU_CALL
@@ -89,26 +99,32 @@ class TvL1:
         planes = torch.from_numpy(frames).to(self.device).float()
         if self.device.type != "cpu":
             with self._lock:
-                return tvl1_flow(planes, self._solver, self.settings).cpu().numpy()
+                return _to_host(tvl1_flow(planes, self._solver, self.settings))
         size = min(PAIRS_PER_TASK, math.ceil(num_pairs / self._num_threads))
         groups = [planes[k : k + size + 1] for k in range(0, num_pairs, size)]
-        fields = self._pool.map(
-            lambda group: tvl1_flow(group, solve_in_place, self.settings), groups
-        )
+        fields = self._pool.map(lambda group: tvl1_flow(group, self._solve, self.settings), groups)
         return torch.cat(list(fields)).numpy()
+
+
+def _to_host(fields: Tensor) -> np.ndarray:
+    if fields.device.type != "cuda":
+        return fields.cpu().numpy()
+    host = torch.empty(fields.shape, dtype=fields.dtype, pin_memory=True)  # no copy on the way
+    host.copy_(fields)
+    return host.numpy()
 
 
 @torch.inference_mode()
 def tvl1_flow(
     frames: Tensor,
-    solve: Callable[[State, Linearized, TvL1Settings], None],
+    solve: Solve,
     settings: TvL1Settings,
 ) -> Tensor:
     """Flow of each frame to the next.
 
     Args:
         frames: ``[N + 1, H, W]`` float32 grey, 0 to 255.
-        solve: what improves the flow between two warps.
+        solve: one of `solvers`, or of `native`.
         settings: parameters of the method.
 
     Returns:
@@ -156,15 +172,26 @@ def _interpolate(planes: Tensor, dim: int, size: int, scale: float) -> Tensor:
         scale: old pixels per new pixel. Not always old length / new length: OpenCV keeps 1 / 0.8
             where the new length had to be rounded.
     """
-    last = planes.shape[dim] - 1
+    left, right, weights = _taps(planes.shape[dim], size, scale, planes.dtype, planes.device)
+    weights = weights.view(-1, *[1] * (planes.dim() - dim - 1))
+    return torch.lerp(planes.index_select(dim, left), planes.index_select(dim, right), weights)
+
+
+@lru_cache(maxsize=256)
+def _taps(
+    old_size: int, size: int, scale: float, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both neighbours of each new pixel, and the weight of the right one; they stay on the device.
+
+    The frames of a video have few sizes, and a GPU would wait for these small tensors each time.
+    """
+    last = old_size - 1
     positions = (torch.arange(size, dtype=torch.float64) + 0.5) * scale - 0.5
     positions = positions.clamp_(0, last)
     left = positions.floor()
-    weights = (positions - left).to(planes.dtype).to(planes.device)
-    left = left.long().to(planes.device)
-    right = (left + 1).clamp_(max=last)
-    weights = weights.view(-1, *[1] * (planes.dim() - dim - 1))
-    return torch.lerp(planes.index_select(dim, left), planes.index_select(dim, right), weights)
+    weights = (positions - left).to(dtype).to(device)
+    left = left.long().to(device)
+    return left, (left + 1).clamp_(max=last), weights
 
 
 def _central_gradient(planes: Tensor) -> tuple[Tensor, Tensor]:

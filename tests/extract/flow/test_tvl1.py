@@ -11,18 +11,26 @@ import pytest
 import torch
 
 from hrpro.extract.flow.algorithms import make_flow, scale_flow, to_grey
+from hrpro.extract.flow.native import available, solve_natively
 from hrpro.extract.flow.solvers import BatchSolver, TvL1Settings, _Fused, median5, solve_in_place
 from hrpro.extract.flow.tvl1 import TvL1, _interpolate, tvl1_flow
 from hrpro.extract.i3d import load_i3d
 from hrpro.extract.snippet_cutting import with_flow
 from hrpro.extract.weights.library import load_weights
 
+NATIVE = pytest.param(
+    solve_natively, marks=pytest.mark.skipif(not available(), reason="needs Numba")
+)
+SOLVERS = [solve_in_place, BatchSolver(compiled=False), NATIVE]
 GOLDEN_FRAMES = (10, 25, 40, 60)
 
 
-@pytest.fixture(scope="module")
-def tvl1():
-    return make_flow("tvl1")
+@pytest.fixture(scope="module", params=["torch", NATIVE])
+def tvl1(request):
+    """On a CPU: with PyTorch alone, and with Numba."""
+    made = make_flow("tvl1")
+    made._solve = solve_in_place if request.param == "torch" else request.param
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -103,16 +111,17 @@ def test_leaves_the_threads_of_torch_alone():
         assert pool.submit(torch.get_num_threads).result() == before
 
 
-def test_both_solvers_do_the_same(cricket):
+@pytest.mark.parametrize("solve", SOLVERS[1:])
+def test_all_solvers_do_the_same(cricket, solve):
     """The one for a GPU runs on a CPU too; rounding decides when they stop."""
     frames = torch.from_numpy(cricket[10:13, 60:130, 60:141]).float()
     settings = TvL1Settings()
     ours = tvl1_flow(frames, solve_in_place, settings).numpy()
-    theirs = tvl1_flow(frames, BatchSolver(compiled=False), settings).numpy()
+    theirs = tvl1_flow(frames, solve, settings).numpy()
     assert end_point_error(ours, theirs).mean() < 0.05
     exact = TvL1Settings(scales=2, warps=2, outer=1, inner=7, epsilon=0)
     ours = tvl1_flow(frames, solve_in_place, exact)
-    theirs = tvl1_flow(frames, BatchSolver(compiled=False), exact)
+    theirs = tvl1_flow(frames, solve, exact)
     torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)
 
 
@@ -124,7 +133,7 @@ def test_early_stopping_changes_little(cricket):
     assert end_point_error(early.numpy(), full.numpy()).mean() < 0.1
 
 
-@pytest.mark.parametrize("solve", [solve_in_place, BatchSolver(compiled=False)])
+@pytest.mark.parametrize("solve", SOLVERS)
 def test_a_pair_that_is_done_waits_for_the_others(solve):
     """A pair without motion stops at once, whatever it shares its batch with."""
     still = np.repeat(texture(40, 40)[None], 2, axis=0)
@@ -143,6 +152,11 @@ def test_a_shifted_texture_gives_the_shift(tvl1, right, down):
     inside = flow[16:-16, 16:-16]
     assert np.abs(np.median(inside, axis=(0, 1)) - (right, down)).max() < 0.05
     assert end_point_error(inside, np.array([right, down])).mean() < 0.2
+
+
+def test_every_device_finds_the_shift(device):
+    flow = make_flow("tvl1", device=device)(shifted((96, 128), 2, -1))[0]
+    assert np.abs(np.median(flow[16:-16, 16:-16], axis=(0, 1)) - (2, -1)).max() < 0.05
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 40), (33, 19), (20, 61)])
