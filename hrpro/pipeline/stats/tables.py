@@ -66,16 +66,8 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
         f"events match from tIoU {found.tiou:g} on"
     )
     rows = found.rows
-    heads: Sequence[str] = (
-        "kappa",
-        "same",
-        "first",
-        "second",
-        "matched",
-        "of first",
-        "of second",
-        "F1",
-    )
+    counts = ("first", "second", "matched", "of first", "of second", "F1")
+    heads: Sequence[str] = ("kappa", "same", *counts)
     yield from _table(
         "class",
         heads,
