@@ -13,10 +13,12 @@ import click
 from hrpro.cli_shared import (
     EXIT_FAILED,
     Command,
+    classes_option,
     event_options,
     extractor_options,
     json_option,
     make_reporter,
+    min_score_option,
     print_json,
     recipe_options,
     show,
@@ -34,7 +36,7 @@ results_argument = click.argument(
     "results",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="RESULT...",
 )
 videos_option = click.option(
@@ -82,7 +84,7 @@ videos_option = click.option(
     help="Contact sheet: a picture of every event (.jpg, .png).")  # fmt: skip
 @click.option("--thumbnails", is_flag=True, help="A picture beside every clip.")
 @videos_option
-@click.option("--classes", help="These only, separated by commas.", metavar="A,B,...")
+@classes_option
 @event_options
 @click.option("--overwrite", is_flag=True, help="Make again what is there.")
 @json_option
@@ -143,7 +145,7 @@ _STATS = ("bin_s", "group", "width_s", "tiou")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it (.png).")
 @click.option(
     "--against",
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(path_type=Path),
     help="A second observer's results: measure how far both agree.",
 )
 @click.option(
@@ -193,7 +195,7 @@ def stats(ctx: click.Context, results: tuple[Path, ...], as_json: bool, **option
 @click.command(
     cls=Command, epilog="Example: hrpro watch incoming/ --model runs/tennis --out found/"
 )
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the results."
 )
@@ -212,9 +214,9 @@ def stats(ctx: click.Context, results: tuple[Path, ...], as_json: bool, **option
     "--settle",
     "settle_s",
     type=click.FloatRange(0),
+    metavar="S",
     default=10.0,
     show_default=True,
-    metavar="S",
     help="A file is complete when it has not changed for so many seconds.",
 )
 @click.option(
@@ -226,14 +228,8 @@ def stats(ctx: click.Context, results: tuple[Path, ...], as_json: bool, **option
     metavar="S",
     help="Look through the folder this often.",
 )
-@click.option("--classes", help="These only, separated by commas.", metavar="A,B,...")
-@click.option(
-    "--min-score",
-    type=float,
-    default=0.05,
-    show_default=True,
-    help="Leave out what scores lower; 0 keeps everything.",
-)
+@classes_option
+@min_score_option
 @event_options
 @recipe_options
 @extractor_options

@@ -33,6 +33,7 @@ EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 HOW_TO_GO_ON = {
+    "clips": "; run the same command again to go on",
     "detect": "; run the same command again to go on",
     "extract": "; run the same command again to go on",
     "train": "; run the same command again with --resume to go on",
@@ -294,6 +295,19 @@ def stream_option(function: Callable) -> Callable:
     )(function)
 
 
+classes_option = click.option(
+    "--classes", help="These only, separated by commas.", metavar="A,B,..."
+)
+
+min_score_option = click.option(
+    "--min-score",
+    type=float,
+    default=0.05,
+    show_default=True,
+    help="Leave out what scores lower; 0 keeps everything.",
+)
+
+
 def result_options(function: Callable) -> Callable:
     """Options that choose which detections are written and shown."""
     options = [
@@ -303,14 +317,8 @@ def result_options(function: Callable) -> Callable:
             type=click.Path(path_type=Path),
             help="ActivityNet JSON, shown beside the detections.",
         ),
-        click.option("--classes", help="These only, separated by commas.", metavar="A,B,..."),
-        click.option(
-            "--min-score",
-            type=float,
-            default=0.05,
-            show_default=True,
-            help="Leave out what scores lower; 0 keeps everything.",
-        ),
+        classes_option,
+        min_score_option,
         click.option("--top-k", type=click.IntRange(1), help="At most this many per video."),
     ]
     for option in reversed(options):

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,21 @@ def check_writable(target: str | Path) -> None:
     folder = next(parent for parent in Path(target).resolve().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{target}: cannot write into {folder}; choose another folder")
+
+
+def check_kind(target: str | Path, suffixes: Sequence[str], what: str) -> None:
+    """Refuse a name that is not that of a kind of file, before hours of work are spent.
+
+    Args:
+        target: the file.
+        suffixes: those that fit, with their dots, in lower case.
+        what: the kind, with its article.
+
+    Raises:
+        UsageError: another suffix.
+    """
+    if Path(target).suffix.lower() not in suffixes:
+        raise UsageError(f"{target}: {what} must be one of {', '.join(suffixes)}")
 
 
 def write_text(target: str | Path, text: str) -> None:

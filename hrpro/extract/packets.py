@@ -8,6 +8,8 @@ from fractions import Fraction
 from itertools import count, islice
 
 import av
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
 
 from hrpro.extract.losses import DecodeReport
 from hrpro.extract.pyav import tick_s
@@ -83,7 +85,7 @@ class PacketReader:
 
     Args:
         container: the opened file.
-        stream: one of its video streams.
+        stream: one of its streams, of pictures or of sound.
         report: `corrupt_packets`, `truncated` and `warnings` are updated.
         period_s: nominal seconds per frame.
 
@@ -95,7 +97,7 @@ class PacketReader:
     def __init__(
         self,
         container: av.container.InputContainer,
-        stream: av.video.stream.VideoStream,
+        stream: VideoStream | AudioStream,
         report: DecodeReport,
         period_s: Fraction,
     ) -> None:
@@ -135,7 +137,7 @@ def _shift(packet: av.Packet, ticks: int) -> None:
 
 def _demuxed(
     container: av.container.InputContainer,
-    stream: av.video.stream.VideoStream,
+    stream: VideoStream | AudioStream,
     report: DecodeReport,
 ) -> Iterator[av.Packet]:
     failures = 0

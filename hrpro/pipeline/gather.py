@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hrpro.errors import DataError, UsageError
-from hrpro.localize.data.config import DatasetConfig, read_dataset_config
+from hrpro.errors import UsageError
+from hrpro.localize.data.config import DatasetConfig
 from hrpro.localize.data.layout import find_layout
 from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.formats import read_results
 from hrpro.pipeline.results.model import Results, VideoResult
-from hrpro.pipeline.video_files import VideoFiles
 from hrpro.video_ids import distinct_ids
 from hrpro.videos_folder import DATASET_YAML
 
@@ -28,7 +27,7 @@ def gather(
     Of detections that nobody has made events of, they are made, as their model recommends it.
 
     A folder stands for the .json result files in it and below, as `hrpro watch` leaves them; that
-    of a dataset for what people have marked in it.
+    of a dataset for what people say happens in its videos: its verified events.
 
     Args:
         paths: files in any format that can be read, folders.
@@ -80,30 +79,15 @@ def _read(path: Path, tell: Tell | None) -> Iterator[tuple[Path, Results]]:
     if not path.is_dir():
         yield path, read_results(path, tell=tell)
     elif is_dataset(path):
-        yield path, _of_dataset(path, tell)
+        from hrpro.pipeline.label.folder_events import read_verified
+
+        yield path, read_verified(path)
     else:
         files = sorted(file for file in path.rglob("*.json") if _is_visible(file, path))
         if not files:
             raise UsageError(f"{path}: no result files (.json) in this folder")
         for file in files:
             yield file, read_results(file, tell=tell)
-
-
-def _of_dataset(folder: Path, tell: Tell | None) -> Results:
-    """What people have marked: start and end of actions, else points."""
-    layout = find_layout(folder, read_dataset_config(folder))
-    if layout.ground_truth is not None:
-        results = read_results(layout.ground_truth, name="annotations.json", tell=tell)
-    elif layout.points is not None:
-        results = read_results(layout.points, name="points.csv", tell=tell)
-    else:
-        raise DataError(
-            f"{folder}: nothing is marked in it yet; open it with: hrpro label {folder}"
-        )
-    files = VideoFiles(layout.videos)
-    paths = ((video, files.find(video)) for video in results.videos)
-    located = (replace(video, path=str(path)) if path else video for video, path in paths)
-    return replace(results, videos=tuple(located))
 
 
 def _is_visible(file: Path, folder: Path) -> bool:

@@ -38,6 +38,7 @@ from hrpro.wording import count, one_line
 _PARTS = ".parts"
 """Holds what is done, in the target folder; a watch that is started again goes on from it."""
 _VISITS = ".runs"
+_CLIPS = "clips"
 
 Identity = tuple[int | None, int | None]
 """Size in bytes and time of the last change of a file."""
@@ -182,7 +183,10 @@ def watch(
         workers or WorkerOptions(),
         reporter,
     )
-    incoming = Incoming(folder, watching.settle_s, apart=out)
+    # Clips are videos, too. Results may also lie beside the videos, or above them.
+    is_below = folder.resolve() in out.resolve().parents
+    apart = out if is_below else out / _CLIPS
+    incoming = Incoming(folder, watching.settle_s, apart)
     trouble = ""
     with closing(Visit(out / _PARTS / _VISITS)) as visit:
         if not visit.is_alone():
@@ -270,7 +274,7 @@ class _Desk:
             if is_new or not target.is_file():
                 write_results(results, target)
         if self._watching.clips:
-            folder = inside(self._out / "clips", key)
+            folder = inside(self._out / _CLIPS, key)
             with suppress(UsageError):
                 clips_of(results, ClipOutputs(folder), ClipOptions(), reporter=self._reporter)
         if is_new:

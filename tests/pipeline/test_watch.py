@@ -134,6 +134,13 @@ def test_each_video_gets_its_files_once(folder, tmp_path, begun):
     assert (out / "mon" / "a.mp4.csv").is_file()
 
 
+@pytest.mark.parametrize("out", [".", "..", "found"])
+def test_results_may_lie_anywhere(folder, begun, out):
+    make_video(folder / "a.mp4", 25)
+    assert watch_once(folder, folder / out, rounds=4, clips=True).done == 1
+    assert begun() == ["a.mp4"]
+
+
 def test_a_video_that_changes_is_done_again(folder, tmp_path, begun):
     make_video(folder / "a.mp4", 25)
     watch_once(folder, tmp_path / "out")

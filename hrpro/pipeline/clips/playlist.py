@@ -10,8 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from hrpro.errors import UsageError
-from hrpro.files import atomic_path, check_writable
+from hrpro.files import atomic_path, check_kind, check_writable
 from hrpro.pipeline.clips.plan import Film, Piece
 from hrpro.pipeline.video_files import link_to
 from hrpro.wording import clock
@@ -28,8 +27,7 @@ def check_playlist_path(path: Path) -> None:
     Raises:
         UsageError: the name is not that of a playlist, or the folder cannot be written.
     """
-    if path.suffix.lower() not in PLAYLIST_SUFFIXES:
-        raise UsageError(f"{path}: a playlist must be one of {', '.join(PLAYLIST_SUFFIXES)}")
+    check_kind(path, PLAYLIST_SUFFIXES, "a playlist")
     check_writable(path)
 
 

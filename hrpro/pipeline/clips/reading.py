@@ -184,7 +184,7 @@ def _decoded(
     resampler = _resampler()
     for packet in PacketReader(container, source, DecodeReport(), _SOUND_JITTER_S):
         try:
-            frames = packet.decode()
+            frames = source.decode(packet)
         except av.FFmpegError:
             continue  # a damaged packet costs its own few milliseconds
         for frame in frames:

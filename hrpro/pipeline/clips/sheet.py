@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hrpro.errors import UsageError, VideoError
+from hrpro.errors import VideoError
 from hrpro.extract.probe import VideoInfo
-from hrpro.files import atomic_path, check_writable
+from hrpro.files import atomic_path, check_kind, check_writable
 from hrpro.pipeline.clips.reading import pictures
 from hrpro.pipeline.render.fonts import font_for
 from hrpro.pipeline.results.model import Detection, VideoResult
@@ -46,8 +46,7 @@ def check_sheet_path(path: Path) -> None:
     Raises:
         UsageError: the name is not that of a picture, or the folder cannot be written.
     """
-    if path.suffix.lower() not in SHEET_SUFFIXES:
-        raise UsageError(f"{path}: a contact sheet must be one of {', '.join(SHEET_SUFFIXES)}")
+    check_kind(path, SHEET_SUFFIXES, "a contact sheet")
     check_writable(path)
 
 

@@ -17,8 +17,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from hrpro.errors import UsageError
-from hrpro.files import atomic_path
+from hrpro.files import atomic_path, check_kind
 from hrpro.pipeline.render.fonts import font_for
 from hrpro.pipeline.render.overlay import Span, ranked_classes
 from hrpro.pipeline.render.palette import class_colors
@@ -93,8 +92,7 @@ def check_plot_path(path: str | Path) -> None:
     Raises:
         UsageError: the suffix is none that can be drawn.
     """
-    if Path(path).suffix.lower() not in PLOT_SUFFIXES:
-        raise UsageError(f"{path}: a plot must be one of {', '.join(PLOT_SUFFIXES)}")
+    check_kind(path, PLOT_SUFFIXES, "a plot")
 
 
 def _draw_spans(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from hrpro.errors import UsageError
 from hrpro.extract.decode import DecodeReport, probe
+from hrpro.files import check_kind
 from hrpro.pipeline.render.h264 import Paint, end_of, rewrite_video
 from hrpro.pipeline.render.overlay import Overlay, Span
 from hrpro.pipeline.results.formats import check_outputs
@@ -77,8 +77,7 @@ def check_preview_path(path: str | Path) -> None:
     Raises:
         UsageError: the suffix is none of a video that browsers know.
     """
-    if Path(path).suffix.lower() not in PREVIEW_SUFFIXES:
-        raise UsageError(f"{path}: a preview must be one of {', '.join(PREVIEW_SUFFIXES)}")
+    check_kind(path, PREVIEW_SUFFIXES, "a preview")
 
 
 def _short_side(width: int, height: int, max_height: int | None) -> int:

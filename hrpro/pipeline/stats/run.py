@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hrpro.errors import UsageError, VideoError
 from hrpro.extract.probe import probe
-from hrpro.files import check_writable, write_json, write_text
+from hrpro.files import check_kind, check_writable, write_json, write_text
 from hrpro.pipeline.console.progress import Reporter
 from hrpro.pipeline.render.palette import result_colors
 from hrpro.pipeline.results.model import Results, VideoResult
@@ -138,8 +138,7 @@ def check_outputs(options: StatsOptions, out: Path | None, plot: Path | None) ->
         UsageError: a name or folder that does not fit, or a plot of an agreement.
     """
     if out is not None:
-        if out.suffix.lower() not in TABLE_SUFFIXES:
-            raise UsageError(f"{out}: a table must be one of {', '.join(TABLE_SUFFIXES)}")
+        check_kind(out, TABLE_SUFFIXES, "a table")
         check_writable(out)
     if plot is not None:
         from hrpro.pipeline.render.plot import check_plot_path

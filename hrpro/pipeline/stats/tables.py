@@ -66,7 +66,8 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
         f"events match from tIoU {found.tiou:g} on"
     )
     rows = found.rows
-    heads = ("kappa", "same", "first", "second", "matched", "of first", "of second", "F1")
+    counts = ("first", "second", "matched", "of first", "of second", "F1")
+    heads: Sequence[str] = ("kappa", "same", *counts)
     yield from _table(
         "class",
         heads,
@@ -93,7 +94,7 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
         ("start", lambda row: row.start),
         ("end", lambda row: row.end),
     ]
-    heads = tuple(f"{edge} {what}" for edge, _ in edges for what in ("median", "mean", "SD"))
+    heads = [f"{edge} {what}" for edge, _ in edges for what in ("median", "mean", "SD")]
     table = []
     for row in rows:
         shifts = (edge(row) for _, edge in edges)

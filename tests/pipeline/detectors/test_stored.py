@@ -8,11 +8,14 @@ from types import SimpleNamespace
 import fake_worker
 import numpy as np
 import pytest
+from tiny_datasets import DIM, PRESET, make_dataset
 from videos import make_video
 
+import hrpro
+from hrpro.annotations import read_ground_truth
 from hrpro.errors import DataError, UsageError
 from hrpro.extract.config import ExtractConfig
-from hrpro.features import Fingerprint, Sidecar, VideoFacts, write_features
+from hrpro.features import Fingerprint, Sidecar, VideoFacts, WeightsId, write_features
 from hrpro.pipeline.detect import detect_videos
 from hrpro.pipeline.detectors.base import DetectOptions
 from hrpro.pipeline.outputs import OutputPlan
@@ -148,3 +151,39 @@ def test_wrong_folders_are_refused(dataset, detect, tmp_path):
     features_of(dataset / "videos" / "a.mp4", tmp_path / "mine" / "a.npy")
     with pytest.raises(UsageError, match="--features goes with --model"):
         detect([dataset], features=tmp_path / "mine", options=DetectOptions())
+
+
+def test_a_trained_model_needs_no_worker_where_all_features_are_there(tmp_path, monkeypatch):
+    """From the features of a dataset to events, without a network of pictures."""
+    folder = make_dataset(tmp_path / "easy")
+    made = Fingerprint(weights={"rgb": WeightsId(sha256="0" * 64)})
+    for path in (folder / "features").rglob("*.npy"):
+        video = folder / "videos" / f"{path.stem}.mp4"
+        if path.stem == "test_0":
+            make_video(video, 640)
+        facts = video.stat() if video.exists() else None
+        sidecar = Sidecar(
+            fingerprint=made,
+            video=VideoFacts(
+                size_bytes=facts.st_size if facts else 0,
+                mtime_ns=facts.st_mtime_ns if facts else 0,
+                duration_s=25.6,
+                num_frames=640,
+            ),
+            dim=DIM,
+        )
+        write_features(path, np.load(path), sidecar)
+    settings = {"localize.updates": 40, "dataset.tiou": [0.5]}
+    hrpro.train(folder, run_dir=tmp_path / "run", preset=PRESET, settings=settings, seed=1)
+
+    def no_worker(*arguments):
+        raise AssertionError("a worker was asked for")
+
+    monkeypatch.setattr("hrpro.pipeline.detect.build_detection", no_worker)
+    options = DetectOptions(model=str(tmp_path / "run"))
+    results, summary = detect_videos([str(folder / "videos")], OutputPlan(), options)
+    assert summary.done == ["test_0.mp4"]
+    truth = read_ground_truth(folder / "annotations.json")["test_0"]
+    best = results.video("test_0").detections[0]
+    assert best.label in truth.labels
+    assert 0 <= best.start_s < best.end_s <= 25.6

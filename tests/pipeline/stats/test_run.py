@@ -87,11 +87,11 @@ def test_groups_by_a_table(one, tmp_path):
     assert "names no video of the results (it names z)" in hrpro("stats", one, "--group", table)[2]
 
 
-def test_a_dataset_folder_stands_for_what_is_marked_in_it(tmp_path):
+def test_a_dataset_folder_stands_for_its_verified_events(tmp_path):
     folder = tmp_path / "tennis"
     make_video(folder / "videos" / "a.mp4", 50)
     (folder / "dataset.yaml").write_text("classes: [run]\n")
-    assert "nothing is marked in it yet" in hrpro("stats", folder)[2]
+    assert "nothing is labelled yet" in hrpro("stats", folder)[2]
     write_results(
         Results((VideoResult("a", detections=(Detection("run", 1, 0.5, 1),)),)),
         folder / "annotations.json",
