@@ -313,9 +313,10 @@ def _find_classes(
     else:
         scan.classes = tuple(sorted(set(config.classes)))
         remedy = "correct it, or add it to the classes: hrpro init FOLDER --add-classes NAME"
-        rows = ((row.label, row.line) for row in scan.rows)
+        _report_unfinished(scan, config, problems)
+        rows = ((row.label, row.line) for row in scan.rows if row.label not in config.renamed)
         _report_unknown(scan.layout.points, rows, set(scan.classes), "class", problems, remedy)
-        for label in sorted(in_truth - set(scan.classes)):
+        for label in sorted(in_truth - set(scan.classes) - config.renamed.keys()):
             problems.error(scan.layout.ground_truth or "", f"unknown class {label!r}", remedy)
     spellings = Counter(label.casefold() for label in scan.classes)
     for label in scan.classes:
@@ -480,6 +481,19 @@ def _report_unknown(
         meant = f", did you mean {close[0]!r}?" if close else ""
         times = f" ({count[name]} points)" if count[name] > 1 else ""
         problems.error(f"{path}:{line}", f"unknown {kind} {name!r}{meant}{times}", remedy)
+
+
+def _report_unfinished(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> None:
+    """Report classes that were renamed, but not everywhere."""
+    labels = {row.label for row in scan.rows}
+    labels |= {label for video in scan.ground_truth.values() for label in video.labels}
+    if old := sorted(labels & config.renamed.keys()):
+        folder = shlex.quote(str(scan.layout.folder))
+        problems.error(
+            scan.layout.folder,
+            f"the class {old[0]!r} was renamed, but not yet everywhere",
+            f"hrpro dataset classes list {folder} finishes that",
+        )
 
 
 def _plural(what: str) -> str:

@@ -85,7 +85,6 @@ class Project:
             self._folder_lock = FolderLock(self.dataset.folder, FOLDER)
             on_failure.callback(self._folder_lock.release)
             self._suggestions = Suggestions()
-            self.load_suggestions()
             self.media = MediaLibrary(self.dataset.videos, self._own, self._note_media)
             self._store = LabelStore(
                 self.dataset.folder,
@@ -95,7 +94,7 @@ class Project:
                 self._annotations_file(),
             )
             self._folder_lock.begin()
-            self._rename_classes()  # what was interrupted, if anything was
+            self._rename_classes()  # what was interrupted, if anything was; reads suggestions
             on_failure.pop_all()
 
     def load_suggestions(self) -> None:

@@ -778,9 +778,9 @@ def test_a_killed_server_loses_nothing(folder):
     assert [point["time_s"] for point in project.video("a")["points"]] == [0.5]
     # A page that is still open finds it there.
     assert (project.page.port, project.page.token) == (url.port, url.params["token"])
-    project.close()
     for name in ("server.json", "page.json"):
         assert (folder / "label" / name).stat().st_mode & 0o077 == 0
+    project.close()
 
 
 def test_the_next_start_is_where_the_last_one_was_but_not_for_a_copy(folder, tmp_path):
