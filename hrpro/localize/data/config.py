@@ -38,7 +38,8 @@ class GridConfig(BaseModel):
 
 
 class LabelConfig(BaseModel):
-    """Settings of the label page; they change nothing in a training."""
+    """Settings of the label page; they change nothing in a training, and mostly stay out of what a
+    training keeps."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,9 +47,9 @@ class LabelConfig(BaseModel):
     """Seconds from the action to the key press, subtracted while the video plays."""
     keys: dict[str, str] = {}
     """Class -> its key, one of `CLASS_KEYS`; other classes get the next free one."""
-    colors: dict[str, Color] = {}
+    colors: dict[str, Color] = Field({}, exclude=True)
     """Class -> its colour, ``#rrggbb``, on the page, in reports and in pictures."""
-    descriptions: dict[str, str] = {}
+    descriptions: dict[str, str] = Field({}, exclude=True)
     """Class -> what counts as it, for those who label."""
 
     @field_validator("keys", mode="before")
@@ -95,9 +96,9 @@ class DatasetConfig(BaseModel):
     """Overlaps at which mAP is measured."""
     cache_gb: float = Field(4.0, ge=0)
     """Features are kept in memory if all of them fit into this; else they stay mapped files."""
-    renamed: dict[str, str | None] = {}
+    renamed: dict[str, str | None] = Field({}, exclude=True)
     """What a class was called -> what it is called now, or null: see `hrpro dataset classes`."""
-    subjects: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = Field((), exclude=True)
     """Who is seen in the videos: the label page asks who did it. Nothing is learned of them."""
     videos: str | None = Field(None, min_length=1)
     """Folder of the videos, if it is not ``videos/``: see `hrpro.videos_folder`."""

@@ -403,10 +403,11 @@ def _find_classes(
     else:
         scan.classes = tuple(sorted(set(config.classes)))
         remedy = "correct it, or add it to the classes: hrpro init FOLDER --add-classes NAME"
-        known = set(scan.classes)
+        _report_unfinished(scan, config, problems)
+        known = {*scan.classes, *config.renamed}
         _report_unknown(scan.layout.points, scan.rows, "point", known, problems, remedy)
         _report_unknown(scan.layout.labels, scan.listed, "label", known, problems, remedy)
-        for label in sorted(in_truth - set(scan.classes)):
+        for label in sorted(in_truth - known):
             problems.error(scan.layout.ground_truth or "", f"unknown class {label!r}", remedy)
     spellings = Counter(label.casefold() for label in scan.classes)
     for label in scan.classes:
@@ -571,6 +572,19 @@ def _report_unknown(
         meant = f", did you mean {close[0]!r}?" if close else ""
         often = f" ({times[name]} {what}s)" if times[name] > 1 else ""
         problems.error(f"{path}:{line}", f"unknown class {name!r}{meant}{often}", remedy)
+
+
+def _report_unfinished(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> None:
+    """Report classes that were renamed, but not everywhere."""
+    labels = {row.label for row in (*scan.rows, *scan.listed)}
+    labels |= {label for video in scan.ground_truth.values() for label in video.labels}
+    if old := sorted(labels & config.renamed.keys()):
+        folder = shlex.quote(str(scan.layout.folder))
+        problems.error(
+            scan.layout.folder,
+            f"the class {old[0]!r} was renamed, but not yet everywhere",
+            f"hrpro dataset classes list {folder} finishes that",
+        )
 
 
 def _plural(what: str) -> str:

@@ -14,6 +14,7 @@ from hrpro.cli import main
 from hrpro.errors import HrproError, UsageError
 from hrpro.localize.data.config import read_dataset_config
 from hrpro.localize.data.points import read_points
+from hrpro.pipeline.datasets.check import check_dataset
 from hrpro.pipeline.datasets.classes import ClassList
 from hrpro.pipeline.label.actions import read_request
 from hrpro.pipeline.label.class_requests import Delete, Merge, Rename, Set
@@ -192,6 +193,10 @@ def test_what_was_interrupted_is_finished_by_the_next_start(folder, monkeypatch,
             project.edit_classes(rename)
     project._folder_lock._lock.release()  # as a process does that is no more
     assert labels(folder)["labels"] != RENAMED["labels"]
+    if killed_before == "rename_classes":
+        (problem,) = check_dataset(folder).problems[:1]
+        assert "the class 'jump' was renamed, but not yet everywhere" in str(problem)
+        assert "hrpro dataset classes list" in str(problem)
     edit_classes(folder, rename)  # the same command once more
     assert labels(folder) == RENAMED
 

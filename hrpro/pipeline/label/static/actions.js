@@ -1,6 +1,6 @@
 // What an action does to a video: shown at once, before the server confirms it.
 
-import { describe, kindOf, ofKind } from "./kinds.js";
+import { describe, kindOf, ofKind, quoted } from "./kinds.js";
 import { tickDifference, ticked } from "./ticks.js";
 import { moment } from "./web/format.js";
 
@@ -71,11 +71,11 @@ export function difference(before, after) {
     const now = new Map(ofKind(after, kind).map((item) => [item.id, item]));
     for (const item of now.values()) {
       const was = old.get(item.id);
-      const words = was ? changed(was, item) : `${quoted(item)} is back`;
+      const words = was ? changed(was, item) : `${named(item)} is back`;
       if (words) return words;
     }
     const gone = [...old.values()].find((item) => !now.has(item.id));
-    if (gone) return `${quoted(gone)} is gone`;
+    if (gone) return `${named(gone)} is gone`;
   }
   const words = tickDifference(before, after);
   if (words) return words;
@@ -83,14 +83,14 @@ export function difference(before, after) {
   return "nothing changed";
 }
 
-const quoted = (item) => describe({ ...item, label: `“${item.label}”` });
+const named = (item) => describe({ ...item, label: quoted(item) });
 
 /** How an item differs from what it was; null if it does not. */
 function changed(was, item) {
-  const name = `${kindOf(item)} “${item.label}”`;
+  const name = `${kindOf(item)} ${quoted(item)}`;
   if (was.status !== item.status) return `${name} is ${item.status}`;
-  if (was.label !== item.label) return `${describe(item, false)} is “${item.label}”`;
-  if (was.time_s !== item.time_s) return `point “${item.label}” is at ${moment(item.time_s)}`;
+  if (was.label !== item.label) return `${describe(item, false)} is ${quoted(item)}`;
+  if (was.time_s !== item.time_s) return `point ${quoted(item)} is at ${moment(item.time_s)}`;
   if (was.start_s !== item.start_s || was.end_s !== item.end_s) return `${name} has its old times`;
   if (was.subject !== item.subject) return `${name} is by ${item.subject ?? "nobody"}`;
   return null;

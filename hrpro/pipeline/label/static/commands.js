@@ -1,138 +1,25 @@
 // What every command does; keys, buttons and the mouse all end up here.
 
-import { Holds, growing } from "./holds.js";
-import { describe, endOf, kindOf, ofKind, startOf } from "./kinds.js";
-import { SubjectQuestion } from "./subjects.js";
-import { clamp, moment, plural, span } from "./web/format.js";
+import { describe, endOf, kindOf, quoted, startOf } from "./kinds.js";
+import { makeMarking } from "./marking.js";
+import { AROUND_S, makeReview } from "./review.js";
+import { UNDO } from "./words.js";
+import { clamp, moment, span } from "./web/format.js";
 
-const AROUND_S = 1; // a detection is looped with this much before and after it
 const NEAR_S = 0.5; // a selected point is let go when the playhead is farther away
 const ZOOM = 1.5;
-const UNDO = "(Z: undo)";
-const CORRECTION_MS = 4000; // so long a class key is for the last point or interval
-const WAIT = "Wait until the video can be played.";
 
 export function makeCommands({
   store, player, timeline, videos, say, open, toggleHelp, toggleTicks, askTime, toButtons, flash,
 }) {
   const exact = (seconds) =>
     Number(clamp(seconds, 0, player.frames.middle(player.frames.last)).toFixed(3));
-  const quoted = (item) => `“${item.label}”`;
   /** Now, or a moment ago while playing: pressing a key takes its time. */
   const now = () =>
     exact(player.time - (player.playing ? store.data.reaction_s * player.speed : 0));
-  const openDetections = () =>
-    timeline.detections
-      .filter((each) => each.status === "open")
-      .sort((a, b) => a.start_s - b.start_s || a.end_s - b.end_s);
-
-  let last = null; // {kind, id} of what was added last; id of the action until it has its own
-  let correctingUntil = 0;
-  let begun = null; // {video, time}: an action has started there, and not ended yet
-
-  const holds = new Holds(player, now, { point: drop, interval: mark });
-  const question = new SubjectQuestion(store, setSubject);
-
-  function added(kind, label, action) {
-    last = { kind, id: store.act(action) };
-    store.lastClass = label;
-    flash(label);
-    ask(kind, last.id);
-  }
-
-  function ask(kind, id) {
-    question.ask(kind, id);
-    if (question.open) always.redraw();
-  }
-
-  function drop(label, time_s = now()) {
-    if (!player.ready) return say(WAIT);
-    added("point", label, { type: "add", label, time_s });
-    return say(`point “${label}” at ${moment(time_s)} ${UNDO}`);
-  }
-
-  /** An interval; two times in any order. */
-  function mark(label, one, other) {
-    const [start_s, end_s] = [Math.min(one, other), Math.max(one, other)];
-    if (store.data.no_marks) return say(`No start and end here: ${store.data.no_marks}.`);
-    if (start_s === end_s) return say("An action must end after it starts.");
-    added("interval", label, { type: "mark", label, start_s, end_s });
-    return say(`“${label}” ${span(start_s, end_s)} ${UNDO}`);
-  }
-
-  /** Where an action has begun in this video by I; null if none has. */
-  const begunAt = () => (begun && begun.video === store.confirmed?.id ? begun.time : null);
-
-  function begin() {
-    if (!player.ready) return say(WAIT);
-    if (store.data.no_marks) return say(`No start and end here: ${store.data.no_marks}.`);
-    begun = { video: store.confirmed.id, time: now() };
-    store.select(null);
-    const as = store.currentClass ? `O ends it as “${store.currentClass}”, ` : "";
-    return say(`starts at ${moment(begun.time)}: ${as}a class key as that class, Esc drops it`);
-  }
-
-  function finish(label) {
-    const [start, before] = [begunAt(), last];
-    begun = null;
-    mark(label, start, now());
-    if (last !== before && !player.playing) store.select("interval", last.id);
-  }
-
-  function relabel(label, item = store.selected) {
-    if (!item) return;
-    if (item.label === label) return say(`It is “${label}” already.`);
-    store.act({ type: "relabel", [item.kind]: item.id, label });
-    store.lastClass = label;
-    flash(label);
-    say(`${quoted(item)} is now “${label}” ${UNDO}`);
-  }
-
-  /** The point or interval that was added last, while it is still there. */
-  function lastAdded() {
-    if (!last) return null;
-    const id = store.nameOf(last.id);
-    const item = ofKind(store.video, last.kind).find((each) => each.id === id);
-    return item && { kind: last.kind, ...item };
-  }
-
-  function correctLast() {
-    const item = lastAdded();
-    if (!item) return say("There is no last point here. Choose one: Tab, or click it.");
-    correctingUntil = performance.now() + CORRECTION_MS;
-    return say(`${quoted(item)} at ${moment(startOf(item))} was …? Press its class key.`);
-  }
-
-  /**
-   * A class key: relabels what is selected or being corrected, ends what I has begun, else sets a
-   * point or, held, marks an interval.
-   * @param key which key it is, if it is one; a click has none
-   */
-  function classKey(label, key = null) {
-    const item = performance.now() < correctingUntil && lastAdded();
-    correctingUntil = 0;
-    if (item) return relabel(label, item);
-    if (begunAt() !== null) return finish(label);
-    const reviewing = store.selected?.kind === "detection";
-    if (store.selected && (reviewing || !player.playing)) return relabel(label);
-    if (key === null || !player.ready || store.data.no_marks) return drop(label);
-    flash(label);
-    return holds.press(key, label);
-  }
-
-  function askWho() {
-    const { kind, id } = store.selected ?? lastAdded() ?? {};
-    if (!id) return say("Choose a point or an interval first: Tab, or click one.");
-    return ask(kind, id);
-  }
-
-  function setSubject({ kind, id }, subject) {
-    const item = ofKind(store.video, kind).find((each) => each.id === store.nameOf(id));
-    if (!item) return say("It is gone.");
-    if ((item.subject ?? null) === subject) return say(`${quoted(item)}: ${subject ?? "nobody"}`);
-    store.act({ type: "who", [kind]: item.id, ...(subject && { subject }) });
-    return say(`${quoted(item)} at ${moment(startOf(item))}: ${subject ?? "nobody"} ${UNDO}`);
-  }
+  const redraw = () => store.select(store.selection?.kind, store.selection?.id);
+  const marking = makeMarking({ store, player, now, say, flash, redraw });
+  const review = makeReview({ store, player, timeline, say });
 
   /** Select a point or an interval, and go there. */
   function selectMark(item) {
@@ -158,48 +45,6 @@ export function makeCommands({
     return true;
   }
 
-  function reviewDetection(detection) {
-    const [start, end] = [detection.start_s - AROUND_S, detection.end_s + AROUND_S];
-    player.playLoop(start, end);
-    store.select("detection", detection.id);
-    timeline.reveal(start, end);
-  }
-
-  function otherDetection(direction) {
-    const found = openDetections();
-    if (!found.length) return say("No open detection in this video. M marks it as done.");
-    const from = store.selected?.kind === "detection" ? store.selected.start_s : player.time;
-    const rest = found.filter((each) => each.id !== store.selection?.id);
-    const beyond = (each) => direction * (each.start_s - from) >= 0;
-    const next = (direction > 0 ? rest.find(beyond) ?? rest[0] : rest.findLast(beyond) ?? rest.at(-1)) ?? found[0];
-    reviewDetection(next);
-    return say(`${quoted(next)} ${span(next.start_s, next.end_s)}? Enter: yes, X: no, N: next`);
-  }
-
-  /** Accept or reject, and on to the next one. */
-  function decide(type) {
-    const { selected } = store;
-    if (selected?.kind !== "detection") return say("Choose a detection first: N, or click one.");
-    const status = `${type}ed`;
-    if (selected.status !== status) store.act({ type, detection: selected.id });
-    const left = openDetections();
-    const what = `${status} ${quoted(selected)} at ${moment(selected.start_s)} ${UNDO}`;
-    const next = left.find((each) => each.start_s >= selected.start_s) ?? left[0];
-    if (next) {
-      reviewDetection(next);
-      return say(`${what}; ${plural(left.length, "detection")} left`);
-    }
-    player.pause();
-    player.loop = null;
-    store.select(null);
-    return say(`${what}; that was the last one. M marks the video as done.`);
-  }
-
-  function reopen() {
-    store.act({ type: "reopen", detection: store.selected.id });
-    say(`${quoted(store.selected)} is open again ${UNDO}`);
-  }
-
   /** Another start or end for an interval or a detection. */
   function retime(item, start_s, end_s) {
     if (start_s >= end_s) return say("An action must start before it ends.");
@@ -216,9 +61,7 @@ export function makeCommands({
       const times = { start_s: selected.start_s, end_s: selected.end_s, [edge]: player.time };
       return retime(selected, times.start_s, times.end_s);
     }
-    if (edge === "start_s") return begin();
-    if (begunAt() === null) return say("Press I where it starts, then O where it ends.");
-    return store.currentClass ? finish(store.currentClass) : say("Add a class first.");
+    return edge === "start_s" ? marking.begin() : marking.end();
   }
 
   function nudge(direction) {
@@ -276,11 +119,7 @@ export function makeCommands({
   function deselect() {
     const focused = document.activeElement;
     if (focused && focused !== document.body) return focused.blur();
-    if (holds.cancel()) return say("never mind");
-    if (begunAt() !== null) {
-      begun = null;
-      return say("never mind: it has not started");
-    }
+    if (marking.cancel()) return say("never mind");
     if (!store.selection && !player.loop) return toButtons();
     player.loop = null;
     return store.select(null);
@@ -300,7 +139,7 @@ export function makeCommands({
     nextVideo: () => otherVideo(1),
     previousVideo: () => otherVideo(-1),
     help: toggleHelp,
-    redraw: () => store.select(store.selection?.kind, store.selection?.id),
+    redraw,
     deselect,
   };
   const withVideo = {
@@ -324,16 +163,16 @@ export function makeCommands({
     normalSpeed: () => player.setSpeed(1),
     nextMark: () => otherMark(1),
     previousMark: () => otherMark(-1),
-    who: askWho,
-    correctLast,
+    who: () => marking.askWho(),
+    correctLast: () => marking.correctLast(),
     remove,
     undo: () => takeBack("undo"),
     redo: () => takeBack("redo"),
-    nextDetection: () => otherDetection(1),
-    previousDetection: () => otherDetection(-1),
-    accept: () => decide("accept"),
-    reject: () => decide("reject"),
-    reopen,
+    nextDetection: () => review.go(1),
+    previousDetection: () => review.go(-1),
+    accept: () => review.decide("accept"),
+    reject: () => review.decide("reject"),
+    reopen: () => review.reopen(),
     setStart: () => setEdge("start_s"),
     setEnd: () => setEdge("end_s"),
     nudgeBack: () => nudge(-1),
@@ -343,7 +182,7 @@ export function makeCommands({
     zoomIn: () => timeline.zoom(ZOOM),
     zoomOut: () => timeline.zoom(1 / ZOOM),
     zoomFit: () => timeline.fit(),
-    class: ({ label, key }) => classKey(label, key),
+    class: ({ label, key }) => marking.classKey(label, key),
   };
 
   /** Run a command `{name, label?}`. Returns false where the key is better left to the browser. */
@@ -352,15 +191,5 @@ export function makeCommands({
     return store.video ? withVideo[command.name](command) : false;
   }
 
-  /** Intervals that have begun and not ended, as the timeline shows them. */
-  function unfinished() {
-    const start = begunAt();
-    const by_i = start === null ? [] : [growing("begun", store.currentClass ?? "", start, now())];
-    return [...holds.growing, ...by_i];
-  }
-
-  return {
-    run, classKey, relabel, selectMark, reviewDetection, movePoint, retime, keepSelection,
-    unfinished, holds, question,
-  };
+  return { run, selectMark, movePoint, retime, keepSelection, marking, review };
 }

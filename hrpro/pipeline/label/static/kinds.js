@@ -19,6 +19,9 @@ export const startOf = (item) => item.time_s ?? item.start_s;
 /** Where it ends; where it begins, if it is a point. */
 export const endOf = (item) => item.time_s ?? item.end_s;
 
+/** The label of an item in a sentence. */
+export const quoted = (item) => `“${item.label}”`;
+
 /** An item in words: for screen readers, tips and the line of what is selected. */
 export function describe(item, withLabel = true) {
   const label = withLabel ? `${item.label} ` : "";

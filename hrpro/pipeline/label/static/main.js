@@ -28,15 +28,16 @@ const timeline = new Timeline(byId("timeline"), store, player, {
   seek: (time) => player.seek(time),
   select: (kind, id) => {
     const item = ofKind(store.video, kind).find((each) => each.id === id);
-    if (kind === "detection") commands.reviewDetection(item);
+    if (kind === "detection") commands.review.show(item);
     else commands.selectMark(item);
   },
   movePoint: (point, time) => commands.movePoint(point, time),
   retime: (item, start, end) => commands.retime(item, start, end),
-  unfinished: () => commands.unfinished(),
+  unfinished: () => commands.marking.unfinished(),
 });
 const panel = new ClassPanel(byId("classes"), store, {
-  choose: (label) => store.video && (ticks.ticking ? ticks.tick(label) : commands.classKey(label)),
+  choose: (label) =>
+    store.video && (ticks.ticking ? ticks.tick(label) : commands.marking.classKey(label)),
   add: async (name) => {
     const added = await store.addClass(name);
     if (added) say(`class “${name}” added`);
@@ -70,11 +71,12 @@ const classEditor = new ClassEditor(byId("class-editor"), store);
 byId("edit-classes").addEventListener("click", () => classEditor.open());
 const gotoTime = new GotoTime(byId("goto"), player);
 const run = (name) => commands.run({ name });
-const selectionBar = new SelectionBar(byId("selection"), store, commands.question, run, commands.relabel);
+const selectionBar = new SelectionBar(byId("selection"), store, commands.marking, run);
 let loaded = null; // address of the media in the player
 
 function open(id) {
   showList(false);
+  commands.marking.cancel(); // what has begun belongs to the other video
   return store.open(id);
 }
 
@@ -180,7 +182,7 @@ document.addEventListener("keydown", (event) => {
   if (key === null || belongsTo(event.target, key)) return;
   const tabbing = key.endsWith("Tab");
   if (tabbing && event.target !== document.body) return; // somebody walks through the page
-  if (!event.repeat && commands.question.press(key)) {
+  if (!event.repeat && commands.marking.question.press(key)) {
     event.preventDefault();
     drawAll();
     return;
@@ -194,7 +196,7 @@ document.addEventListener("keydown", (event) => {
   if (pressed && commands.run(pressed) !== false) event.preventDefault();
 });
 
-window.addEventListener("blur", () => commands.holds.releaseAll());
+window.addEventListener("blur", () => commands.marking.holds.releaseAll());
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
@@ -217,7 +219,7 @@ document.addEventListener("pointerdown", (event) => {
 });
 
 document.addEventListener("keyup", (event) => {
-  commands.holds.release(event.code || event.key);
+  commands.marking.holds.release(event.code || event.key);
   // Buttons are pressed when the key comes up again; Space was for the player.
   if (event.key === " " && event.target.matches(".video")) event.preventDefault();
 });

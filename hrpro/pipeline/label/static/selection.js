@@ -23,8 +23,8 @@ const BUTTONS = {
 };
 
 export class SelectionBar {
-  /** @param run called with the name of a command; @param relabel with a class */
-  constructor(root, store, question, run, relabel) {
+  /** @param run called with the name of a command */
+  constructor(root, store, { question, relabel }, run) {
     Object.assign(this, { store, question, run });
     this.text = root.querySelector(".what");
     this.buttons = root.querySelector(".buttons");
@@ -48,7 +48,7 @@ export class SelectionBar {
     }
     if (!selected) {
       setText(this.text, this.#hint(numOpen));
-      this.#show(numOpen ? [["nextDetection", "Review", "N"]] : []);
+      this.#show([...this.#beginnings(), ...(numOpen ? [["nextDetection", "Review", "N"]] : [])]);
       return;
     }
     this.root.style.setProperty("--color", this.store.colorOf(selected.label));
@@ -71,6 +71,13 @@ export class SelectionBar {
       return "No points yet: play with Space and press a class key when it happens.";
     const marked = intervals.length ? `, ${plural(intervals.length, "interval")}` : "";
     return `${plural(points.length, "point")}${marked}. Click one, or press Tab, to change it.`;
+  }
+
+  /** An action starts or ends now: for fingers, which hold no keys. */
+  #beginnings() {
+    const { video, data } = this.store;
+    if (!video || data.no_marks || !data.classes.length) return [];
+    return [["setStart", "Starts now", "I"], ["setEnd", "Ends now", "O"]];
   }
 
   #answers() {

@@ -1,0 +1,4 @@
+// What several parts of the page say.
+
+/** After what can be taken back. */
+export const UNDO = "(Z: undo)";
