@@ -576,7 +576,7 @@ def _report_unknown(
 
 def _report_unfinished(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> None:
     """Report classes that were renamed, but not everywhere."""
-    labels = {row.label for row in (*scan.rows, *scan.listed)}
+    labels = {row.label for row in scan.rows} | {row.label for row in scan.listed}
     labels |= {label for video in scan.ground_truth.values() for label in video.labels}
     if old := sorted(labels & config.renamed.keys()):
         folder = shlex.quote(str(scan.layout.folder))

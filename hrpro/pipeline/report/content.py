@@ -122,7 +122,8 @@ def _video(
 ) -> dict[str, Any]:
     """Times are rounded to the millisecond, which is finer than a frame."""
     kept = video.detections[:MOST_DETECTIONS]
-    last_s = max([0.0, *(each.end_s for each in (*kept, *video.spans, *(actions or ())))])
+    ends_s = [each.end_s for each in (*kept, *video.spans)] + [each.end_s for each in actions or ()]
+    last_s = max(ends_s, default=0.0)
     return {
         "id": video.video_id,
         "duration": video.duration_s or last_s,
