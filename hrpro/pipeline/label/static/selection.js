@@ -11,8 +11,8 @@ const BUTTONS = {
     ["nudgeBack", "Frame earlier", "["], ["nudgeOn", "Frame later", "]"], ["remove", "Delete", "Del"],
   ],
   interval: [
-    ["nextMark", "Next", "Tab"], ["setStart", "Starts now", "I"], ["setEnd", "Ends now", "O"],
-    ["nudgeBack", "Earlier", "["], ["nudgeOn", "Later", "]"], ["remove", "Delete", "Del"],
+    ["remove", "Delete", "Del"], ["setStart", "Starts now", "I"], ["setEnd", "Ends now", "O"],
+    ["nudgeBack", "Earlier", "["], ["nudgeOn", "Later", "]"], ["nextMark", "Next", "Tab"],
   ],
   open: [
     ["accept", "Accept", "↵"], ["reject", "Reject", "X"], ["setStart", "Starts now", "I"],
