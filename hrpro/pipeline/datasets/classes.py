@@ -65,11 +65,11 @@ class ClassList:
         for name in names:
             if name in self.names or self.renamed.get(name) != class_name(into):
                 self._check(name)
-        if into not in self.names and into not in names:
-            into = self._new_name(into)
         gone = [name for name in dict.fromkeys(names) if name in self.names and name != into]
         if not gone:
             return self
+        if into not in self.names:  # the first gives key, colour and description
+            return self.rename(gone[0], into).merge(gone[1:], class_name(into))
         places = [self.names.index(name) for name in (*gone, into) if name in self.names]
         rest = [name for name in self.names if name not in {*gone, into}]
         rest.insert(sum(name in rest for name in self.names[: min(places)]), into)

@@ -44,6 +44,7 @@ def test_a_renamed_class_keeps_its_place_and_looks():
 def test_merged_classes_stand_where_the_first_stood():
     assert THREE.merge(["run", "jog"], "jog").names == ("jog", "jump")
     assert THREE.merge(["jump", "run"], "move").names == ("move", "jog")
+    assert THREE.merge(["jog", "run"], " move ").keys == {"move": "w"}
     merged = THREE.merge(["jog"], "run")
     assert (merged.names, merged.keys, merged.renamed) == (("run", "jump"), {}, {"jog": "run"})
     assert merged.merge(["jog"], "run") == merged
