@@ -7,20 +7,20 @@ is worth as much: everything in it is background.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 from pydantic import AfterValidator, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from hrpro.errors import DataError
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.data.sequences import DatasetSequences, FeatureSequence
 from hrpro.localize.data.supervision import Supervision
 from hrpro.localize.methods.base import Earlier, Localizer, ScheduledConfig, Stage
-from hrpro.localize.proposals.generate import Array, Proposals
+from hrpro.localize.proposals.generate import Proposals
 
 
 def _odd(kernel: int) -> int:
@@ -48,9 +48,31 @@ Prediction = TypeVar("Prediction")
 
 
 class VideoLabelMethod(Generic[Config]):
-    """The part of a `hrpro.localize.methods.base.Method` that says: there is but one stage."""
+    """A `hrpro.localize.methods.base.Method` of one stage.
 
+    Attributes:
+        localizer_type: its localizer, made of feature width, number of classes and config.
+        stage_type: its stage, made as `VideoLabelStage` is.
+    """
+
+    localizer_type: ClassVar[Callable[..., Localizer]]
+    stage_type: ClassVar[Callable[..., Stage]]
     num_stages = 1
+
+    def build(self, dim: int, num_classes: int, config: Config, num_stages: int) -> Localizer:
+        """Return the network, untrained."""
+        return type(self).localizer_type(dim, num_classes, config)
+
+    def stage(
+        self,
+        number: int,
+        localizer: nn.Module,
+        dataset: Dataset,
+        config: Config,
+        device: torch.device,
+    ) -> Stage:
+        """Return the only stage."""
+        return type(self).stage_type(localizer, dataset, config, device)
 
     def earlier_weights(self, number: int, config: Config) -> Literal["last", "best-on-test"]:
         """There is no stage that would build on another."""
@@ -106,7 +128,16 @@ class VideoLabelStage(Stage):
 
 
 class VideoLabelLocalizer(Localizer, Generic[Prediction]):
-    """Proposals out of what a network says about each video, thinned out."""
+    """Proposals out of what a network says about each video, thinned out.
+
+    Attributes:
+        config: of the method.
+        propose: cuts candidates out of the predictions of all videos, before NMS: ``propose`` of
+            the method's module ``inference``.
+    """
+
+    config: VideoLabelConfig
+    propose: ClassVar[Callable[..., Proposals]]
 
     def localize(
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
@@ -118,8 +149,9 @@ class VideoLabelLocalizer(Localizer, Generic[Prediction]):
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> Proposals:
         """Every proposal of every video, before NMS."""
-        return self.propose(
+        return type(self).propose(
             list(self.predict(videos)),
+            self.config,
             classes=None if classes is None else [np.array(classes, np.int64)] * len(videos),
             stride_s=[video.grid.stride_s for video in videos],
             offset_s=[video.grid.offset_s for video in videos],
@@ -128,24 +160,6 @@ class VideoLabelLocalizer(Localizer, Generic[Prediction]):
     @abstractmethod
     def predict(self, videos: Sequence[FeatureSequence]) -> Iterable[Prediction]:
         """What the network says about each video."""
-
-    @abstractmethod
-    def propose(
-        self,
-        predictions: Sequence[Prediction],
-        *,
-        classes: Sequence[Array] | None,
-        stride_s: Sequence[float],
-        offset_s: Sequence[float],
-    ) -> Proposals:
-        """Candidates of all videos.
-
-        Args:
-            predictions: of each video.
-            classes: class indices to look for in each video; by default those that it predicts.
-            stride_s: seconds from one snippet to the next, of each video.
-            offset_s: where its first snippet starts.
-        """
 
     @abstractmethod
     def suppress(self, candidates: Proposals) -> Proposals:

@@ -30,6 +30,9 @@ class GeneratorLocalizer(VideoLabelLocalizer[GeneratorPrediction]):
         config: of the network, of proposals and of NMS.
     """
 
+    config: GeneratorConfig
+    propose = staticmethod(propose)
+
     def __init__(self, dim: int, num_classes: int, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
@@ -55,19 +58,6 @@ class GeneratorLocalizer(VideoLabelLocalizer[GeneratorPrediction]):
             with autocast(self.model.classifier.weight.device, self.config.precision):
                 found = predict(self.model, [video.features for video in batch])
             yield from found
-
-    def propose(
-        self,
-        predictions: Sequence[GeneratorPrediction],
-        *,
-        classes: Sequence[Array] | None,
-        stride_s: Sequence[float],
-        offset_s: Sequence[float],
-    ) -> Proposals:
-        """Candidates of all videos, before NMS."""
-        return propose(
-            predictions, self.config, classes=classes, stride_s=stride_s, offset_s=offset_s
-        )
 
     def suppress(self, candidates: Proposals) -> Proposals:
         """What NMS leaves."""

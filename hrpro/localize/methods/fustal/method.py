@@ -5,38 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hrpro.localize.data.dataset import Dataset
-from hrpro.localize.methods.base import Stage
 from hrpro.localize.methods.fustal.config import GeneratorConfig
 from hrpro.localize.methods.fustal.generator import GeneratorModel
 from hrpro.localize.methods.fustal.localizer import GeneratorLocalizer
 from hrpro.localize.methods.fustal.losses import generator_losses
 from hrpro.localize.methods.video_labels import VideoLabelMethod, VideoLabelStage
 from hrpro.localize.sampling.fixed_length import perturbed_indices, take
-
-
-class GeneratorMethod(VideoLabelMethod[GeneratorConfig]):
-    """FuSTAL's generator, as a `hrpro.localize.methods.base.Method`."""
-
-    def build(
-        self, dim: int, num_classes: int, config: GeneratorConfig, num_stages: int
-    ) -> GeneratorLocalizer:
-        """Return the network, untrained."""
-        return GeneratorLocalizer(dim, num_classes, config)
-
-    def stage(
-        self,
-        number: int,
-        localizer: nn.Module,
-        dataset: Dataset,
-        config: GeneratorConfig,
-        device: torch.device,
-    ) -> Stage:
-        """Return the only stage."""
-        assert isinstance(localizer, GeneratorLocalizer)
-        return GeneratorStage(localizer, dataset, config, device)
 
 
 class GeneratorStage(VideoLabelStage):
@@ -64,3 +41,9 @@ class GeneratorStage(VideoLabelStage):
         # What follows from the scores is float32 even under autocast, which refuses their loss.
         with torch.autocast(features.device.type, enabled=False):
             return generator_losses(output, self.labels[videos], self.config.contrast)
+
+
+class GeneratorMethod(VideoLabelMethod[GeneratorConfig]):
+    """FuSTAL's generator, as a `hrpro.localize.methods.base.Method`."""
+
+    localizer_type, stage_type = GeneratorLocalizer, GeneratorStage

@@ -25,6 +25,9 @@ class SalLocalizer(VideoLabelLocalizer[SalPrediction]):
         ValueError: there are fewer feature channels than the config says are RGB.
     """
 
+    config: SalConfig
+    propose = staticmethod(propose)
+
     def __init__(self, dim: int, num_classes: int, config: SalConfig) -> None:
         super().__init__()
         self.config = config
@@ -47,19 +50,6 @@ class SalLocalizer(VideoLabelLocalizer[SalPrediction]):
             with autocast(self.model.classifier.weight.device, self.config.precision):
                 found = predict(self.model, (videos[v].features for v in some), self.config)
             yield from found
-
-    def propose(
-        self,
-        predictions: Sequence[SalPrediction],
-        *,
-        classes: Sequence[Array] | None,
-        stride_s: Sequence[float],
-        offset_s: Sequence[float],
-    ) -> Proposals:
-        """Candidates of all videos, before NMS."""
-        return propose(
-            predictions, self.config, classes=classes, stride_s=stride_s, offset_s=offset_s
-        )
 
     def suppress(self, candidates: Proposals) -> Proposals:
         """What NMS leaves."""

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hrpro.localize.data.dataset import Dataset
-from hrpro.localize.methods.base import Stage, StageState
+from hrpro.localize.methods.base import StageState
 from hrpro.localize.methods.sal.config import SalConfig
 from hrpro.localize.methods.sal.localizer import SalLocalizer
 from hrpro.localize.methods.sal.losses import training_losses
@@ -19,26 +19,6 @@ from hrpro.localize.methods.video_labels import VideoLabelMethod, VideoLabelStag
 from hrpro.localize.sampling.fixed_length import perturbed_indices, resampled_indices, take
 
 log = logging.getLogger(__name__)
-
-
-class SalMethod(VideoLabelMethod[SalConfig]):
-    """SAL, as a `hrpro.localize.methods.base.Method`."""
-
-    def build(self, dim: int, num_classes: int, config: SalConfig, num_stages: int) -> SalLocalizer:
-        """Return the network, untrained."""
-        return SalLocalizer(dim, num_classes, config)
-
-    def stage(
-        self,
-        number: int,
-        localizer: nn.Module,
-        dataset: Dataset,
-        config: SalConfig,
-        device: torch.device,
-    ) -> Stage:
-        """Return the only stage."""
-        assert isinstance(localizer, SalLocalizer)
-        return SalStage(localizer, dataset, config, device)
 
 
 class SalStage(VideoLabelStage):
@@ -80,6 +60,12 @@ class SalStage(VideoLabelStage):
     def load_state(self, state: StageState) -> None:
         """Put them back."""
         self.mask.load_state_dict(state.tensors)
+
+
+class SalMethod(VideoLabelMethod[SalConfig]):
+    """SAL, as a `hrpro.localize.methods.base.Method`."""
+
+    localizer_type, stage_type = SalLocalizer, SalStage
 
 
 def has_two_streams(dataset: Dataset) -> bool:
