@@ -429,6 +429,17 @@ def test_fusion_gates_supports_and_joins():
         fuse(student, FusionConfig(generator_share=0.5))
 
 
+def test_ends_move_to_what_the_generator_sees_of_the_same_action():
+    student = one_video((0, 10, 0, 0.8), (0, 10, 1, 0.8), (40, 50, 0, 0.5))
+    generator = one_video((1, 10, 0, 1.0), (0, 8, 0, 1.0), (0, 20, 0, 1.0), (20, 30, 0, 0.5))
+    moved = fuse(student, FusionConfig(generator_ends=0.5), generator)
+    assert moved.start_s.tolist() == pytest.approx([0.25, 0, 40])
+    assert moved.end_s.tolist() == pytest.approx([9.5, 10, 50])
+    assert moved.score.tolist() == student.score.tolist()
+    with pytest.raises(ValueError, match="detections"):
+        fuse(student, FusionConfig(generator_ends=0.5))
+
+
 def test_segments_count_by_how_much_the_generators_activation_stands_out():
     values = np.array([[0.0, 0.5], [0.8, 0.5], [0.4, 0.5], [0.0, 0.5]])
     signal = Signal(values, np.array([0.5, 1.5, 2.5, 3.5]))  # snippets of a second

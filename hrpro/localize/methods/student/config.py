@@ -247,9 +247,20 @@ class FusionConfig(BaseModel):
         le=1,
         description="of the generator's best overlapping segment in a score, a geometric mean",
     )
+    generator_ends: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="how far ends move to the mean of the generator's segments that overlap enough",
+    )
     generator_segments: float = Field(
         0.0, ge=0, description="the generator's own segments join in, their scores times this"
     )
+
+    @property
+    def needs_segments(self) -> bool:
+        """Whether the generator has to detect, too."""
+        return bool(self.generator_share or self.generator_ends or self.generator_segments)
 
 
 class StudentConfig(BaseModel):

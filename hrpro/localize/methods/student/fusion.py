@@ -17,6 +17,10 @@ LEAST_CONTRAST = 1e-4
 """Of a segment that does not stand out; so small ones still come in the student's order."""
 
 
+AGREEING_IOU = 0.7
+"""From which a segment of the generator is taken for the same action as the student's."""
+
+
 @dataclass(frozen=True)
 class Opinion:
     """What a generator says about some videos; see `fuse`."""
@@ -54,7 +58,7 @@ def fuse(
     Raises:
         ValueError: the config needs what is not given.
     """
-    if generator is None and (config.generator_share or config.generator_segments):
+    if generator is None and config.needs_segments:
         raise ValueError("the fusion needs the generator's detections")
     if video_scores is None and config.gate:
         raise ValueError("the fusion needs the generator's video scores")
@@ -70,7 +74,8 @@ def fuse(
         if config.generator_share:
             share = config.generator_share
             support = best_support(student, generator)
-            parts = [student.replace(score=student.score ** (1 - share) * support**share)]
+            student = student.replace(score=student.score ** (1 - share) * support**share)
+        parts = [drawn_together(student, generator, config.generator_ends)]
         if config.generator_segments:
             parts.append(generator.replace(score=config.generator_segments * generator.score))
     joined = Proposals.concatenate(parts)
@@ -118,8 +123,40 @@ def relative_scores(proposals: Proposals) -> Array:
     return np.clip(proposals.score / np.maximum(best[proposals.video], 1e-12), 0, 1)
 
 
+def drawn_together(student: Proposals, generator: Proposals, share: float) -> Proposals:
+    """Move the student's segments towards what the generator sees of the same actions.
+
+    Args:
+        student: segments to move.
+        generator: segments; those of the class that overlap enough make a mean, by their scores.
+        share: of that mean in the new ends.
+    """
+    if not share:
+        return student
+    one, two, iou = _pairs(student, generator)
+    weight = (iou >= AGREEING_IOU) * generator.score[two]
+    total = np.bincount(one, weight, len(student))
+    shares = np.where(total > 0, share, 0.0)
+    ends = []
+    for ours, theirs in (
+        (student.start_s, generator.start_s),
+        (student.end_s, generator.end_s),
+    ):
+        mean = np.bincount(one, weight * theirs[two], len(student)) / np.maximum(total, 1e-300)
+        ends.append(ours + shares * (mean - ours))
+    return student.replace(start_s=ends[0], end_s=ends[1])
+
+
 def best_support(student: Proposals, generator: Proposals) -> Array:
     """The best of score times IoU among the generator's segments of the same class, ``[M]``."""
+    one, two, iou = _pairs(student, generator)
+    support = np.zeros(len(student))
+    np.maximum.at(support, one, iou * generator.score[two])
+    return support
+
+
+def _pairs(student: Proposals, generator: Proposals) -> tuple[Array, Array, Array]:
+    """Rows of both that are of one class and video, and their IoU, ``[K]`` each."""
     num_labels = 1 + max(student.label.max(initial=0), generator.label.max(initial=0))
     keys = generator.video * num_labels + generator.label
     by_key = np.argsort(keys, kind="stable")
@@ -131,6 +168,4 @@ def best_support(student: Proposals, generator: Proposals) -> Array:
     iou = temporal_iou(
         student.start_s[one], student.end_s[one], generator.start_s[two], generator.end_s[two]
     )
-    support = np.zeros(len(student))
-    np.maximum.at(support, one, iou * generator.score[two])
-    return support
+    return one, two, iou

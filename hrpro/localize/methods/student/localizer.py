@@ -14,7 +14,7 @@ from hrpro.localize.methods.student.config import FusionConfig
 from hrpro.localize.methods.student.fusion import Opinion
 from hrpro.localize.methods.student.inference import detect_in, suppress
 from hrpro.localize.methods.student.model import StudentModel
-from hrpro.localize.methods.student.pseudo import Signal
+from hrpro.localize.methods.student.pseudo import Signal, moved_on
 from hrpro.localize.proposals.generate import Array, Proposals
 
 
@@ -56,10 +56,14 @@ class StudentLocalizer(Localizer):
         fusion = self.student.config.fusion
         if self.generator is None:
             return Opinion(FusionConfig())
-        needed = fusion.generator_share or fusion.generator_segments
+        segments: Proposals | None = None
+        if fusion.needs_segments:
+            found = self.generator.localize(videos, classes)
+            strides_s = [video.grid.stride_s for video in videos]
+            segments = moved_on(found, strides_s, self.student.config.pseudo.shift)
         return Opinion(
             fusion,
-            self.generator.localize(videos, classes) if needed else None,
+            segments,
             self.generator.video_scores(videos) if fusion.gate else None,
             signals_of(self.generator, videos) if fusion.contrast else None,
         )

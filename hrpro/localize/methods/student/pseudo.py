@@ -257,6 +257,12 @@ def _bumps(points: Points, room: Array, signals: Sequence[Signal], widths: float
     return bounds
 
 
+def moved_on(proposals: Proposals, strides_s: Sequence[float], num_snippets: float) -> Proposals:
+    """Move proposals on by so many snippets, or a fraction of one, given each video's stride."""
+    later_s = num_snippets * np.asarray(strides_s, float)[proposals.video]
+    return proposals.replace(start_s=proposals.start_s + later_s, end_s=proposals.end_s + later_s)
+
+
 def snap_to_changes(bounds: Array, points: Array, features: Array, config: PseudoConfig) -> Array:
     """Move the ends of a video's segments to where its features change most.
 

@@ -12,7 +12,7 @@ from hrpro.localize.data.sequences import DatasetSequences, FeatureSequence
 from hrpro.localize.methods.base import Localizer
 from hrpro.localize.methods.student.config import StudentConfig
 from hrpro.localize.methods.student.localizer import signals_of
-from hrpro.localize.methods.student.pseudo import Points, segments_of_points
+from hrpro.localize.methods.student.pseudo import Points, moved_on, segments_of_points
 from hrpro.localize.methods.student.stage import TrainingVideo, point_videos, training_video
 from hrpro.localize.proposals.density import density_filter
 from hrpro.localize.proposals.generate import Proposals
@@ -56,7 +56,7 @@ def pointed_videos(
     on_device = DatasetSequences(dataset, dataset.train, device)
     signals = signals_of(generator, on_device)
     found = find_known_classes(generator.candidates, dataset, device)
-    found = _moved(found, dataset.train, config.pseudo.shift)
+    found = moved_on(found, [v.grid.stride_s for v in dataset.train], config.pseudo.shift)
     sequences = _read(dataset)
     return point_videos(
         [sequence.features for sequence in sequences],
@@ -84,7 +84,7 @@ def labelled_videos(
     """
     found = find_known_classes(generator.localize, dataset, device)
     found = density_filter(found, config.pseudo.density)
-    found = _moved(found, dataset.train, config.pseudo.shift)
+    found = moved_on(found, [v.grid.stride_s for v in dataset.train], config.pseudo.shift)
     videos = []
     for number, (video, sequence) in enumerate(zip(dataset.train, _read(dataset), strict=True)):
         mine = found[found.video == number]
@@ -131,12 +131,6 @@ def find_known_classes(find: Find, dataset: Dataset, device: torch.device) -> Pr
             table = find(DatasetSequences(dataset, videos, device), labels)
             tables.append(table.replace(video=np.array(rows)[table.video]))
     return Proposals.concatenate(tables)
-
-
-def _moved(table: Proposals, videos: Sequence[Video], num_snippets: float) -> Proposals:
-    """Move segments on by so many snippets of their video, or a fraction of one."""
-    later_s = num_snippets * np.array([video.grid.stride_s for video in videos])[table.video]
-    return table.replace(start_s=table.start_s + later_s, end_s=table.end_s + later_s)
 
 
 def _read(dataset: Dataset) -> DatasetSequences:
