@@ -407,8 +407,8 @@ def evaluate(
         UsageError: arguments that do not go together.
         HrproError: something cannot be used, or there is nothing to measure.
     """
-    from hrpro.pipeline.evaluate import ModelOptions, TruthOptions
     from hrpro.pipeline.evaluate import evaluate as run
+    from hrpro.pipeline.evaluate_options import ModelOptions, TruthOptions
 
     reporter = Listener(progress)
     evaluation = run(

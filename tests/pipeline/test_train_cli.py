@@ -19,7 +19,7 @@ from videos import make_video, noise
 from hrpro.cli import main
 from hrpro.localize.training.checkpoint import load_checkpoint
 from hrpro.localize.training.model_folder import load_model
-from hrpro.pipeline.evaluate import parse_tious
+from hrpro.pipeline.evaluate_options import parse_tious
 from hrpro.pipeline.results.formats import read_results
 
 pytestmark = pytest.mark.core
