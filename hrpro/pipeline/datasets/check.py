@@ -136,7 +136,7 @@ def _next_command(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
         return f"hrpro init {folder} --videos DIR"
     if not (layout.points or layout.labels or layout.split_train or layout.split_test):
         return f"hrpro init {folder}"
-    if not scan.labels:
+    if not scan.labels or _unmarked(scan, config):
         return f"hrpro label {folder}"
     return f"hrpro extract {folder}"
 

@@ -26,7 +26,8 @@ from hrpro.pipeline.results.events import EventRules, with_rules
 from hrpro.pipeline.results.model import Curves, Detection
 
 RULES = EventRules(threshold=0.5)
-"""Which of its detections are events: at this score the clips of docs/benchmarks.md are counted best."""
+"""Which of its detections are events: the score at which the real clips are counted best, see
+docs/benchmarks.md."""
 
 
 class KineticsConfig(BaseModel):
