@@ -84,18 +84,21 @@ class Detections:
         """All videos that were looked at, also those in which nothing was found."""
         return self.results.videos
 
-    def to_dataframe(self) -> pd.DataFrame:
+    def to_dataframe(self, *, events: bool = False) -> pd.DataFrame:
         """A row per detection, video by video, highest score first.
 
         Columns: ``video_id``, ``label``, ``score``, ``start_s``, ``end_s`` (seconds of the file's
         own clock, the one that players show).
+
+        Args:
+            events: a row per event instead, in time order: each action once.
         """
         import pandas as pd
 
         rows = [
             (video.video_id, each.label, each.score, each.start_s, each.end_s)
             for video in self.videos
-            for each in video.detections
+            for each in (video.spans if events else video.detections)
         ]
         names = ["video_id", "label", "score", "start_s", "end_s"]
         return pd.DataFrame(rows, columns=names).astype(dict.fromkeys(names[2:], float))
@@ -179,6 +182,10 @@ def detect(
     classes: str | Sequence[str] | None = None,
     min_score: float = 0.05,
     top_k: int | None = None,
+    threshold: float | Mapping[str, float] | None = None,
+    min_duration_s: float | None = None,
+    merge_gap_s: float | None = None,
+    exclusive: bool | None = None,
     out: Paths = (),
     recipe: Recipe | None = None,
     allow_mixed: bool = False,
@@ -198,6 +205,11 @@ def detect(
         classes: actions to look for; all by default.
         min_score: leave out what scores lower; 0 keeps everything, as mAP wants it.
         top_k: at most this many per video.
+        threshold: score from which on a detection is an event, for all classes or by class; as the
+            model recommends it by default.
+        min_duration_s: shorter events are left out.
+        merge_gap_s: events of a class that are less than this apart become one.
+        exclusive: one class at a time: of two events that overlap, the better one wins.
         out: result files to write as well: .json, .csv, .vtt, .eaf, ... They hold what is done at
             any time, and the same call goes on where an interrupted one stopped.
         recipe: how the features are made; by default as the model wants them.
@@ -216,6 +228,7 @@ def detect(
     from hrpro.pipeline.detect import detect_videos
     from hrpro.pipeline.detectors.base import DetectOptions
     from hrpro.pipeline.outputs import OutputPlan
+    from hrpro.pipeline.results.events import EventOptions
     from hrpro.pipeline.workers.launch import WorkerOptions
 
     reporter = Listener(progress)
@@ -228,6 +241,12 @@ def detect(
             min_score=min_score,
             top_k=top_k,
             allow_mixed=allow_mixed,
+        ),
+        events=EventOptions(
+            threshold=_thresholds(threshold),
+            min_duration_s=min_duration_s,
+            merge_gap_s=merge_gap_s,
+            exclusive=exclusive,
         ),
         settings=_settings(recipe, device, precision),
         workers=WorkerOptions(workers),
@@ -407,8 +426,8 @@ def evaluate(
         UsageError: arguments that do not go together.
         HrproError: something cannot be used, or there is nothing to measure.
     """
-    from hrpro.pipeline.evaluate import ModelOptions, TruthOptions
     from hrpro.pipeline.evaluate import evaluate as run
+    from hrpro.pipeline.evaluate_options import ModelOptions, TruthOptions
 
     reporter = Listener(progress)
     evaluation = run(
@@ -450,6 +469,15 @@ class Listener(Reporter):
             if not text.startswith(("failed: ", "poisoned: "))
         ]
         return (*told, *(summary.warnings if summary else ()))
+
+
+def _thresholds(asked: float | Mapping[str, float] | None) -> list[str]:
+    """As the command line has them."""
+    if asked is None:
+        return []
+    if isinstance(asked, Mapping):
+        return [f"{label}={score!r}" for label, score in asked.items()]
+    return [f"{asked!r}"]
 
 
 def texts_of(values: Paths) -> list[str]:

@@ -22,6 +22,8 @@ from hrpro.cli_shared import (
     finish,
     json_option,
     make_reporter,
+    need_files,
+    need_folder,
     print_json,
     recipe_options,
     result_options,
@@ -36,6 +38,7 @@ from hrpro.cli_shared import (
     take_workers,
     worker_options,
 )
+from hrpro.errors import UsageError
 
 
 @click.group(cls=Group)
@@ -157,6 +160,8 @@ def init(folder: Path, classes: tuple[str, ...], as_json: bool, **options: Any) 
 
     Run it again to take in new videos or to add classes; nothing of yours is overwritten.
     """
+    if options["videos"] is not None and not options["videos"].is_dir():
+        raise UsageError(f"--videos {options['videos']}: no such folder")
     from hrpro.pipeline.datasets.init import init as init_dataset
     from hrpro.pipeline.datasets.init import split_classes
 
@@ -240,7 +245,10 @@ def train(
     Missing features are extracted first; the options from --streams on say how.
     The run folder is the model: hrpro detect and hrpro eval take it with --model.
     """
-    from hrpro.errors import UsageError
+    from hrpro.localize.data.catalogue import dataset_folder
+
+    dataset_folder(dataset, options["data_root"])
+    need_folder(options["stage1"], "--stage1-model takes one that 'hrpro train' wrote")
     from hrpro.pipeline.compare import Comparison
     from hrpro.pipeline.compare import compare as compare_methods
     from hrpro.pipeline.train import RunOptions, TrainOutcome
@@ -331,16 +339,20 @@ def evaluate(
     hrpro eval RESULT --dataset DATASET                  by the rules of the data set
     hrpro eval RESULT --ground-truth GT.json [--subset test]
     """
-    from hrpro.pipeline.evaluate import ModelOptions, TruthOptions
-    from hrpro.pipeline.evaluate import evaluate as run
+    from hrpro.pipeline.evaluate_options import ModelOptions, TruthOptions, check_request
 
     options["exclude"] = split_list(exclude) or ()
+    against, model = take(TruthOptions, options), options.pop("model")
+    how, events = take(ModelOptions, options), take_events(options)
+    check_request(result, against, model, how)
+    from hrpro.pipeline.evaluate import evaluate as run  # PyTorch: not for a wrong request
+
     evaluation = run(
         result,
-        take(TruthOptions, options),
-        model=options.pop("model"),
-        options=take(ModelOptions, options),
-        events=take_events(options),
+        against,
+        model=model,
+        options=how,
+        events=events,
         reporter=make_reporter(ctx),
     )
     show(as_json, lambda: evaluation.to_json(), lambda: evaluation.lines(per_class))
@@ -465,7 +477,11 @@ def report(ctx: click.Context, results: tuple[Path, ...], embed_mb: float, **opt
 
     Several result files get a page each and an index that compares them.
     """
-    from hrpro.pipeline.report.write import report as write_report
+    from hrpro.pipeline.report.paths import check_report_path
+
+    check_report_path(options["out"])
+    need_files(*results, options["ground_truth"])
+    from hrpro.pipeline.report.write import report as write_report  # PyTorch, for the mAP
 
     reporter = make_reporter(ctx)
     written = write_report(

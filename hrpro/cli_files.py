@@ -19,6 +19,7 @@ from hrpro.cli_shared import (
     print_json,
     show,
 )
+from hrpro.errors import UsageError
 from hrpro.wording import megabytes
 
 
@@ -32,6 +33,9 @@ def features() -> None:
 @json_option
 def features_info(paths: tuple[Path, ...], as_json: bool) -> None:
     """Show shape, value range and fingerprint of feature files."""
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"{path}: no such feature file")
     from hrpro.pipeline.feature_files import describe_features, features_info_lines
 
     infos = [describe_features(path) for path in paths]
@@ -83,7 +87,11 @@ def dataset_list(data_root: Path, as_json: bool) -> None:
 @click.pass_context
 def dataset_check(ctx: click.Context, name: str, as_json: bool, **options: Any) -> None:
     """Say what training still needs, and the next command."""
-    from hrpro.pipeline.datasets.public import check
+    from hrpro.localize.data.catalogue import dataset_folder, find_known
+
+    if find_known(name) is None:
+        dataset_folder(name, options["data_root"])
+    from hrpro.pipeline.datasets.public import check  # PyTorch, to read features
 
     report = check(name, **options)
     show(as_json, lambda: report.to_json(), lambda: report.lines())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hrpro.compute import ComputeOptions
-from hrpro.errors import HrproError
+from hrpro.errors import HrproError, UsageError
 from hrpro.wording import one_line
 
 if TYPE_CHECKING:
@@ -155,6 +155,27 @@ def finish(ctx: click.Context, summary: Summary, as_json: bool) -> None:
         click.echo("\n".join(summary.lines()))
     if summary.failed or summary.poisoned:
         ctx.exit(EXIT_FAILED)
+
+
+def need_files(*paths: Path | None) -> None:
+    """Refuse files that are not there, before anything heavy is imported.
+
+    Raises:
+        UsageError: names the first.
+    """
+    for path in paths:
+        if path is not None and not path.is_file():
+            raise UsageError(f"{path}: no such file")
+
+
+def need_folder(path: Path | None, remedy: str) -> None:
+    """Refuse a folder that is not there, before anything heavy is imported.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if path is not None and not path.is_dir():
+        raise UsageError(f"{path}: no such folder; {remedy}")
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine.")

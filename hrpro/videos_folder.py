@@ -5,6 +5,7 @@ They are in ``videos/``, or where ``dataset.yaml`` says.
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ DATASET_YAML = "dataset.yaml"
 
 # TypeScript, Go modules and playlists end like streams of cameras and broadcasts.
 _MAY_BE_TEXT = frozenset({".mod", ".mts", ".rm", ".tp", ".ts"})
+_WIDE_TEXT = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NOT_IN_TEXT = frozenset({*range(32), 127}) - set(b"\t\n\f\r\x1b")
 
 
@@ -122,4 +124,6 @@ def _is_text(path: Path) -> bool:
             head = file.read(1024)
     except OSError:
         return False  # whoever opens it says what is wrong
+    if head.startswith(_WIDE_TEXT):
+        return True
     return bool(head) and _NOT_IN_TEXT.isdisjoint(head)

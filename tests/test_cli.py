@@ -48,6 +48,37 @@ def test_help_imports_nothing_heavy_and_answers_at_once():
     assert "hrpro detect" in run.stdout
 
 
+def test_wrong_requests_are_answered_before_networks_load(tmp_path):
+    """PyTorch takes seconds to import."""
+    (tmp_path / "found.json").write_text('{"results": {}}')
+    (tmp_path / "data").mkdir()
+    wrong = [
+        "eval", "eval no.json", "eval no.json --ground-truth no.json", "eval found.json --tiou x",
+        "eval found.json --ground-truth no.json", "eval found.json --dataset nowhere",
+        "eval --model nowhere --dataset data", "eval found.json --dataset data --threshold x",
+        "eval found.json --dataset data --tiou 7", "train --dataset nowhere",
+        "train --dataset data --stage1-model nowhere", "report no.json -o r.html",
+        "report found.json -o r.txt", "report found.json --ground-truth no.json -o r.html",
+        "init new --videos nowhere", "dataset check nowhere", "features info no.npy",
+        "detect no.mp4 --model nowhere", "detect no.mp4 -o x.unknown", "detect no.mp4 --all "
+        "--merge-gap 1", "detect no.mp4 --threshold 0.01", "detect no.mp4 --report r.txt",
+        "render no.mp4 found.json -o p.mp4", "convert no.json x.csv", "label nowhere",
+    ]  # fmt: skip
+    script = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from hrpro.cli import main\n"
+        f"for line in {wrong!r}:\n"
+        "    run = CliRunner().invoke(main, line.split())\n"
+        "    assert run.exit_code == 2, (line, run.output)\n"
+        "    assert run.stderr.splitlines()[-1].startswith('error: '), (line, run.stderr)\n"
+        "    assert 'torch' not in sys.modules, line\n"
+    )
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+
+
 @pytest.mark.parametrize(("path", "command"), list(commands()), ids=lambda value: str(value))
 def test_every_command_has_help_with_an_example(path, command):
     shown = hrpro(*path, "-h")

@@ -17,8 +17,7 @@ from hrpro.configs.loader import (
     preset_names,
     read_layers,
 )
-from hrpro.errors import UsageError
-from hrpro.localize.data.catalogue import find_known
+from hrpro.localize.data.catalogue import dataset_folder
 from hrpro.localize.data.config import DatasetConfig, dataset_layers
 from hrpro.localize.methods import find_method
 from hrpro.localize.methods.base import SHARED, MethodConfig
@@ -123,10 +122,7 @@ def resolve_dataset(
     Raises:
         UsageError: neither a folder nor a known name, or a wrong config.
     """
-    folder = Path(dataset)
-    named: str | None = None
-    if not folder.is_dir():
-        folder, named = _known_folder(str(dataset), Path(data_root))
+    folder, named = dataset_folder(dataset, data_root)
     own, layers = dataset_layers(folder)
     chosen = _preset_layers(preset or own or named or "custom", overrides)
     config = _load([*chosen, *layers], overrides)
@@ -151,20 +147,3 @@ def _part(layer: Layer, localize: bool = True) -> Layer:
     """Section ``localize`` of a layer, or all but that."""
     values = {key: value for key, value in layer.values.items() if (key == "localize") == localize}
     return replace(layer, values=values)
-
-
-def _known_folder(name: str, data_root: Path) -> tuple[Path, str]:
-    known = find_known(name)
-    if known is None:
-        raise UsageError(
-            f"{name}: neither a dataset folder nor a data set by that name; "
-            "see 'hrpro dataset list' for those, or name a folder with videos/ and points.csv"
-        )
-    candidates = [data_root / folder for folder in (*known.folders, known.preset)]
-    folder = next((path for path in candidates if path.is_dir()), None)
-    if folder is None:
-        raise UsageError(
-            f"{candidates[0]}: not there; get it with 'hrpro dataset fetch {known.name}', or say "
-            "where it is with --data-root"
-        )
-    return folder, known.preset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from hrpro.devices import choose_device
 from hrpro.errors import DataError, UsageError
 from hrpro.localize.config import resolve_dataset
 from hrpro.localize.data.config import DatasetConfig
-from hrpro.localize.data.dataset import Dataset, load_dataset
+from hrpro.localize.data.dataset import load_dataset
 from hrpro.localize.data.protocol import THUMOS_TIOUS, ambiguous_segments, read_ambiguous
 from hrpro.localize.data.scan import scan_dataset, some
 from hrpro.localize.evaluation.average_precision import (
@@ -33,6 +33,12 @@ from hrpro.pipeline.console.words import advice, headline, quality_json, quality
 from hrpro.pipeline.detectors.class_facts import class_facts, under_present_names
 from hrpro.pipeline.detectors.of_dataset import detect_in_dataset
 from hrpro.pipeline.detectors.trained import event_rules
+from hrpro.pipeline.evaluate_options import (
+    EVENT_TIOU,
+    ModelOptions,
+    TruthOptions,
+    check_request,
+)
 from hrpro.pipeline.results.events import (
     DEFAULT_THRESHOLD,
     EventOptions,
@@ -43,9 +49,6 @@ from hrpro.pipeline.results.formats import check_outputs, read_results, write_re
 from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.problems import Problems
 from hrpro.video_ids import KnownVideos, Match
-
-EVENT_TIOU = 0.5
-_SAY_AGAINST = "say what to measure against: "
 
 
 @dataclass(frozen=True)
@@ -165,83 +168,6 @@ class Evaluation:
         }
 
 
-@dataclass(frozen=True)
-class TruthOptions:
-    """What to measure against: a dataset, or a ground truth file."""
-
-    dataset: str | Path | None = None
-    """Folder, preset name or name of a public data set."""
-    data_root: str | Path = "."
-    """Where the folders of public data sets lie."""
-    preset: str | None = None
-    """Settings to use instead of the dataset's own."""
-    ground_truth: Path | None = None
-    """ActivityNet JSON."""
-    subset: str | None = None
-    """Of the ground truth; see `truth_of_file`."""
-    exclude: Collection[str] = ()
-    """Videos of the ground truth to leave out."""
-    ambiguous: Path | None = None
-    """THUMOS14's list of ambiguous segments."""
-    tiou: str | None = None
-    """Thresholds, see `parse_tious`; those of the dataset by default."""
-    event_tiou: float = EVENT_TIOU
-    """Overlap from which on an event is right."""
-
-    def check(self) -> None:
-        """Refuse what does not go together.
-
-        Raises:
-            UsageError: not exactly one truth, or options of the other kind.
-        """
-        if (self.dataset is None) == (self.ground_truth is None):
-            raise UsageError(f"{_SAY_AGAINST}--dataset, or --ground-truth GT.json")
-        if self.dataset is not None and (self.subset or self.exclude or self.ambiguous):
-            raise UsageError(
-                "--subset, --exclude and --ambiguous go with --ground-truth; a dataset brings its "
-                "own"
-            )
-
-    @property
-    def tious(self) -> tuple[float, ...] | None:
-        """The thresholds asked for."""
-        return parse_tious(self.tiou) if self.tiou else None
-
-    def read(self, detected: Collection[str]) -> Truth:
-        """Read the ground truth for videos that have detections."""
-        if self.ground_truth is not None:
-            truth = truth_of_file(
-                self.ground_truth, self.subset, self.exclude, self.ambiguous, detected
-            )
-        else:
-            truth = truth_of_dataset(*self._resolve())
-        return replace(truth, tious=self.tious or truth.tious, event_tiou=self.event_tiou)
-
-    def load_test_videos(self, allow_mixed: bool) -> Dataset:
-        """The test videos of the dataset, with their features."""
-        folder, config = self._resolve()
-        return load_dataset(folder, config, subsets=("test",), allow_mixed=allow_mixed)
-
-    def _resolve(self) -> tuple[Path, DatasetConfig]:
-        assert self.dataset is not None  # see `check`
-        folder, config = resolve_dataset(self.dataset, data_root=self.data_root, preset=self.preset)
-        return folder, config.dataset
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """How to run the model that is measured, and what to keep of it."""
-
-    device: str | None = None
-    """``cpu``, ``cuda``, ...; a GPU by default, if there is one."""
-    allow_mixed: bool = False
-    """Use features that the model was not trained on."""
-    outs: Sequence[Path] = ()
-    """Result files to write."""
-    curves: bool = False
-    """Put the class activation sequences into them, for reports."""
-
-
 def evaluate(
     result: Path | Results | None,
     against: TruthOptions,
@@ -267,25 +193,42 @@ def evaluate(
     """
     reporter = reporter or Reporter(quiet=True)
     options, events = options or ModelOptions(), events or EventOptions()
-    if (result is None) == (model is None):
-        raise UsageError("give either a result file, or --model with --dataset")
-    if model is not None and against.dataset is None:
-        raise UsageError(f"{_SAY_AGAINST}--model goes with --dataset")
-    against.check()
+    check_request(result, against, model, options)
     if result is None:
         assert model is not None
         evaluation = evaluate_model(model, against, options, events, reporter)
     else:
-        if options.outs or options.curves:
-            raise UsageError("--out and --curves go with --model: a result file is written already")
         name = "detections"
         if not isinstance(result, Results):
             name, result = result.name, read_results(result, tell=reporter.problem)
-        truth = against.read([video.video_id for video in result.videos])
+        truth = read_truth(against, [video.video_id for video in result.videos])
         evaluation = evaluate_results(name, result, truth, events)
     for warning in evaluation.warnings:
         reporter.problem(f"warning: {warning}")
     return evaluation
+
+
+def read_truth(against: TruthOptions, detected: Collection[str]) -> Truth:
+    """Read the ground truth that was asked for, for videos that have detections.
+
+    Raises:
+        HrproError: it cannot be used.
+    """
+    if against.ground_truth is not None:
+        truth = truth_of_file(
+            against.ground_truth, against.subset, against.exclude, against.ambiguous, detected
+        )
+    else:
+        truth = truth_of_dataset(*_resolved(against))
+    return replace(truth, tious=against.tious or truth.tious, event_tiou=against.event_tiou)
+
+
+def _resolved(against: TruthOptions) -> tuple[Path, DatasetConfig]:
+    assert against.dataset is not None  # see `TruthOptions.check`
+    folder, config = resolve_dataset(
+        against.dataset, data_root=against.data_root, preset=against.preset
+    )
+    return folder, config.dataset
 
 
 def truth_of_file(
@@ -516,7 +459,8 @@ def evaluate_model(
     check_outputs(options.outs, [], [])
     torch_device = choose_device(options.device)
     model = load_model(folder, torch_device)
-    data = against.load_test_videos(options.allow_mixed)
+    folder_of_data, config = _resolved(against)
+    data = load_dataset(folder_of_data, config, subsets=("test",), allow_mixed=options.allow_mixed)
     if warning := model.features.check(data.dim, data.fingerprint, options.allow_mixed):
         reporter.problem(f"warning: {warning}")
     videos = detect_in_dataset(
@@ -544,25 +488,3 @@ def evaluate_model(
         event_tiou=against.event_tiou,
     )
     return evaluate_results(str(folder), results, truth, events)
-
-
-def parse_tious(text: str) -> tuple[float, ...]:
-    """Read thresholds: ``0.5``, ``0.3,0.5,0.7`` or ``0.1:0.1:0.7`` (first, step, last).
-
-    Raises:
-        UsageError: it is none of these, or a value does not lie between 0 and 1.
-    """
-    try:
-        if ":" in text:
-            first, step, last = map(float, text.split(":"))
-            values = [first + step * i for i in range(round((last - first) / step) + 1)]
-        else:
-            values = [float(part) for part in text.split(",")]
-    except (ValueError, ZeroDivisionError) as error:
-        raise UsageError(
-            f"--tiou {text}: write 0.5, or 0.3,0.5,0.7, or 0.1:0.1:0.7 (first:step:last)"
-        ) from error
-    tious = tuple(round(value, 6) for value in values)
-    if not tious or not all(0 < tiou <= 1 for tiou in tious):
-        raise UsageError(f"--tiou {text}: thresholds lie between 0 and 1")
-    return tious

@@ -57,7 +57,7 @@ class OutputPlan:
 
             check_plot_path(self.plot)
         if self.report is not None:
-            from hrpro.pipeline.report.write import check_report_path
+            from hrpro.pipeline.report.paths import check_report_path
 
             check_report_path(self.report)
         if self.clips is not None:

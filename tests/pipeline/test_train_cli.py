@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from videos import make_video, noise
 from hrpro.cli import main
 from hrpro.localize.training.checkpoint import load_checkpoint
 from hrpro.localize.training.model_folder import load_model
-from hrpro.pipeline.evaluate import parse_tious
+from hrpro.pipeline.evaluate_options import parse_tious
 from hrpro.pipeline.results.formats import read_results
 
 pytestmark = pytest.mark.core
@@ -436,6 +438,29 @@ def test_dataset_check(tmp_path):
     assert (run.exit_code, report["ok"]) == (1, False)
     assert len(report["problems"]) == 2
     assert "no-such: neither a dataset folder" in error_line(hrpro("dataset", "check", "no-such"))
+
+
+def test_dataset_check_after_training_says_detect(trained, dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check = ["dataset", "check", dataset, *SETTINGS]
+    assert hrpro(*check).stdout.splitlines()[-1] == f"next: hrpro train --dataset {dataset}"
+    shutil.copytree(trained[0], Path("runs", dataset.name))
+    run = Path("runs", dataset.name)
+    assert hrpro(*check).stdout.splitlines()[-1] == (
+        f"next: hrpro detect VIDEO --model {run} --out result.json"
+    )
+    os.utime(run / "model.safetensors", ns=(0, 0))  # older than the points
+    assert hrpro(*check).stdout.splitlines()[-1] == f"next: hrpro train --dataset {dataset}"
+
+
+def test_classes_without_points_are_named(tmp_path):
+    folder = make_dataset(tmp_path / "few")
+    points = folder / "points.csv"
+    lines = points.read_text().splitlines()
+    points.write_text("\n".join(line for line in lines if f",{CLASSES[0]}," not in line) + "\n")
+    run = hrpro("train", "--dataset", folder, "--run-dir", tmp_path / "run", *SETTINGS)
+    assert run.exit_code == 0, run.output
+    assert f"warning: no point of {CLASSES[0]} in the training videos" in run.stderr
 
 
 def test_dataset_fetch_says_what_is_left(tmp_path, monkeypatch):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from hrpro.errors import UsageError
 
 RELEASE = "https://github.com/pipixin321/HR-Pro"
 _RAW = (
@@ -185,3 +188,32 @@ def find_known(name: str) -> KnownDataset | None:
         if wanted in {dataset.name, dataset.preset, *map(str.casefold, dataset.folders)}:
             return dataset
     return None
+
+
+def dataset_folder(dataset: str | Path, data_root: str | Path = ".") -> tuple[Path, str | None]:
+    """Find the folder that ``--dataset`` means, and the preset of a public data set.
+
+    Args:
+        dataset: a folder, or the name or preset of a public data set.
+        data_root: where the folders of public data sets lie, by their usual names.
+
+    Raises:
+        UsageError: neither a folder nor a known name, or the known one is not there.
+    """
+    folder = Path(dataset)
+    if folder.is_dir():
+        return folder, None
+    known = find_known(str(dataset))
+    if known is None:
+        raise UsageError(
+            f"{dataset}: neither a dataset folder nor a data set by that name; "
+            "see 'hrpro dataset list' for those, or name a folder with videos/ and points.csv"
+        )
+    candidates = [Path(data_root, name) for name in (*known.folders, known.preset)]
+    there = next((path for path in candidates if path.is_dir()), None)
+    if there is None:
+        raise UsageError(
+            f"{candidates[0]}: not there; get it with 'hrpro dataset fetch {known.name}', or say "
+            "where it is with --data-root"
+        )
+    return there, known.preset

@@ -60,7 +60,7 @@ class TrainingDisplay(Observer):
         number, losses = updates[-1]
         line = self._line(stage, number, losses)
         if self._live is not None:
-            self._live.update(Text(line))
+            self._live.update(Text(line, no_wrap=False, overflow="fold"))
         elif time.monotonic() - self._printed >= PLAIN_S or number == self._total:
             self._reporter.line(line)
             self._printed = time.monotonic()
@@ -79,7 +79,7 @@ class TrainingDisplay(Observer):
         rate = (number - self._first) / max(time.monotonic() - self._begin, 1e-9)
         left = timedelta(seconds=round((self._total - number) / rate))
         parts = " ".join(f"{name} {loss:.4f}" for name, loss in losses.items() if name != "total")
-        # What matters comes first: a narrow terminal cuts the line off.
+        # What matters comes first: a narrow terminal breaks the line.
         pace = f"{number}/{self._total}  {rate:.2f} updates/s  ETA {left}{self._score}"
         return f"stage {stage}  {pace}  loss {losses['total']:.4f} ({parts})"
 

@@ -15,6 +15,7 @@ from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.features import check_finite
 from hrpro.localize.data.scan import DatasetScan, scan_dataset
 from hrpro.localize.data.supervision import Supervision
+from hrpro.localize.training.model_folder import WEIGHTS_FILE
 from hrpro.pipeline.datasets.methods import Advice, advise
 from hrpro.problems import Problem, Problems
 
@@ -118,12 +119,16 @@ def _counts(scan: DatasetScan) -> dict[str, int]:
 
 
 def _next_command(scan: DatasetScan, config: DatasetConfig, problems: Problems) -> str:
-    """The first step that is not done: videos, points, features, training."""
+    """The first step that is not done: videos, points, features, training, and then use."""
     layout, folder = scan.layout, shlex.quote(str(scan.layout.folder))
     known = find_known(config.name) or find_known(layout.folder.resolve().name)
     if any(problem.severity == "error" for problem in problems):
         return f"put the errors right, then: hrpro dataset check {folder}"
+    if not problems.blocking and _unmarked(scan, config):
+        return f"hrpro label {folder}"
     if not problems.blocking:
+        if (run := _trained(scan, config)) is not None:
+            return f"hrpro detect VIDEO --model {shlex.quote(str(run))} --out result.json"
         return f"hrpro train --dataset {folder}"
     if known is not None and not layout.videos.is_dir():
         return f"hrpro dataset fetch {known.name}"
@@ -131,6 +136,24 @@ def _next_command(scan: DatasetScan, config: DatasetConfig, problems: Problems) 
         return f"hrpro init {folder} --videos DIR"
     if not (layout.points or layout.labels or layout.split_train or layout.split_test):
         return f"hrpro init {folder}"
-    if not scan.labels:
+    if not scan.labels or _unmarked(scan, config):
         return f"hrpro label {folder}"
     return f"hrpro extract {folder}"
+
+
+def _unmarked(scan: DatasetScan, config: DatasetConfig) -> set[str]:
+    """Classes that a person wants to be learned, and has not marked anywhere."""
+    return set(config.classes or ()) - {label for each in scan.labels.values() for label in each}
+
+
+def _trained(scan: DatasetScan, config: DatasetConfig) -> Path | None:
+    """The model in the usual place, if nothing was marked since it was trained."""
+    layout = scan.layout
+    run = Path("runs", config.name or layout.folder.resolve().name)
+    marks = [layout.points, layout.labels, layout.ground_truth, *layout.splits.values()]
+    try:
+        trained_ns = (run / WEIGHTS_FILE).stat().st_mtime_ns
+        marked_ns = [path.stat().st_mtime_ns for path in marks if path is not None]
+    except OSError:
+        return None
+    return run if all(each < trained_ns for each in marked_ns) else None

@@ -129,9 +129,13 @@ def init(
     known = KnownVideos(names)
     excluded = {match.video_id for match in known.match_all(config.excluded_videos).values()}
     usable = set(names) - set(unusable) - excluded
+    before = _read_splits(layout, known)
     outcome.split = _update_splits(layout, usable, known, test_share, seed, resplit, outcome.notes)
     outcome.classes = read_dataset_config(folder).classes or ()
     outcome.next_command = check_dataset(folder, check_values=False).next_command
+    new = {*outcome.split.train} - {*before.train, *before.test}
+    if new - _labels(layout, known).keys():
+        outcome.next_command = f"hrpro label {shlex.quote(str(folder))}"
     return outcome
 
 

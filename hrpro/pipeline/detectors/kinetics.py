@@ -25,8 +25,9 @@ from hrpro.pipeline.detectors.base import curves_in_file_clock
 from hrpro.pipeline.results.events import EventRules, with_rules
 from hrpro.pipeline.results.model import Curves, Detection
 
-RULES = EventRules(threshold=0.3)
-"""Which of its detections are events."""
+RULES = EventRules(threshold=0.5)
+"""Which of its detections are events: the score at which the real clips are counted best, see
+docs/benchmarks.md."""
 
 
 class KineticsConfig(BaseModel):

@@ -21,6 +21,10 @@ from hrpro.pipeline.results.model import Detection
 from hrpro.wording import clock
 
 MAX_ROWS = 6
+SMALL_PX = 360
+"""On pictures with a shorter side than this, only what scores well gets a bar."""
+LOW_SHARE = 0.4
+"""Of the best score; a class that never scores so much is a low one."""
 WHITE, BLACK, TRACK = (255, 255, 255), (0, 0, 0), (44, 44, 48)
 # Pillow's drawing replaces pixels, opacity included: what is drawn last decides.
 OPAQUE = 235
@@ -51,6 +55,16 @@ def ranked_classes(detections: Sequence[Detection], ground_truth: Sequence[Span]
     return sorted(best.keys() | true, key=lambda c: (c not in true, -best.get(c, -np.inf), c))
 
 
+def _without_low(
+    classes: Sequence[str], detections: Sequence[Detection], ground_truth: Sequence[Span]
+) -> list[str]:
+    """Leave out the classes that never score well, unless the ground truth has them."""
+    least = LOW_SHARE * max((detection.score for detection in detections), default=0.0)
+    high = {detection.label for detection in detections if detection.score >= least}
+    true = {action.label for action in ground_truth}
+    return [label for label in classes if label in high or label in true]
+
+
 class Overlay:
     """Draws detections, and the ground truth if given, onto the upright pictures of one video.
 
@@ -79,6 +93,8 @@ class Overlay:
         self._margin = max(2, self._text_px // 3)
         self._row_px = round(1.4 * self._text_px)
         classes = ranked_classes(detections, ground_truth or ())
+        if min(width, height) < SMALL_PX:
+            classes = _without_low(classes, detections, ground_truth or ())
         rows = min(MAX_ROWS, max(1, int(0.42 * height / self._row_px)))
         hidden = len(classes) - rows if len(classes) > rows else 0
         self._classes = classes[:rows]
@@ -186,7 +202,9 @@ class Overlay:
         return red, green, blue, OPAQUE
 
     def _draw_clock(self, tenths: int) -> _Layer:
-        text = f"{clock(tenths // 10)}.{tenths % 10} / {clock(self._duration_s)}"
+        end = int(self._duration_s * 10)  # the last picture may be shown a little after it
+        now = min(tenths, end)
+        text = f"{clock(now // 10)}.{now % 10} / {clock(end // 10)}.{end % 10}"
         size = round(self._font.getlength(text)) + 2 * self._margin, self._row_px
         image = Image.new("RGBA", size, (*BLACK, 110))
         self._write(ImageDraw.Draw(image), (self._margin, size[1] / 2), text, (*WHITE, 255), "lm")

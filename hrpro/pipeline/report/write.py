@@ -7,26 +7,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from hrpro.errors import UsageError
-from hrpro.files import check_writable
 from hrpro.localize.config import resolve_dataset
 from hrpro.pipeline.evaluate import Truth, truth_of_dataset, truth_of_file
 from hrpro.pipeline.report.content import EMBEDDED_BYTES, Content, run_content
 from hrpro.pipeline.report.page import write_page
+from hrpro.pipeline.report.paths import check_report_path
 from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.formats import per_video_paths, read_results
 from hrpro.pipeline.results.model import Results
 from hrpro.videos_folder import videos_folder
-
-
-def check_report_path(path: Path) -> None:
-    """Refuse a report that could not be written.
-
-    Raises:
-        UsageError: the name does not end in .html, or its folder cannot be written.
-    """
-    if path.suffix.lower() not in {".html", ".htm"}:
-        raise UsageError(f"{path}: a report is a web page; give it a name that ends in .html")
-    check_writable(path)
 
 
 def report(

@@ -21,7 +21,7 @@ from hrpro.wording import some
 
 RULES_KEY = "event_rules"
 """What the model of a result file calls the rules of its events, made or recommended."""
-DEFAULT_THRESHOLD = 0.3
+DEFAULT_THRESHOLD = 0.4
 """Where nobody has chosen one."""
 _SAME = 0.5
 """Share of the shorter of two spans of one class from which on they are the same action."""

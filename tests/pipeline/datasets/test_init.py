@@ -253,6 +253,7 @@ def test_init_again_takes_in_new_videos_and_classes(tmp_path, footage):
     run = hrpro("init", folder, "--add-classes", "jump,run", "--add-classes", "fall")
     assert run.exit_code == 0, run.output
     assert "new classes: jump, fall\n" in run.stdout
+    assert run.stdout.splitlines()[-1] == f"next: hrpro label {folder}"
     assert "in the splits, but not among the videos: 'b'\n" in run.stdout
     assert read_dataset_config(folder).classes == ("run", "jump", "fall")
     assert "fps: 50  # all of them" in (folder / "dataset.yaml").read_text()
@@ -262,6 +263,25 @@ def test_init_again_takes_in_new_videos_and_classes(tmp_path, footage):
     assert "late" in after[0]  # it has a point
     assert sorted(after[0] + after[1]) == sorted(IDS | {"late", "day 1/late"})
     assert (folder / "points.csv").read_text() == "video_id,class,time\nlate,run,1\n"
+
+
+def test_init_says_label_as_long_as_something_new_is_not_marked(tmp_path, footage):
+    folder = tmp_path / "own"
+    hrpro("init", folder, "--videos", footage, "--classes", "run", "--test-share", "0")
+    rows = "".join(f'"{name}",run,1\n' for name in IDS)
+    (folder / "points.csv").write_text(f"video_id,class,time\n{rows}")
+
+    def next_step(*options):
+        run = hrpro("init", folder, "--test-share", "0", *options)
+        assert run.exit_code == 0, run.output
+        return run.stdout.splitlines()[-1]
+
+    assert next_step() == f"next: hrpro extract {folder}"
+    (footage / "new.mp4").touch()
+    assert next_step() == f"next: hrpro label {folder}"
+    (folder / "points.csv").write_text(f"video_id,class,time\n{rows}new,run,1\n")
+    assert next_step() == f"next: hrpro extract {folder}"
+    assert next_step("--add-classes", "jump") == f"next: hrpro label {folder}"
 
 
 def test_resplit_has_every_class_on_both_sides(tmp_path, footage):

@@ -369,6 +369,29 @@ def test_nothing_found_still_shows_the_time():
     assert not np.any(early[:100] != GREY)
 
 
+def test_low_scores_do_not_clutter_small_pictures():
+    found = [Detection("jump", 0.9, 0, 5), Detection("run", 0.2, 0, 5), Detection("sit", 0.5, 0, 5)]
+    truth = [Detection("run", 1, 0, 5)]
+
+    def classes(width, height, true=None):
+        return Overlay(width, height, 10, found, true)._classes
+
+    assert classes(320, 240) == ["jump", "sit"]
+    assert classes(320, 240, truth) == ["run", "jump", "sit"]
+    assert classes(1280, 720) == ["jump", "sit", "run"]
+
+
+def test_the_clock_ends_where_the_video_ends(monkeypatch):
+    written = []
+    monkeypatch.setattr(Overlay, "_write", lambda self, draw, at, text, *_: written.append(text))
+    overlay = Overlay(320, 240, 10.44, [])
+    for time_s in (0.0, 9.96, 10.4, 10.52):
+        overlay.draw(np.zeros((240, 320, 3), np.uint8), time_s)
+    assert [text for text in written if "/" in text] == [
+        "0:00.0 / 0:10.4", "0:09.9 / 0:10.4", "0:10.4 / 0:10.4", "0:10.4 / 0:10.4",
+    ]  # fmt: skip
+
+
 def test_clock():
     assert [clock(t) for t in (0, 59.9, 65, 3600, 36061)] == [
         "0:00", "0:59", "1:05", "1:00:00", "10:01:01",

@@ -277,5 +277,3 @@ class SnippetModel(nn.Module):
             count += points.sum(dim=0).cpu()
         prototypes.copy_(total / count.clamp(min=1).unsqueeze(1))
         self.train(training)
-        if missing := (count == 0).nonzero().flatten().tolist():
-            log.warning("no point label in the training set for class index %s", missing)
