@@ -102,20 +102,14 @@ def clips(
     cannot. The title of each file tells what it is, its comment the original times.
     """
     from hrpro.pipeline.clips.plan import ClipOptions
-    from hrpro.pipeline.clips.run import ClipOutputs, run_clips
+    from hrpro.pipeline.clips.run import ClipOutputs, clips_of, of_classes
+    from hrpro.pipeline.gather import gather
 
-    reporter = make_reporter(ctx)
-    outputs = take(ClipOutputs, options)
+    reporter, events = make_reporter(ctx), take_events(options)
+    outputs, wanted = take(ClipOutputs, options), take(ClipOptions, options)
+    found = of_classes(gather(results, reporter.problem, events), split_list(classes))
     with stop_in_order():
-        made = run_clips(
-            results,
-            outputs,
-            take(ClipOptions, options),
-            classes=split_list(classes),
-            events=take_events(options),
-            reporter=reporter,
-            **options,
-        )
+        made = clips_of(found, outputs, wanted, options["videos"], reporter)
     if as_json:
         print_json(made.to_json())
     elif outputs.out is not None:

@@ -13,7 +13,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from hrpro.extract.probe import VideoInfo, naming, open_video
-from hrpro.extract.pyav import tick_s
+from hrpro.extract.pyav import rational, tick_s
 from hrpro.files import atomic_path
 from hrpro.pipeline.clips.encode import Encoding
 from hrpro.pipeline.clips.reading import can_jump
@@ -160,7 +160,8 @@ def _with_dts(packets: Iterator[av.Packet], video: VideoStream) -> Iterator[av.P
         if packet.dts is None or (packet.stream is not video and len(waiting) > 1):
             continue
         early = [each for each in waiting if each.dts is None]
-        step = packet.duration or round(1 / (video.average_rate or 25) / tick_s(video))
+        rate = rational(video.average_rate) or Fraction(25)
+        step = packet.duration or round(1 / rate / tick_s(video))
         for number, each in enumerate(reversed(early), start=1):
             each.dts = packet.dts - number * step
         yield from waiting

@@ -119,7 +119,7 @@ class FilmWriter:
         output.metadata.update({"title": self.film.title, "comment": self._comment})
         start_s = self.film.pieces[0].start_s
         if timecode := timecode_after(first.timecode, start_s, first.average_fps):
-            output.streams.video[0].metadata["timecode"] = timecode
+            output.metadata["timecode"] = timecode
         return _Output(exit_stack, size, encoder, sound)
 
 
@@ -153,7 +153,9 @@ class Cut:
         if self._shown_until_s is None:
             start_s = _snapped(self.piece.start_s, shown)
             if start_s >= shown.end_s:
-                return  # the next picture is nearer
+                if self.piece.end_s > shown.end_s:
+                    return  # the next picture is nearer
+                start_s = shown.start_s  # there may be no next one
             self.writer.begin(start_s)
             end_s = end_s if end_s > start_s else shown.end_s  # one picture, at least
         if end_s > start_s:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hrpro.errors import UsageError
-from hrpro.pipeline.clips.make import Clips, Footage, make_clips, open_footage
-from hrpro.pipeline.clips.plan import ClipOptions, plan_films
+from hrpro.pipeline.clips.make import Clips, make_clips, open_footage
+from hrpro.pipeline.clips.plan import ClipOptions, Film, plan_films
 from hrpro.pipeline.clips.playlist import check_playlist_path, write_playlist
 from hrpro.pipeline.clips.sheet import (
     EventPicture,
@@ -18,9 +18,7 @@ from hrpro.pipeline.clips.sheet import (
     write_thumbnail,
 )
 from hrpro.pipeline.console.progress import Reporter
-from hrpro.pipeline.gather import gather
 from hrpro.pipeline.render.palette import result_colors
-from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.model import Results
 from hrpro.wording import some
 
@@ -54,36 +52,6 @@ class ClipOutputs:
             check_sheet_path(self.sheet)
 
 
-def run_clips(
-    paths: Sequence[Path],
-    outputs: ClipOutputs,
-    options: ClipOptions | None = None,
-    *,
-    videos: Path | None = None,
-    classes: Collection[str] | None = None,
-    events: EventOptions | None = None,
-    reporter: Reporter | None = None,
-) -> Clips:
-    """Make clips of the events in result files.
-
-    Args:
-        paths: see `hrpro.pipeline.gather.gather`.
-        outputs: what to make.
-        options: what clips are to be like.
-        videos: folder in which the videos are looked for first.
-        classes: these only.
-        events: what is made of detections; see `gather`.
-        reporter: where progress goes; silent by default.
-
-    Raises:
-        UsageError: see `make_clips`; no such class.
-        HrproError: a file cannot be read or written.
-    """
-    reporter = reporter or Reporter(quiet=True)
-    results = gather(paths, reporter.problem, events)
-    return clips_of(of_classes(results, classes), outputs, options, videos, reporter)
-
-
 def clips_of(
     results: Results,
     outputs: ClipOutputs,
@@ -91,31 +59,53 @@ def clips_of(
     videos: Path | None = None,
     reporter: Reporter | None = None,
 ) -> Clips:
-    """As `run_clips`, of results at hand."""
+    """Make clips of the events of results.
+
+    Args:
+        results: their `spans` are the events.
+        outputs: what to make.
+        options: what clips are to be like.
+        videos: folder in which the videos are looked for first.
+        reporter: where progress goes; silent by default.
+
+    Raises:
+        UsageError: points, and neither lead nor lag.
+        HrproError: a file cannot be written.
+    """
     options, reporter = options or ClipOptions(), reporter or Reporter(quiet=True)
     footage = open_footage(results, videos, reporter)
     films = plan_films(footage.videos, options)
     if outputs.playlist is not None:
         write_playlist(films, outputs.playlist)
         reporter.line(f"wrote {outputs.playlist}")
-    made = Clips((), tuple(footage.failed))
+    made = Clips((), footage.failed)
     if outputs.out is not None:
         made = make_clips(footage, films, outputs.out, options, reporter)
     if outputs.sheet is not None or outputs.thumbnails:
-        shown = list(_pictures(footage))
+        shown = [
+            picture
+            for video, path in footage.videos
+            for picture in event_pictures(video, footage.infos[path])
+        ]
         if outputs.sheet is not None:
-            labels = {each.event.label for each in shown}
-            for path in write_sheets(shown, outputs.sheet, result_colors(results, labels)):
+            colors = result_colors(results, {each.event.label for each in shown})
+            for path in write_sheets(shown, outputs.sheet, colors):
                 reporter.line(f"wrote {path}")
         if outputs.thumbnails and outputs.out is not None:
-            by_event = {(each.video_id, each.event): each for each in shown}
-            there = {clip.path for clip in made.clips}
-            for film in films:
-                path, first = outputs.out / film.name, film.pieces[0]
-                if path in there:
-                    picture = by_event[first.video_id, first.events[0]]
-                    write_thumbnail(picture, path.with_suffix(".jpg"))
+            _write_thumbnails(shown, films, {clip.path for clip in made.clips}, outputs.out)
     return made
+
+
+def _write_thumbnails(
+    shown: Sequence[EventPicture], films: Sequence[Film], made: Collection[Path], out: Path
+) -> None:
+    """Put the picture of its first event beside every film that was made."""
+    by_event = {(each.video_id, each.event): each for each in shown}
+    for film in films:
+        path, first = out / film.name, film.pieces[0]
+        if path in made:
+            picture = by_event[first.video_id, first.events[0]]
+            write_thumbnail(picture, path.with_suffix(".jpg"))
 
 
 def of_classes(results: Results, classes: Collection[str] | None) -> Results:
@@ -134,8 +124,3 @@ def of_classes(results: Results, classes: Collection[str] | None) -> Results:
         for video in results.videos
     )
     return replace(results, videos=tuple(videos))
-
-
-def _pictures(footage: Footage) -> Iterator[EventPicture]:
-    for video, path in footage.videos:
-        yield from event_pictures(video, footage.infos[path])

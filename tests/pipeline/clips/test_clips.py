@@ -158,6 +158,12 @@ def test_events_at_and_behind_the_end(tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_001_jump.mp4"]
 
 
+def test_the_last_moment_is_the_last_picture(tmp_path):
+    video = make_video(tmp_path / "a.mp4", 50)
+    (clip,) = cut(tmp_path / "out", (video, [event(1.99, 2.0)])).clips
+    assert numbers_in(clip.path) == [49]
+
+
 def test_sound_that_ends_early_and_a_video_without(tmp_path):
     video = make_video(tmp_path / "a.mp4", 75, audio_s=1, voice=beeps)
     (clip,) = cut(tmp_path / "out", (video, [event(0.5, 2.5)])).clips
@@ -173,7 +179,8 @@ def test_the_file_tells_where_it_comes_from(tmp_path):
     with av.open(str(clip.path)) as file:
         assert file.metadata["title"] == "jump in a"
         comment = json.loads(file.metadata["comment"])
-        assert file.streams.video[0].metadata["timecode"] == "10:00:00:20"
+    if probe(video).timecode is not None:  # PyAV 17 writes none
+        assert probe(clip.path).timecode == "10:00:00:20"
     (piece,) = comment["pieces"]
     assert (piece["video"], piece["start_s"], piece["end_s"]) == ("a", 0.8, 1.2)
     assert piece["events"] == [{"label": "jump", "score": 0.75, "start_s": 0.8, "end_s": 1.2}]

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+import fake_worker
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -141,3 +142,13 @@ def test_what_cannot_be_cut_is_an_exit_code(result, tmp_path):
     code, _, errors = hrpro("clips", result, "-o", tmp_path / "c")
     assert code == 1
     assert "a#1.mp4: no such video; name the folder it is in with --videos" in errors
+
+
+def test_detect_cuts_clips_too(result, tmp_path, monkeypatch):
+    monkeypatch.setattr("hrpro.pipeline.detect.build_detection", fake_worker.build_detection)
+    out = tmp_path / "clips"
+    video = tmp_path / "my videos" / "a#1.mp4"
+    code, _, errors = hrpro("detect", video, "--clips", out, "--workers", 0)
+    assert code == 0
+    assert [path.name for path in out.iterdir()] == ["a#1_001_jump.mp4"]
+    assert "1 clip: 1 encoded again" in errors
