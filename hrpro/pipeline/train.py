@@ -253,9 +253,9 @@ def train(
     with display.shown(), exactly:
         results = run.run([options.stage] if options.stage else None)
     scores = None
-    for folder in (run_dir / BEST, run_dir):
-        if folder.is_dir():
-            scores = choose_event_scores(load_model(folder, device), data, device)
+    for trained in (run_dir / BEST, run_dir):
+        if trained.is_dir():
+            scores = choose_event_scores(load_model(trained, device), data, device)
     if scores is not None:
         reporter.line(f"events: {scores.line()}")
     return TrainOutcome(
