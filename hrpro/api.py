@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from hrpro.features import Sidecar
     from hrpro.pipeline.evaluate import Evaluation
+    from hrpro.pipeline.results.events import EventOptions
     from hrpro.pipeline.train import TrainOutcome
     from hrpro.pipeline.workers.work import WorkerSettings
 
@@ -63,6 +64,18 @@ class Recipe(TypedDict, total=False):
     flow_weights: str
     stream: int
     """Index of the video stream to take, where a file has several."""
+
+
+class Events(TypedDict, total=False):
+    """What makes an event of detections; what is left out is as the model recommends it."""
+
+    threshold: float | Mapping[str, float]
+    """Score from which on it is one: of all classes, or by class."""
+    min_duration_s: float
+    merge_gap_s: float
+    """Events of a class that are less than this apart become one."""
+    exclusive: bool
+    """One class at a time: where two overlap, the higher score wins."""
 
 
 @dataclass(frozen=True)
@@ -182,10 +195,7 @@ def detect(
     classes: str | Sequence[str] | None = None,
     min_score: float = 0.05,
     top_k: int | None = None,
-    threshold: float | Mapping[str, float] | None = None,
-    min_duration_s: float | None = None,
-    merge_gap_s: float | None = None,
-    exclusive: bool | None = None,
+    events: Events | bool | None = None,
     out: Paths = (),
     recipe: Recipe | None = None,
     allow_mixed: bool = False,
@@ -205,11 +215,8 @@ def detect(
         classes: actions to look for; all by default.
         min_score: leave out what scores lower; 0 keeps everything, as mAP wants it.
         top_k: at most this many per video.
-        threshold: score from which on a detection is an event, for all classes or by class; as the
-            model recommends it by default.
-        min_duration_s: shorter events are left out.
-        merge_gap_s: events of a class that are less than this apart become one.
-        exclusive: one class at a time: of two events that overlap, the better one wins.
+        events: what makes an event of detections, ``{"threshold": 0.4, "merge_gap_s": 1}``, as the
+            model recommends it by default; False: none are made.
         out: result files to write as well: .json, .csv, .vtt, .eaf, ... They hold what is done at
             any time, and the same call goes on where an interrupted one stopped.
         recipe: how the features are made; by default as the model wants them.
@@ -228,7 +235,6 @@ def detect(
     from hrpro.pipeline.detect import detect_videos
     from hrpro.pipeline.detectors.base import DetectOptions
     from hrpro.pipeline.outputs import OutputPlan
-    from hrpro.pipeline.results.events import EventOptions
     from hrpro.pipeline.workers.launch import WorkerOptions
 
     reporter = Listener(progress)
@@ -242,12 +248,7 @@ def detect(
             top_k=top_k,
             allow_mixed=allow_mixed,
         ),
-        events=EventOptions(
-            threshold=_thresholds(threshold),
-            min_duration_s=min_duration_s,
-            merge_gap_s=merge_gap_s,
-            exclusive=exclusive,
-        ),
+        events=event_options(events),
         settings=_settings(recipe, device, precision),
         workers=WorkerOptions(workers),
         reporter=reporter,
@@ -471,13 +472,25 @@ class Listener(Reporter):
         return (*told, *(summary.warnings if summary else ()))
 
 
-def _thresholds(asked: float | Mapping[str, float] | None) -> list[str]:
-    """As the command line has them."""
-    if asked is None:
-        return []
-    if isinstance(asked, Mapping):
-        return [f"{label}={score!r}" for label, score in asked.items()]
-    return [f"{asked!r}"]
+def event_options(events: Events | bool | None) -> EventOptions:
+    """What was asked for of events, as the pipeline has it."""
+    from hrpro.pipeline.results.events import EventOptions
+
+    if events is None or isinstance(events, bool):
+        return EventOptions(events)
+    check_keys("events", events, Events.__annotations__)
+    threshold = events.get("threshold", {})
+    if isinstance(threshold, Mapping):
+        texts = tuple(f"{label}={score}" for label, score in threshold.items())
+    else:
+        texts = (str(threshold),)
+    return EventOptions(
+        True,
+        texts,
+        events.get("min_duration_s"),
+        events.get("merge_gap_s"),
+        events.get("exclusive"),
+    )
 
 
 def texts_of(values: Paths) -> list[str]:

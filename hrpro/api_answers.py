@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from hrpro.api import (
     Detections,
+    Events,
     Listener,
     OnePath,
     Paths,
-    check_keys,
+    event_options,
     path_of,
     paths_of,
     texts_of,
@@ -18,21 +19,8 @@ from hrpro.api import (
 
 if TYPE_CHECKING:
     from hrpro.pipeline.clips.make import Clips
-    from hrpro.pipeline.results.events import EventOptions
     from hrpro.pipeline.results.model import Results
     from hrpro.pipeline.stats.run import Stats
-
-
-class Events(TypedDict, total=False):
-    """What makes an event of detections; what is left out is as the model recommends it."""
-
-    threshold: float | Mapping[str, float]
-    """Score from which on it is one: of all classes, or by class."""
-    min_duration_s: float
-    merge_gap_s: float
-    """Events of a class that are less than this apart become one."""
-    exclusive: bool
-    """One class at a time: where two overlap, the higher score wins."""
 
 
 def clips(
@@ -146,27 +134,7 @@ def _results(
 ) -> Results:
     from hrpro.pipeline.gather import gather, with_events
 
-    options = _event_options(events)
+    options = event_options(events)
     if isinstance(result, Detections):
         return with_events(result.results, options)
     return gather(paths_of(result), reporter.problem, options)
-
-
-def _event_options(events: Events | bool | None) -> EventOptions:
-    from hrpro.pipeline.results.events import EventOptions
-
-    if events is None or isinstance(events, bool):
-        return EventOptions(events)
-    check_keys("events", events, Events.__annotations__)
-    threshold = events.get("threshold", {})
-    if isinstance(threshold, Mapping):
-        texts = tuple(f"{label}={score}" for label, score in threshold.items())
-    else:
-        texts = (str(threshold),)
-    return EventOptions(
-        True,
-        texts,
-        events.get("min_duration_s"),
-        events.get("merge_gap_s"),
-        events.get("exclusive"),
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from hrpro.pipeline.detectors.parts import ResultParts
 from hrpro.pipeline.detectors.stored import check_features, detect_in_stored, feature_folders
 from hrpro.pipeline.detectors.worker import build_detection
 from hrpro.pipeline.outputs import OutputPlan
-from hrpro.pipeline.results.events import EventOptions
+from hrpro.pipeline.results.events import DEFAULT_THRESHOLD, EventOptions, recommended_rules
 from hrpro.pipeline.results.growing import GrowingResults
 from hrpro.pipeline.results.model import Results, VideoResult
 from hrpro.pipeline.workers.agenda import Assignment
@@ -103,7 +103,8 @@ def detect_videos(
 
         def collect(summary: Summary) -> None:
             for key in {*summary.skipped, *summary.done} - collected:
-                growing.add(*_with_events(*parts.read(key), events))
+                say = reporter.line if not collected else reporter.detail
+                growing.add(*_with_events(*parts.read(key), events, say))
                 collected.add(key)
             growing.write_soon()
 
@@ -159,8 +160,13 @@ def _events_wanted(events: EventOptions, options: DetectOptions) -> EventOptions
 
 
 def _with_events(
-    video: VideoResult, model: dict[str, Any], events: EventOptions
+    video: VideoResult, model: dict[str, Any], events: EventOptions, say: Callable[[str], None]
 ) -> tuple[VideoResult, dict[str, Any]]:
+    if events.events and not events.threshold and recommended_rules(model) is None:
+        say(
+            f"note: the model recommends no score for events; {DEFAULT_THRESHOLD:g} is taken "
+            "(--threshold asks for another)"
+        )
     made = events.apply(Results((video,), model), model.get("classes") or ())
     return made.videos[0], made.model
 

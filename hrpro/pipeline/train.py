@@ -31,7 +31,6 @@ from hrpro.pipeline.thresholds import choose_event_scores
 from hrpro.pipeline.workers.launch import WorkerOptions
 from hrpro.pipeline.workers.work import WorkerSettings
 from hrpro.problems import Problems
-from hrpro.wording import some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,11 +212,6 @@ def train(
     for warning in data.warnings:
         reporter.line(f"warning: {warning}")
     taught = _taught(data, config.localize.needs)
-    if unknown := _without_points(data, config.localize.needs):
-        reporter.line(
-            f"warning: no point of {some(unknown, 5)} in the training videos: what nobody has "
-            "marked cannot be learned"
-        )
     reporter.line(
         f"{data.name}: {len(data.train)} training videos, {taught}, "
         f"{len(data.classes)} classes, {len(data.test)} test videos, {data.dim} channels; "
@@ -265,14 +259,6 @@ def train(
         failed=tuple(Failure(name, reason) for name, reason in failed.items()),
         warnings=tuple(map(str, data.warnings)),
     )
-
-
-def _without_points(data: Dataset, needs: Supervision) -> list[str]:
-    """Classes that a method which learns from points knows nothing of."""
-    marked = {point.class_index for video in data.train for point in video.points}
-    if needs != "points":
-        return []
-    return [label for index, label in enumerate(data.classes) if index not in marked]
 
 
 def _taught(data: Dataset, needs: Supervision) -> str:

@@ -460,7 +460,8 @@ def test_classes_without_points_are_named(tmp_path):
     points.write_text("\n".join(line for line in lines if f",{CLASSES[0]}," not in line) + "\n")
     run = hrpro("train", "--dataset", folder, "--run-dir", tmp_path / "run", *SETTINGS)
     assert run.exit_code == 0, run.output
-    assert f"warning: no point of {CLASSES[0]} in the training videos" in run.stderr
+    assert f"1 of 3 classes have no point ({CLASSES[0]}); they cannot be learned" in run.stderr
+    assert "index" not in run.stderr
 
 
 def test_dataset_fetch_says_what_is_left(tmp_path, monkeypatch):

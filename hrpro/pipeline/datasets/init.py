@@ -133,7 +133,8 @@ def init(
     outcome.split = _update_splits(layout, usable, known, test_share, seed, resplit, outcome.notes)
     outcome.classes = read_dataset_config(folder).classes or ()
     outcome.next_command = check_dataset(folder, check_values=False).next_command
-    new = {*outcome.split.train} - {*before.train, *before.test}
+    known_before = {*before.train, *before.test}
+    new = set(outcome.split.train) - known_before if known_before else set()
     if new - _labels(layout, known).keys():
         outcome.next_command = f"hrpro label {shlex.quote(str(folder))}"
     return outcome

@@ -347,7 +347,10 @@ def test_video_labels_count_like_points(tmp_path, footage):
     assert run.exit_code == 0, run.output
     assert "to label:" not in run.stdout
     assert read_dataset_config(folder).classes == ("jump", "run", "throw")
-    assert run.stdout.splitlines()[-1] == f"next: hrpro extract {folder}"
+    assert run.stdout.splitlines()[-1] == f"next: hrpro label {folder}"  # nobody has seen a throw
+    with (folder / "labels.csv").open("a") as file:
+        file.write(f"\n{names[0]},throw\n")
+    assert hrpro("init", folder).stdout.splitlines()[-1] == f"next: hrpro extract {folder}"
 
 
 def test_names_that_no_list_can_hold_are_left_out(tmp_path, footage):

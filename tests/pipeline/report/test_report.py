@@ -19,6 +19,7 @@ from hrpro.errors import UsageError
 from hrpro.pipeline.evaluate import Truth
 from hrpro.pipeline.report.content import MOST_DETECTIONS, run_content
 from hrpro.pipeline.report.write import report
+from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.model import Curves, Detection, Results, VideoResult, write_results_json
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -78,6 +79,23 @@ def test_page_holds_the_run(written, tmp_path):
     assert data["evaluation"]["map"] == [0.5] * 7  # jump found, fall not
     assert (first["quality"], second["quality"]) == (1.0, 0.0)
     assert data["threshold"] == 0.7  # two actions, so the two best detections
+
+
+def test_events_and_accuracy_in_plain_words(written, tmp_path):
+    page = tmp_path / "report.html"
+    asked = EventOptions(threshold=("0.3",))
+    report([written], page, ground_truth=some_truth(tmp_path), events=asked)
+    data = data_of(page)
+    assert data["has_events"]
+    assert [len(video["events"]) for video in data["videos"]] == [2, 1]
+    assert len(data["videos"][0]["detections"]) == 3
+    words = data["evaluation"]["words"]
+    assert words["headline"] == "found 1 of 2 actions, 2 false alarms"
+    assert ["jump", 1, 1, 0, "starts on time, ends on time"] in words["classes"]
+    assert words["advice"][0] == "mark more of what is found least: fall (0 of 1)"
+    assert sum(data["evaluation"]["mistakes"]["counts"].values()) == 3  # the events
+    report([written], page, events=EventOptions())
+    assert not data_of(page)["has_events"]
 
 
 def test_nothing_from_the_data_becomes_markup(written, tmp_path):
@@ -166,7 +184,11 @@ def test_detect_writes_a_report_with_curves(rgb_weights, tmp_path):
     (shown,) = data_of(page)["videos"]
     labels = {str(label) for label, *_ in shown["detections"]}
     assert set(shown["curves"]["classes"]) == labels
-    assert "curves" in json.loads(result.read_text())
+    value = json.loads(result.read_text())
+    assert "curves" in value
+    threshold = value["model"]["event_rules"]["threshold"]
+    assert len(shown["events"]) == len(value["events"]["a"])
+    assert all(event["score"] >= threshold for event in value["events"]["a"])
 
 
 # --- in a browser ---------------------------------------------------------------------------
@@ -213,7 +235,8 @@ def test_worst_video_comes_first_and_hostile_labels_stay_text(opened):
 def test_a_click_on_a_detection_or_the_timeline_seeks(opened):
     open_video(opened, "a b#1")
     where = "document.querySelector('video').currentTime"
-    opened.wait_for_timeout(300)
+    opened.wait_for_function("document.querySelector('video').readyState >= 2")
+    opened.evaluate("document.querySelector('video').playbackRate = 1 / 16")  # the test is slow
     opened.locator("button.detection").first.click()
     playing = "!document.querySelector('video').paused"
     opened.wait_for_function(playing)
@@ -246,6 +269,25 @@ def test_keys_of_the_player(opened):
     opened.evaluate("document.querySelector('video').currentTime = 1.4")
     opened.keyboard.press("k")
     assert 0.3 <= opened.evaluate(where) < 0.38
+
+
+def test_events_are_shown_first_and_all_detections_on_request(browser, written, tmp_path):
+    page = tmp_path / "report.html"
+    report([written], page, ground_truth=some_truth(tmp_path), events=EventOptions(events=True))
+    window = new_window(browser)
+    tab = window.new_page()
+    tab.goto(page.as_uri())
+    open_video(tab, "a b#1")
+    assert tab.locator(".headline").inner_text().startswith("found 1 of 2 actions")
+    assert tab.locator("[role=status]").inner_text() == "2 of 2 events"
+    assert tab.locator(".strip .found-here").count() == 3
+    tab.locator(".kind", has_text="all detections").click()
+    show_everything(tab)
+    assert tab.locator("[role=status]").inner_text() == "3 of 3 detections"
+    assert tab.locator(".strip .found-here").count() == 4
+    tab.locator(".kind", has_text="events").click()
+    assert tab.locator("[role=status]").inner_text() == "2 of 2 events"
+    window.close()
 
 
 def test_strips_follow_the_filters(opened):

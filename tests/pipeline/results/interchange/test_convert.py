@@ -16,6 +16,7 @@ from hrpro.cli import main
 from hrpro.errors import DataError, UsageError
 from hrpro.pipeline.convert import convert
 from hrpro.pipeline.results import formats
+from hrpro.pipeline.results.events import EventRules, make_events
 from hrpro.pipeline.results.formats import check_outputs, read_results, suffixes, write_results
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 
@@ -149,3 +150,30 @@ def test_names_that_are_no_text(tmp_path):
     )
     with pytest.raises(DataError, match=r"r\.csv: a name is not valid text"):
         convert(tmp_path / "r.json", tmp_path / "r.csv")
+
+
+def test_events_are_written_unless_all_is_asked_for(tmp_path):
+    detections = [
+        Detection("a", 0.9, 1, 2),
+        Detection("a", 0.6, 1.1, 2.2),
+        Detection("b", 0.3, 4, 5),
+    ]
+    made = make_events(
+        Results([VideoResult("v", detections=detections)]), EventRules(threshold=0.5)
+    )
+    source, target = tmp_path / "r.json", tmp_path / "r.csv"
+    write_results(made, source)
+
+    def rows(*options):
+        run = CliRunner().invoke(main, ["convert", str(source), str(target), *options])
+        assert run.exit_code == 0, run.output
+        return [line.split(",")[1:4] for line in target.read_text().splitlines()[1:]]
+
+    assert rows() == [["a", "1.0", "2.0"]]
+    assert rows("--all") == [["a", "1.0", "2.0"], ["a", "1.1", "2.2"], ["b", "4.0", "5.0"]]
+    assert rows("--threshold", "b=0.2") == [["a", "1.0", "2.0"], ["b", "4.0", "5.0"]]
+    assert rows("--threshold", "0.2", "--min-duration", "2") == []
+    assert rows("--points") == [["a", "1.5", "1.5"]]
+    run = CliRunner().invoke(main, ["convert", str(source), str(target), "--threshold", "c=1"])
+    assert run.exit_code == 2
+    assert "no class 'c'" in run.stderr
