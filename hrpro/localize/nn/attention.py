@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from hrpro.localize.nn.dropout import draw_kept
 
@@ -42,12 +43,50 @@ def attend(
     """
     if dropout > 0 and query.device.type == "cpu":
         return _TiledAttention.apply(query, key, value, tuple(lengths), num_heads, dropout)
+    if query.device.type != "cpu":
+        return attend_in_buckets(query, key, value, lengths, num_heads, dropout)
     outputs = []
     for q, k, v in zip(*(x.split(lengths) for x in (query, key, value)), strict=True):
         q, k, v = (_to_heads(x, num_heads).unsqueeze(0) for x in (q, k, v))
         attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         outputs.append(_from_heads(attended.squeeze(0)))
     return torch.cat(outputs)
+
+
+def attend_in_buckets(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    lengths: Sequence[int],
+    num_heads: int,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Attention of videos of about the same length in one call; see `attend`.
+
+    A GPU is kept waiting by the calls of single videos. Those whose lengths have the same power of
+    two above them are padded to the longest of them, and what was padded is masked.
+    """
+    buckets: dict[int, list[int]] = {}
+    for video, length in enumerate(lengths):
+        buckets.setdefault((max(length, 1) - 1).bit_length(), []).append(video)
+    packed = [x.split(tuple(lengths)) for x in (query, key, value)]
+    outputs: dict[int, Tensor] = {}
+    for videos in buckets.values():
+        q, k, v = (
+            pad_sequence([x[video] for video in videos], batch_first=True)
+            .unflatten(2, (num_heads, -1))
+            .transpose(1, 2)  # [videos, heads, T, D / heads]
+            for x in packed
+        )
+        longest = q.shape[2]
+        mask = None
+        if any(lengths[video] != longest for video in videos):
+            ends = torch.tensor([lengths[video] for video in videos], device=query.device)
+            mask = (torch.arange(longest, device=query.device) < ends[:, None])[:, None, None]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        for video, tokens in zip(videos, attended.transpose(1, 2).flatten(2), strict=True):
+            outputs[video] = tokens[: lengths[video]]
+    return torch.cat([outputs[video] for video in range(len(lengths))])
 
 
 def _to_heads(tokens: Tensor, num_heads: int) -> Tensor:

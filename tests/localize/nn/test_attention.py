@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hrpro.localize.nn import attention
-from hrpro.localize.nn.attention import attend
+from hrpro.localize.nn.attention import attend, attend_in_buckets
 from hrpro.localize.nn.dropout import Dropout
 from hrpro.localize.nn.precision import autocast, resolve_precision
 
@@ -84,3 +84,23 @@ def test_precision_is_what_was_asked_for():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is torch.bfloat16
     with autocast("cpu", "float32"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is torch.float32
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS, (7,), (4, 4, 4), (3, 0, 17, 1, 16)])
+def test_videos_of_about_one_length_share_a_call_and_nothing_else(lengths):
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (
+        [
+            torch.randn(sum(lengths), 8, generator=generator.manual_seed(part)).requires_grad_()
+            for part in range(3)
+        ]
+        for _ in range(2)
+    )
+    weight = torch.randn(sum(lengths), 8, generator=generator)
+    found = attend_in_buckets(*ours, lengths, num_heads=2)
+    expected = attend(*theirs, lengths, num_heads=2)
+    torch.testing.assert_close(found, expected)
+    (found * weight).sum().backward()
+    (expected * weight).sum().backward()
+    for our, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(our.grad, their.grad)
