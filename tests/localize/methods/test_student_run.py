@@ -221,11 +221,13 @@ def test_segments_move_on_by_a_share_of_the_generators_snippets(dataset, train):
     model = load_model(train("sal+student")[0])
     data = load_dataset(dataset, model.config.dataset, needs="labels")
     student = model.config.localize.student
-    moved = student.model_copy(update={"pseudo": student.pseudo.model_copy(update={"shift": 0.25})})
-    generator = model.localizer.generator
-    videos = labelled_videos(data, generator, student, CPU)
-    later = labelled_videos(data, generator, moved, CPU)
-    for video, first, second in zip(data.train, videos, later, strict=True):
+
+    def segments(shift):
+        pseudo = student.pseudo.model_copy(update={"shift": shift})
+        moved = student.model_copy(update={"pseudo": pseudo})
+        return labelled_videos(data, model.localizer.generator, moved, CPU)
+
+    for video, first, second in zip(data.train, segments(0.0), segments(0.25), strict=True):
         steps = 0.25 * video.grid.stride / first.grid.stride
         torch.testing.assert_close(second.segments.bounds, first.segments.bounds + steps)
 
