@@ -115,6 +115,18 @@ def test_detect_writes_too_and_takes_several_inputs(fake, tmp_path):
     assert len(outs[1].read_text().splitlines()) == 3
 
 
+def test_events_are_made_as_asked(fake, tmp_path):
+    videos = write_orders(tmp_path, {"a": "ok"})
+    (event,) = hrpro.detect(videos).to_dataframe(events=True).to_numpy().tolist()
+    assert event == ["a", "jump", 0.9, 0.0, 1.0]
+    strict = hrpro.detect(videos, events={"threshold": {"jump": 0.95}})
+    assert strict.to_dataframe(events=True).empty
+    assert len(strict.to_dataframe()) == 1
+    assert hrpro.detect(videos, events=False).videos[0].events is None
+    with pytest.raises(UsageError, match="did you mean 'threshold'"):
+        hrpro.detect(videos, events={"treshold": 0.5})
+
+
 def test_progress_is_shown_on_request(fake, tmp_path, capsys):
     videos = write_orders(tmp_path / "videos", {"a": "ok", "bad": "fail no moov"})
     hrpro.detect(videos, out=tmp_path / "r.json", progress=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hrpro.errors import UsageError
+from hrpro.errors import DataError, UsageError
 from hrpro.localize.data.catalogue import dataset_folder
 
 EVENT_TIOU = 0.5
@@ -87,7 +87,8 @@ def check_request(
         options: how the model is run.
 
     Raises:
-        UsageError: options that do not go together, no such file or folder.
+        UsageError: options that do not go together, no such folder.
+        DataError: no such file.
     """
     if (result is None) == (model is None):
         raise UsageError("give either a result file, or --model with --dataset")
@@ -98,7 +99,7 @@ def check_request(
     against.check()
     for path in (result, against.ground_truth, against.ambiguous):
         if isinstance(path, Path) and not path.is_file():
-            raise UsageError(f"{path}: no such file")
+            raise DataError(f"{path}: no such file")
     if model is not None and not model.is_dir():
         raise UsageError(f"{model}: no such folder; --model takes one that 'hrpro train' wrote")
 
