@@ -1,6 +1,7 @@
 """How fast features are extracted: the networks against a plain I3D, the whole against its parts.
 
     python benchmarks/extract.py                          # everything, on generated videos
+    python benchmarks/extract.py --parts reading,flow,commands --repeats 1
     python benchmarks/extract.py --parts pipeline --short-videos 40 --repeats 1
     python benchmarks/extract.py --device cuda            # RGB, RGB + DIS, TV-L1 and RAFT
     python benchmarks/extract.py my_video.mp4 --flow dis,farneback
@@ -16,12 +17,16 @@ import argparse
 import itertools
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -32,10 +37,13 @@ from torch import nn
 
 from hrpro.compute import ComputeOptions
 from hrpro.devices import choose_device
-from hrpro.extract.compute_threads import cores_per_device
+from hrpro.extract.compute_threads import computing_pool, cores_per_device
 from hrpro.extract.config import ExtractConfig
+from hrpro.extract.convert import TensorConverter
 from hrpro.extract.decode import FrameReader, probe
 from hrpro.extract.extractor import Extractor
+from hrpro.extract.flow.algorithms import FlowAlgorithm, make_flow
+from hrpro.extract.geometry import FrameConverter, MakeConverter
 from hrpro.extract.i3d import InceptionI3D, MaxPoolSame, same_padding
 from hrpro.extract.jobs import Job
 from hrpro.extract.read_ahead import prefetch_each
@@ -209,9 +217,9 @@ def whole_extraction(
     )
 
 
-def make_video(path: Path, duration_s: int, seed: int) -> Path:
-    """Write 640 x 360 pictures at 30 per second: a camera that pans, a square that runs about."""
-    width, height, side, fps = 640, 360, 120, 30
+def make_video(path: Path, duration_s: int, seed: int, size: tuple[int, int] = (640, 360)) -> Path:
+    """Write pictures at 30 per second: a camera that pans, a square that runs about."""
+    (width, height), side, fps = size, 120, 30
     rng = np.random.default_rng(seed)
 
     def texture(rows: int, columns: int) -> np.ndarray:
@@ -275,15 +283,150 @@ def pipeline(args: argparse.Namespace, device: torch.device, folder: Path) -> No
             )
 
 
+def thread_counts() -> list[int]:
+    """1, 2, 4, ... up to the cores there are."""
+    return [count for count in (2**k for k in range(8)) if count <= cores_per_device()]
+
+
+def reading(args: argparse.Namespace, device: torch.device, folder: Path) -> None:
+    """Decode, convert and resize one 1280 x 720 video; FFmpeg's decoding alone is the limit."""
+    video = make_video(folder / "720p.mp4", 10, 2000, (1280, 720))
+    converters: dict[str, MakeConverter] = {
+        "cpu": FrameConverter,
+        f"tensors on {device}": partial(TensorConverter, device=device),
+    }
+    for threads in thread_counts():
+        limit = decoding_rate(video, threads)
+        with ThreadPoolExecutor(threads) as executor:
+            for name, converter in converters.items():
+                pool = executor if threads > 1 else None
+
+                options = {"threads": threads, "pool": pool, "converter": converter}
+                rate = 250 / seconds(partial(read_all, video, options), args.repeats)
+                print(
+                    f"  {threads:2} threads, convert {name:16} {rate:6.0f} frames/s at 25 a second"
+                    f" | FFmpeg alone {limit:6.0f} frames/s of the file"
+                )
+
+
+def read_all(video: Path, options: dict[str, Any]) -> None:
+    """Take all pictures of a video."""
+    with FrameReader(video, **options) as reader:
+        for _ in reader:
+            pass
+
+
+def decoding_rate(video: Path, threads: int) -> float:
+    """Frames a second that FFmpeg decodes with so many threads, and nothing else."""
+    num_frames = 0
+
+    def decode() -> None:
+        nonlocal num_frames
+        with av.open(str(video)) as file:
+            file.streams.video[0].thread_type = "FRAME"
+            file.streams.video[0].codec_context.thread_count = threads
+            num_frames = sum(1 for _ in file.decode(video=0))
+
+    fastest_s = min(measure(decode)[0] for _ in range(3))
+    return num_frames / fastest_s
+
+
+def flows(args: argparse.Namespace, device: torch.device, folder: Path) -> None:
+    """Pairs a second of the flow algorithms, by threads; what one thread gives is the measure."""
+    with FrameReader(make_video(folder / "flow.mp4", 3, 3000)) as reader:
+        frames = list(itertools.islice(reader, 65))
+    before = torch.get_num_threads()
+    for name in args.flow or ["dis", "farneback", "tvl1"]:
+        first = 0.0
+        for threads in thread_counts():
+            torch.set_num_threads(threads)
+            algorithm = make_flow(name, device=device)
+            own = getattr(algorithm, "device", None)
+            with computing_pool(threads, name="flow") as pool:
+                run = partial(all_flow, frames, algorithm, pool, 2 * threads)
+                started, _ = measure(run)
+                rate = 64 / seconds(run, args.repeats)
+            first = first or rate
+            print(
+                f"  {name:10} {threads:2} threads {rate:7.1f} pairs/s, {rate / first:5.2f}x one "
+                f"thread, first call {started:.1f} s"
+            )
+            if own is not None and own.type == "cuda":
+                break
+    torch.set_num_threads(before)
+
+
+def all_flow(
+    frames: list[np.ndarray], algorithm: FlowAlgorithm, pool: Executor, ahead: int
+) -> None:
+    """Take the flow of all frames."""
+    for _ in with_flow(frames, algorithm, keep_rgb=False, pool=pool, ahead=ahead):
+        pass
+
+
+def commands(args: argparse.Namespace, device: torch.device, folder: Path) -> None:
+    """`hrpro detect` and `hrpro extract` with the same snippets; the second is the limit."""
+    videos = folder / "many"
+    videos.mkdir()
+    make_short_videos(videos, min(args.short_videos, 20))
+    common = [sys.executable, "-m", "hrpro"], ["--streams", "rgb", "--device", str(device), "-q"]
+    extract = ["extract", str(videos), "--stride", "8", "-o", str(folder / "features")]
+    detect = ["detect", str(videos), "--out", str(folder / "result.json")]
+    taken = {}
+    for words in (extract, detect):
+        started = time.perf_counter()
+        subprocess.run([*common[0], *words, *common[1]], check=True, stdout=subprocess.DEVNULL)
+        taken[words[0]] = time.perf_counter() - started
+    print(
+        f"  {len(list(videos.iterdir()))} videos of {SHORT_S} s: detect {taken['detect']:.1f} s, "
+        f"extract {taken['extract']:.1f} s, {taken['detect'] / taken['extract']:.2f}x"
+    )
+
+
+def other_way(args: argparse.Namespace, device: torch.device, folder: Path) -> None:
+    """As video_features does it: FFmpeg writes the video anew at 25 frames a second, then I3D."""
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        print("  not measured: there is no ffmpeg on the path")
+        return
+    video = make_video(folder / "other.mp4", 20, 4000)
+    plain, ours = plain_i3d(device), Extractor(compute=ComputeOptions(str(device)))
+
+    def theirs() -> None:
+        again = folder / "again.mp4"
+        command = [ffmpeg, "-y", "-loglevel", "error", "-i", str(video), "-filter:v", "fps=25"]
+        subprocess.run([*command, str(again)], check=True)
+        with FrameReader(again, fps=None) as reader, torch.inference_mode():
+            for _, snippet in itertools.groupby(enumerate(reader), lambda each: each[0] // 16):
+                frames = torch.from_numpy(np.stack([frame for _, frame in snippet])).to(device)
+                if len(frames) == 16:
+                    plain(frames.permute(3, 0, 1, 2)[None].float() * (2 / 255) - 1)
+
+    rates = [500 / seconds(work, args.repeats) for work in (theirs, lambda: ours.extract(video))]
+    print(
+        f"  20 s: re-encoded, plain I3D {rates[0]:.0f} frames/s; hrpro {rates[1]:.0f} frames/s, "
+        f"{rates[1] / rates[0]:.1f}x"
+    )
+
+
+PARTS = {
+    "reading": ("reading a video, frames per second:", reading),
+    "flow": ("flow alone, 224 x 224:", flows),
+    "commands": ("detection against extraction:", commands),
+    "other": ("against FFmpeg's re-encoding and a plain I3D:", other_way),
+    "pipeline": ("whole extraction, frames per second:", pipeline),
+}
+
+
 def main() -> None:
     """Run all parts and print them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("video", nargs="?", type=Path, help="instead of the generated long video")
     parser.add_argument(
         "--parts",
-        default="networks,pipeline",
+        default=",".join(["networks", *PARTS]),
         type=lambda text: text.split(","),
-        help="networks, pipeline or both (%(default)s)",
+        help="which, separated by commas (%(default)s)",
     )
     parser.add_argument("--device")
     parser.add_argument("--precision")
@@ -303,10 +446,11 @@ def main() -> None:
     if "networks" in args.parts:
         print("networks alone, 16 frames of 224 x 224, against a plain I3D:")
         network_rates(device, args.batch_size or (32 if device.type == "cuda" else 2), args.repeats)
-    if "pipeline" in args.parts:
-        print("whole extraction, frames per second:")
-        with tempfile.TemporaryDirectory() as folder:
-            pipeline(args, device, Path(folder))
+    for name, (title, part) in PARTS.items():
+        if name in args.parts:
+            print(title, flush=True)
+            with tempfile.TemporaryDirectory() as folder:
+                part(args, device, Path(folder))
 
 
 if __name__ == "__main__":
