@@ -220,7 +220,8 @@ def test_it_runs_until_it_is_ended(folder, tmp_path, number):
         [*command, "--settle", "0", "--poll", "0.1"], stderr=subprocess.PIPE, text=True
     ) as process:
         assert "watching" in process.stderr.readline()
-        (folder / "a.mp4").write_text("no video")
+        (tmp_path / "text").write_text("no video")
+        (tmp_path / "text").rename(folder / "a.mp4")  # at once: it settles in no time here
         assert "left alone until it changes" in process.stderr.readline()
         process.send_signal(number)
         assert process.wait(60) == 0
