@@ -28,7 +28,7 @@ DATASET, MODEL, RESULT = "hrpro-demo/dataset", "hrpro-demo/model", "result.json"
 QUESTIONS = {
     "What happens when?": f"detect {DATASET}/videos/test_0*.mp4 --model {MODEL} -o {RESULT}",
     "How many, and for how long?": f"stats {RESULT}",
-    "How much of every minute?": f"stats {RESULT} --bin 60 -o budget.csv --plot answers-budget.png",
+    "How much, and when?": f"stats {RESULT} --bin 10 -o budget.csv --plot answers-budget.png",
     "Show me all of them": f"clips {RESULT} -o clips/ --sheet answers-sheet.png",
     "On one page?": f"report {RESULT} --dataset {DATASET} -o report.html",
     "How sure is it?": f"eval --model {MODEL} --dataset {DATASET}",
@@ -87,7 +87,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)  # so that commands and pictures show short paths
     PICTURES.mkdir(exist_ok=True)
-    run("demo")
+    if not Path(MODEL).is_dir():
+        run("demo")
     rows = {question: (command, run(command)) for question, command in QUESTIONS.items()}
     for name in ("answers-budget", "answers-sheet"):
         save(Path(f"{name}.png").read_bytes(), name)

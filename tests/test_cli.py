@@ -333,9 +333,11 @@ def test_signals_end_long_commands_in_order(tmp_path, monkeypatch, command, numb
 
     monkeypatch.setattr("hrpro.pipeline.train.train", work)
     monkeypatch.setattr("hrpro.pipeline.detect.detect_videos", work)
+    monkeypatch.setattr("hrpro.pipeline.datasets.methods.choose_method", lambda *_, **__: ())
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    arguments = {"train": ["train", "--dataset", tmp_path], "detect": ["detect", "x.mp4"]}
     try:
-        run = hrpro(*{"train": ["train", "--dataset", "x"], "detect": ["detect", "x.mp4"]}[command])
+        run = hrpro(*arguments[command])
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -260,7 +260,7 @@ class SnippetModel(nn.Module):
 
         Args:
             batches: the training videos, once each. They are embedded in eval mode with an empty
-                memory. A class without a point keeps zeros; a warning says so.
+                memory. A class without a point keeps zeros.
         """
         training = self.training
         self.eval()

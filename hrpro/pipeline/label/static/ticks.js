@@ -7,7 +7,7 @@ import { el, reconcile, setAttribute, setText } from "./web/dom.js";
 const REMEMBERED = "hrpro.label.ticking";
 
 /** The classes that are listed for a video; those of its points and intervals, where none is. */
-export function shownIn(video) {
+function shownIn(video) {
   const { points, intervals = [] } = video;
   return video.shown ?? [...new Set([...points, ...intervals].map((each) => each.label))];
 }
