@@ -89,6 +89,9 @@ METHODS: dict[str, Registered] = {
 METHOD_FOR: dict[str, str] = {"labels": "sal", "points": "hrpro", "full": "student"}
 """What to learn with from a kind of supervision, see `hrpro.localize.data.supervision`."""
 
+BEST_FOR: dict[str, str] = {"labels": "fustal", "points": "hrpro+student", "full": "student"}
+"""The same for people who rather wait: what was best where they were measured side by side."""
+
 
 def find_method(name: object) -> Registered:
     """Find a method by its name in the config.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from hrpro.localize.config import DEFAULT_METHOD, resolve_dataset
 from hrpro.localize.data.config import DatasetConfig
 from hrpro.localize.data.scan import find_supervision
 from hrpro.localize.data.supervision import KINDS, Carried, Supervision
-from hrpro.localize.methods import METHOD_FOR, METHODS
+from hrpro.localize.methods import BEST_FOR, METHOD_FOR, METHODS
 from hrpro.wording import count
 
 AUTO = "auto"
@@ -78,10 +78,10 @@ class Advice:
         lines = [
             f"known: {', '.join(known)}",
             f"methods for that: {', '.join(self.allowed)}",
-            f"recommended: {why(self.usual)}",
+            f"recommended: {why(METHOD_FOR, self.usual)}",
         ]
-        if self.best is not None and self.best != self.usual:
-            lines.append(f"or with --method {AUTO}: {why(self.best)}")
+        if self.best is not None and BEST_FOR[self.best] != self.recommended:
+            lines.append(f"or with --method {AUTO}: {why(BEST_FOR, self.best)}; it takes longer")
         return lines
 
 
@@ -94,9 +94,9 @@ def advise(folder: str | Path, config: DatasetConfig) -> Advice:
     return Advice(find_supervision(folder, config))
 
 
-def why(kind: Supervision) -> str:
-    """The method for a kind of supervision, and why that, in a sentence."""
-    return f"{METHOD_FOR[kind]}, which {_WHY[kind]}"
+def why(methods: Mapping[str, str], kind: Supervision) -> str:
+    """The one of the methods for a kind of supervision, and why that, in a sentence."""
+    return f"{methods[kind]}, which {_WHY[kind]}"
 
 
 def choose_method(
@@ -139,9 +139,10 @@ def choose_method(
                 "action (hrpro label), or list the actions of each video in labels.csv"
             )
         return tuple(overrides)
-    if method == AUTO or METHOD_FOR[kind] != DEFAULT_METHOD:
-        say(f"method: {why(kind)}")
-    return (*overrides, f"localize.method={METHOD_FOR[kind]}")
+    methods = BEST_FOR if method == AUTO else METHOD_FOR
+    if method == AUTO or methods[kind] != DEFAULT_METHOD:
+        say(f"method: {why(methods, kind)}")
+    return (*overrides, f"localize.method={methods[kind]}")
 
 
 def _is_about_method(override: str) -> bool:

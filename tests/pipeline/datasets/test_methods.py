@@ -52,10 +52,10 @@ def make(source, tmp_path):
 
 KINDS = [
     # what is known, what is taken by itself, what auto takes
-    ({"points": True}, "hrpro", "hrpro"),
-    ({"labels": True}, "sal", "sal"),
+    ({"points": True}, "hrpro", "hrpro+student"),
+    ({"labels": True}, "sal", "fustal"),
     ({"marks": True}, "student", "student"),
-    ({"points": True, "labels": True}, "hrpro", "hrpro"),
+    ({"points": True, "labels": True}, "hrpro", "hrpro+student"),
     ({"points": True, "marks": True}, "hrpro", "student"),
     ({"labels": True, "marks": True}, "sal", "student"),
 ]
@@ -101,7 +101,7 @@ def test_settings_that_name_a_method_are_left_alone(make):
     assert choose_method(folder, None, preset="small") == ()
     (folder / "dataset.yaml").write_text("preset: sal-small\n")
     assert choose_method(folder, None) == ()
-    assert choose_method(folder, "auto") == ("localize.method=sal",)
+    assert choose_method(folder, "auto") == ("localize.method=fustal",)
 
 
 def test_nothing_labelled_is_nothing_to_choose_by(make):
