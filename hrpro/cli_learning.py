@@ -182,7 +182,15 @@ def train(
     The run folder is the model: hrpro detect and hrpro eval take it with --model.
     """
     from hrpro.localize.data.catalogue import dataset_folder
+    from hrpro.localize.method_names import METHOD_NAMES, unknown_method
 
+    chosen = {"--method": method, "--supervision": supervision, "--compare": compare}
+    if len(given := [name for name, value in chosen.items() if value is not None]) > 1:
+        raise UsageError(f"{' and '.join(given)} both say what to learn with; give one of them")
+    methods = split_list(compare) or []
+    for name in methods if method in (None, "auto") else [method]:
+        if name not in METHOD_NAMES:
+            raise unknown_method(name)
     dataset_folder(dataset, options["data_root"])
     need_folder(options["stage1"], "--stage1-model takes one that 'hrpro train' wrote")
     from hrpro.pipeline.compare import Comparison
@@ -192,9 +200,6 @@ def train(
     from hrpro.pipeline.workers.launch import WorkerOptions
     from hrpro.pipeline.workers.work import WorkerSettings
 
-    chosen = {"--method": method, "--supervision": supervision, "--compare": compare}
-    if len(given := [name for name, value in chosen.items() if value is not None]) > 1:
-        raise UsageError(f"{' and '.join(given)} both say what to learn with; give one of them")
     if supervision is not None:
         from hrpro.localize.methods import METHOD_FOR
 
@@ -214,7 +219,7 @@ def train(
         if compare is None:
             outcome = train_model(dataset, run_options, method=method, **options)
         else:
-            outcome = compare_methods(dataset, split_list(compare) or (), run_options, **options)
+            outcome = compare_methods(dataset, methods, run_options, **options)
     show(as_json, outcome.to_json, outcome.lines)
     if isinstance(outcome, Comparison) and outcome.failed:
         ctx.exit(EXIT_FAILED)

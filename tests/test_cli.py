@@ -57,7 +57,8 @@ def test_wrong_requests_are_answered_before_networks_load(tmp_path):
         "eval found.json --ground-truth no.json", "eval found.json --dataset nowhere",
         "eval --model nowhere --dataset data", "eval found.json --dataset data --threshold x",
         "eval found.json --dataset data --tiou 7", "train --dataset nowhere",
-        "train --dataset data --stage1-model nowhere", "report no.json -o r.html",
+        "train --dataset data --stage1-model nowhere", "train --dataset data --method hrpo",
+        "train --dataset data --compare hrpro,sol", "report no.json -o r.html",
         "report found.json -o r.txt", "report found.json --ground-truth no.json -o r.html",
         "init new --videos nowhere", "dataset check nowhere", "features info no.npy",
         "detect no.mp4 --model nowhere", "detect no.mp4 -o x.unknown", "detect no.mp4 --all "

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
 
-from hrpro.errors import UsageError
+from hrpro.localize.method_names import unknown_method
 from hrpro.localize.methods.base import Method, MethodConfig
 from hrpro.localize.methods.fustal.config import GeneratorConfig
 from hrpro.localize.methods.hrpro.config import HrproConfig
@@ -101,9 +100,7 @@ def find_method(name: object) -> Registered:
     """
     if isinstance(name, str) and name in METHODS:
         return METHODS[name]
-    close = difflib.get_close_matches(str(name), METHODS, n=1)
-    guess = f"; did you mean {close[0]!r}?" if close else ""
-    raise UsageError(f"localize.method: no method {name!r}{guess} (known: {', '.join(METHODS)})")
+    raise unknown_method(name, METHODS)
 
 
 def get_method(config: MethodConfig) -> Method[Any]:
