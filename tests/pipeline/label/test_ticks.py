@@ -218,5 +218,6 @@ def test_points_are_ticked_and_other_keys_keep_their_meaning(page):
     on_disk(page, [("a", "jump"), ("a", "throw"), ("b", "")])
     page.press("Escape")
     assert not page.page.locator("#ticks").is_visible()
+    page.wait_for_picture()
     page.press("1")
     page.wait_for(lambda: "run" in (page.folder / "points.csv").read_text(), "a point")
