@@ -55,7 +55,8 @@ def test_wrong_requests_are_answered_before_networks_load(tmp_path):
     wrong = [
         "eval", "eval no.json", "eval no.json --ground-truth no.json", "eval found.json --tiou x",
         "eval found.json --ground-truth no.json", "eval found.json --dataset nowhere",
-        "eval --model nowhere --dataset data", "eval found.json --dataset data --threshold x",
+        "eval --model nowhere --dataset data", "eval --model data --dataset data",
+        "eval found.json --dataset data --threshold x",
         "eval found.json --dataset data --tiou 7", "train --dataset nowhere",
         "train --dataset data --stage1-model nowhere", "train --dataset data --method hrpo",
         "train --dataset data --compare hrpro,sol", "report no.json -o r.html",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hrpro.errors import DataError, UsageError
 from hrpro.localize.data.catalogue import dataset_folder
+from hrpro.localize.training.model_files import check_model_folder
 
 EVENT_TIOU = 0.5
 _SAY_AGAINST = "say what to measure against: "
@@ -88,7 +89,7 @@ def check_request(
 
     Raises:
         UsageError: options that do not go together, no such folder.
-        DataError: no such file.
+        DataError: no such file, or the folder is no model.
     """
     if (result is None) == (model is None):
         raise UsageError("give either a result file, or --model with --dataset")
@@ -100,8 +101,10 @@ def check_request(
     for path in (result, against.ground_truth, against.ambiguous):
         if isinstance(path, Path) and not path.is_file():
             raise DataError(f"{path}: no such file")
-    if model is not None and not model.is_dir():
-        raise UsageError(f"{model}: no such folder; --model takes one that 'hrpro train' wrote")
+    if model is not None:
+        if not model.is_dir():
+            raise UsageError(f"{model}: no such folder; --model takes one that 'hrpro train' wrote")
+        check_model_folder(model)
 
 
 def parse_tious(text: str) -> tuple[float, ...]:

@@ -30,6 +30,15 @@ from hrpro.localize.data.config import GridConfig
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.methods import get_method
 from hrpro.localize.methods.base import Localizer
+from hrpro.localize.training.model_files import (
+    CLASSES_FILE,
+    CONFIG_FILE,
+    FEATURES_FILE,
+    FILES,
+    METRICS_FILE,
+    WEIGHTS_FILE,
+    check_model_folder,
+)
 from hrpro.texts import read_text
 
 Weights = Literal["last", "best-on-test"]
@@ -39,16 +48,12 @@ compare with publications that do so."""
 BEST: Final = "best-on-test"
 """Folder beside the files of a model, with the weights that did best on the test set."""
 
-WEIGHTS_FILE, CONFIG_FILE, CLASSES_FILE = "model.safetensors", "config.yaml", "classes.txt"
-FEATURES_FILE, METRICS_FILE = "fingerprint.json", "metrics.json"
 EVENTS = "events"
 """What the metrics call the event scores; they lie there since format 2 and may be missing."""
 HEADER = "hrpro"
 UNVERSIONED, FORMAT = 1, 2
 """Format of a model folder: 1 if it does not say, else as the header of its weights says. What a
 later hrpro writes in the same format, an earlier one can read."""
-
-FILES = (CONFIG_FILE, CLASSES_FILE, FEATURES_FILE, METRICS_FILE, WEIGHTS_FILE)
 
 
 class FeaturesNeeded(BaseModel):
@@ -179,12 +184,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Traine
         UsageError: the config is wrong.
     """
     folder = Path(folder)
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        raise DataError(
-            f"{folder}: not a model folder: no {', '.join(missing)}; give the folder that "
-            "'hrpro train' wrote (--run-dir)"
-        )
+    check_model_folder(folder)
     path = folder / WEIGHTS_FILE
     num_stages = _read_header(path)
     config = load_config(folder / CONFIG_FILE)

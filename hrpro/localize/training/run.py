@@ -33,9 +33,9 @@ from hrpro.localize.evaluation.measure import from_json, measure, to_json
 from hrpro.localize.methods import GENERATOR, find_method, get_method
 from hrpro.localize.methods.base import Earlier, MethodConfig, Stage
 from hrpro.localize.sampling.epochs import derive_seed
+from hrpro.localize.training.model_files import CONFIG_FILE
 from hrpro.localize.training.model_folder import (
     BEST,
-    CONFIG_FILE,
     FeaturesNeeded,
     TrainedModel,
     Weights,

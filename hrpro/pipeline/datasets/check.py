@@ -15,7 +15,7 @@ from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.features import check_finite
 from hrpro.localize.data.scan import DatasetScan, scan_dataset
 from hrpro.localize.data.supervision import Supervision
-from hrpro.localize.training.model_folder import WEIGHTS_FILE
+from hrpro.localize.training.model_files import WEIGHTS_FILE
 from hrpro.pipeline.datasets.methods import Advice, advise
 from hrpro.problems import Problem, Problems
 

@@ -18,8 +18,8 @@ from hrpro.features import Fingerprint
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.proposals.generate import Proposals
+from hrpro.localize.training.model_files import WEIGHTS_FILE
 from hrpro.localize.training.model_folder import (
-    WEIGHTS_FILE,
     FeaturesNeeded,
     TrainedModel,
     load_model,

@@ -22,7 +22,8 @@ from hrpro.localize.methods import find_method, get_method
 from hrpro.localize.methods.hrpro.config import HrproConfig
 from hrpro.localize.methods.hrpro.localizer import snippet_boxes
 from hrpro.localize.methods.hrpro.method import HrproMethod, rank_proposals
-from hrpro.localize.training.model_folder import BEST, FILES, FeaturesNeeded, load_model, save_model
+from hrpro.localize.training.model_files import FILES
+from hrpro.localize.training.model_folder import BEST, FeaturesNeeded, load_model, save_model
 from hrpro.localize.training.run import Observer, TrainingRun
 from hrpro.pipeline.detectors.trained import TrainedDetector, extract_config
 
