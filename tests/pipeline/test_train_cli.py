@@ -451,6 +451,13 @@ def test_dataset_check_after_training_says_detect(trained, dataset, tmp_path, mo
     )
     os.utime(run / "model.safetensors", ns=(0, 0))  # older than the points
     assert hrpro(*check).stdout.splitlines()[-1] == f"next: hrpro train --dataset {dataset}"
+    shutil.copytree(trained[0], Path("runs", "second"))
+    assert hrpro(*check).stdout.splitlines()[-1] == f"next: hrpro train --dataset {dataset}"
+    metrics = Path("runs", "second", "metrics.json")
+    about = {"dataset": {"folder": str(dataset.resolve())}}  # a model of any name that says so
+    metrics.write_text(json.dumps({**json.loads(metrics.read_text()), **about}))
+    os.utime(metrics.with_name("model.safetensors"))
+    assert "--model runs/second --out" in hrpro(*check).stdout.splitlines()[-1]
 
 
 def test_classes_without_points_are_named(tmp_path):

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hrpro.errors import DataError
+from hrpro.errors import DataError, HrproError
 from hrpro.features import read_features
+from hrpro.files import read_json
 from hrpro.localize.data.catalogue import find_known
 from hrpro.localize.data.config import DatasetConfig, read_dataset_config
 from hrpro.localize.data.features import check_finite
 from hrpro.localize.data.scan import DatasetScan, scan_dataset
 from hrpro.localize.data.supervision import Supervision
-from hrpro.localize.training.model_files import WEIGHTS_FILE
+from hrpro.localize.training.model_files import METRICS_FILE, WEIGHTS_FILE
 from hrpro.pipeline.datasets.methods import Advice, advise
 from hrpro.problems import Problem, Problems
 
@@ -147,13 +148,28 @@ def _unmarked(scan: DatasetScan, config: DatasetConfig) -> set[str]:
 
 
 def _trained(scan: DatasetScan, config: DatasetConfig) -> Path | None:
-    """The model in the usual place, if nothing was marked since it was trained."""
+    """The latest model of this dataset below ``runs/``, if nothing was marked since."""
     layout = scan.layout
-    run = Path("runs", config.name or layout.folder.resolve().name)
+    usual = Path("runs", config.name or layout.folder.resolve().name)
+    own = [
+        run.parent
+        for run in Path("runs").glob(f"*/{WEIGHTS_FILE}")
+        if run.parent == usual or _learned_from(run.parent) == layout.folder.resolve()
+    ]
     marks = [layout.points, layout.labels, layout.ground_truth, *layout.splits.values()]
     try:
-        trained_ns = (run / WEIGHTS_FILE).stat().st_mtime_ns
+        trained = {run: (run / WEIGHTS_FILE).stat().st_mtime_ns for run in own}
         marked_ns = [path.stat().st_mtime_ns for path in marks if path is not None]
     except OSError:
         return None
-    return run if all(each < trained_ns for each in marked_ns) else None
+    run = max(own, key=trained.__getitem__, default=None)
+    return run if run and all(each < trained[run] for each in marked_ns) else None
+
+
+def _learned_from(run: Path) -> Path | None:
+    """The dataset folder that a model was trained on, as far as it says so."""
+    try:
+        about = read_json(run / METRICS_FILE)
+        return Path(about["dataset"]["folder"])
+    except (HrproError, KeyError, TypeError):
+        return None
