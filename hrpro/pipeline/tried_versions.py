@@ -18,8 +18,8 @@ from packaging.version import Version
 NEWEST_PYTHON = "3.13"
 
 NEWEST = {
-    "torch": "2.14.1",
-    "torchvision": "0.29.1",
+    "torch": "2.15.0",
+    "torchvision": "0.29.2",
     "pytorchvideo": "0.1.5",
     "opencv-python": "5.0.0.93",
     "av": "19.0.2",
