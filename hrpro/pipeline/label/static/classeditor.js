@@ -9,6 +9,7 @@ export class ClassEditor {
     Object.assign(this, { dialog, store });
     this.list = dialog.querySelector("ul");
     this.error = dialog.querySelector("[role=alert]");
+    this.edited = Promise.resolve(); // when the last edit was answered
     dialog.querySelector("[data-part=close]").addEventListener("click", () => dialog.close());
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   }
@@ -26,9 +27,13 @@ export class ClassEditor {
     );
   }
 
-  async #edit(edit) {
-    setText(this.error, await this.store.editClasses(edit));
-    this.update();
+  /** One edit after the other: a late answer must not wipe what was said of a later one. */
+  #edit(edit) {
+    this.edited = this.edited.then(async () => {
+      setText(this.error, await this.store.editClasses(edit));
+      this.update();
+    });
+    return this.edited;
   }
 
   #create({ name }) {
@@ -36,6 +41,7 @@ export class ClassEditor {
     const control = (tag, part, label, attributes) =>
       el(tag, { "data-part": part, "aria-label": `${label} of ${name}`, ...attributes });
     const changed = (listener) => ({ onchange: (event) => listener(event.target.value) });
+    const typed = (listener) => ({ ...changed(listener), onblur: () => this.edited.then(() => this.update()) });
     return el(
       "li",
       {},
@@ -46,10 +52,10 @@ export class ClassEditor {
         this.#mover(name, 1, "down"),
       ),
       control("input", "color", "Colour", { type: "color", ...changed((color) => set({ color })) }),
-      control("input", "name", "Name", { maxlength: 100, spellcheck: "false", ...changed((to) => this.#rename(name, to)) }),
+      control("input", "name", "Name", { maxlength: 100, spellcheck: "false", ...typed((to) => this.#rename(name, to)) }),
       control("select", "key", "Key", changed((key) => set({ key }))),
       control("input", "description", "Description", {
-        placeholder: "What counts as it?", ...changed((description) => set({ description })),
+        placeholder: "What counts as it?", ...typed((description) => set({ description })),
       }),
       control("select", "merge", "Merge", changed((into) => into && this.#merge(name, into))),
       el("button", { type: "button", class: "small remove", "aria-label": `Delete ${name}`, onclick: () => this.#delete(name) }, "Delete"),
@@ -66,12 +72,11 @@ export class ClassEditor {
 
   #fill(row, each, classes) {
     const part = (name) => row.querySelector(`[data-part=${name}]`);
-    const put = (name, value) => {
-      if (document.activeElement !== part(name) || name !== "description") part(name).value = value;
-    };
+    const put = (name, value) => (part(name).value = value);
+    const putUnlessTyping = (name, value) => document.activeElement !== part(name) && put(name, value);
     put("color", each.color);
-    put("name", each.name);
-    put("description", each.description);
+    putUnlessTyping("name", each.name);
+    putUnlessTyping("description", each.description);
     const keys = [...this.store.data.class_keys];
     const option = ([value, text]) => el("option", { value }, text);
     const shown = keys.map((key) => [key, keyCaps(classKey(key)).join("+")]);
