@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from hrpro.devices import choose_device
+from hrpro.extract.compute_threads import computing_pool, flow_threads
 from hrpro.extract.decode import FrameReader
 from hrpro.extract.flow.algorithms import ALGORITHMS, make_flow, scale_flow, to_grey
 from hrpro.extract.i3d import load_i3d
@@ -50,18 +51,19 @@ def read_frames(video: Path, count: int) -> np.ndarray:
 
 
 def run(name: str, frames: np.ndarray, device: torch.device, repeats: int) -> float:
-    """Print the rate of one algorithm; return seconds per pair of frames."""
+    """Print the rate of one algorithm, used as extraction does; return seconds per pair."""
     algorithm = make_flow(name, device=device)
     given = frames if algorithm.wants_rgb else to_grey(frames)
     num_pairs = len(frames) - 1
     chunks = [given[k : k + algorithm.chunk + 1] for k in range(0, num_pairs, algorithm.chunk)]
     algorithm(chunks[0])
     times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        for chunk in chunks:
-            algorithm(chunk)  # gives an array on the host, so nothing is left under way
-        times.append((time.perf_counter() - started) / num_pairs)
+    threads = flow_threads(getattr(algorithm, "device", None))
+    with computing_pool(threads, name="flow") as pool:
+        for _ in range(repeats):
+            started = time.perf_counter()
+            list(pool.map(algorithm, chunks))  # arrays on the host: nothing is left under way
+            times.append((time.perf_counter() - started) / num_pairs)
     seconds = statistics.median(times)
     print(f"  {name:12} {1 / seconds:8.2f} frames/s  {1000 * seconds:8.2f} ms")
     return seconds

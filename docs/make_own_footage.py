@@ -1,6 +1,10 @@
 """Walk through docs/own-footage.md with real commands and a real browser, and take its pictures.
 
     python docs/make_own_footage.py VIDEOS GROUND_TRUTH.json WORK_FOLDER
+    python docs/make_own_footage.py VIDEOS GROUND_TRUTH.json WORK_FOLDER --names
+
+With `--names`, after a run without it: the same videos once more, with the names of their actions
+alone; the features are those of the first run.
 
 A script plays the person. It knows the ground truth, presses the keys of the label page while the
 video runs, and judges the detections of the model; so nobody sees its labels but what a person
@@ -16,6 +20,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -91,6 +96,38 @@ class Walk:
         page.wait_for_timeout(300)
         taken = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
         taken.convert("RGB").save(PICTURES / f"{name}.webp", quality=90, method=6)
+
+    def start_over(self, name: str) -> None:
+        """A new folder of the same videos, with the features and test marks of the present one."""
+        before, self.dataset = self.dataset, Path(name)
+        self.run("init", name, "--videos", self.videos, "--classes", ",".join(self.classes))
+        shutil.copytree(before / "features", self.dataset / "features")
+        shutil.copy(before / "annotations.json", self.dataset)
+
+    def tick_names(self) -> None:
+        """Play the training videos at twice the speed; tick each action when it is first seen."""
+        with self.page() as label:
+            keys = self._class_keys(label)
+            names = self._split("train")
+            began, ticks = time.monotonic(), 0
+            label.press("Shift+Enter")
+            for name in names:
+                self._open(label, name)
+                label.press("l", "l")
+                firsts: dict[str, float] = {}
+                for action in sorted(self.truth[name].actions, key=lambda action: action.start_s):
+                    firsts.setdefault(action.label, action.end_s)
+                for action_name, seen_s in sorted(firsts.items(), key=lambda first: first[1]):
+                    while label.time < seen_s and label.playing:
+                        label.page.wait_for_timeout(15)
+                    label.press(keys[action_name])
+                while label.playing:
+                    label.page.wait_for_timeout(50)
+                label.press("Enter")
+                ticks += len(firsts)
+            label.wait_until_saved()
+            minutes = round((time.monotonic() - began) / 60, 1)
+            self.diary["names"] = {"videos": len(names), "minutes": minutes, "ticks": ticks}
 
     def _split(self, name: str) -> list[str]:
         return (self.dataset / f"split_{name}.txt").read_text().splitlines()
@@ -223,23 +260,12 @@ class Walk:
 
     def map_of(self, run: str) -> float:
         """Average mAP of a model on the test videos, in percent."""
-        text = self.run("eval", "--model", run, "--dataset", "own", "--json")
+        text = self.run("eval", "--model", run, "--dataset", self.dataset, "--json")
         return round(100 * json.loads(text)["averages"]["0.1:0.7"], 1)
 
 
-def main() -> None:
-    """Walk through the afternoon."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("videos", type=Path)
-    parser.add_argument("truth", type=Path)
-    parser.add_argument("folder", type=Path)
-    options = parser.parse_args()
-    videos, truth = options.videos.resolve(), options.truth.resolve()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    os.chdir(options.folder)  # so that commands and pictures show short paths
-    PICTURES.mkdir(exist_ok=True)
-    walk = Walk(videos, truth)
-
+def with_clicks(walk: Walk) -> None:
+    """A key press per action, a model, a round of review, and another model."""
     walk.run("init", "own", "--videos", walk.videos, "--classes", ",".join(walk.classes))
     walk.mark_test_videos()
     walk.run("dataset", "check", "own")
@@ -253,6 +279,34 @@ def main() -> None:
     walk.run("eval", "--model", "runs/own-2", "--dataset", "own", "-o", "results.json", "--curves")
     walk.run("report", "results.json", "--dataset", "own", "-o", "report.html")
     walk.report()
+
+
+def with_names(walk: Walk) -> None:
+    """Only which actions each training video shows."""
+    walk.start_over("names")
+    walk.tick_names()
+    walk.run("dataset", "check", "names")
+    for method in ("sal", "fustal"):
+        run = f"runs/names-{method}"
+        walk.run("train", "--dataset", "names", "--method", method, "--run-dir", run)
+        walk.diary[f"mAP of {method}"] = walk.map_of(run)
+
+
+def main() -> None:
+    """Walk through the afternoon."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("videos", type=Path)
+    parser.add_argument("truth", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--names", action="store_true", help="with names instead of clicks")
+    options = parser.parse_args()
+    videos, truth = options.videos.resolve(), options.truth.resolve()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(options.folder)  # so that commands and pictures show short paths
+    PICTURES.mkdir(exist_ok=True)
+    walk = Walk(videos, truth)
+
+    (with_names if options.names else with_clicks)(walk)
     print(json.dumps(walk.diary, indent=1))
 
 
