@@ -391,6 +391,11 @@ def demo(
     show_default=True,
     help="In which numbers to check it.",
 )
+@click.option(
+    "--convolutions",
+    type=click.Choice(["3d", "2d"]),
+    help="Which form of I3D to check (3d).",
+)
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool, **options: Any) -> None:

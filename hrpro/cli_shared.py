@@ -211,6 +211,11 @@ def extractor_options(function: Callable) -> Callable:
             help="Compile the networks at the start (torch.compile): for long runs on a GPU.",
         ),
         click.option(
+            "--convolutions",
+            type=click.Choice(["3d", "2d"]),
+            help="How I3D is computed; 2d is meant for GPUs, as one CUDA graph (3d).",
+        ),
+        click.option(
             "--convert",
             type=click.Choice(["cpu", "device"]),
             help="Where pictures are converted and resized (a GPU does it itself).",

@@ -18,6 +18,9 @@ class ComputeOptions:
     compile: bool = False
     """Compile the networks with ``torch.compile``, which takes a minute or so at the start and is
     meant for GPUs; where it does not work, they run as they are."""
+    convolutions: str | None = None
+    """How I3D is computed: ``3d``, the default, or ``2d``: as 2-D convolutions over stacked frames,
+    in one CUDA graph, which is meant for GPUs and not measured yet."""
     convert: str | None = None
     """Where colours are converted and pictures resized: ``cpu``, or the ``device`` of the networks;
     by default a GPU does it itself."""

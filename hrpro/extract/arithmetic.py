@@ -24,8 +24,8 @@ from torch import Tensor
 
 from hrpro.devices import full_float32
 from hrpro.extract.backbones import BACKBONES
-from hrpro.extract.i3d import load_i3d
-from hrpro.extract.snippet_network import SnippetNetwork
+from hrpro.extract.faster import Network, as_cuda_graph
+from hrpro.extract.snippet_network import Convolutions, SnippetNetwork, load_i3d_as
 from hrpro.extract.weights.library import find_weights, load_weights
 from hrpro.extract.weights.zoo import expected_shapes
 
@@ -61,7 +61,9 @@ class ArithmeticReport:
         return self.cosine >= self.least
 
 
-def check_arithmetic(device: torch.device | str, dtype: torch.dtype) -> ArithmeticReport:
+def check_arithmetic(
+    device: torch.device | str, dtype: torch.dtype, convolutions: Convolutions = "3d"
+) -> ArithmeticReport:
     """Compute the features of `wave_snippet` in `dtype` on `device`, and compare.
 
     Raises:
@@ -70,7 +72,7 @@ def check_arithmetic(device: torch.device | str, dtype: torch.dtype) -> Arithmet
     """
     found = find_weights("rgb")
     weights = WEIGHTS if found is not None and found.name == WEIGHTS else FORMULA
-    features = compute_features(weights, device, dtype)
+    features = compute_features(weights, device, dtype, convolutions)
     with resources.files("hrpro.extract").joinpath(_EXPECTED).open("rb") as file:
         expected = np.load(file, allow_pickle=False)[weights]
     norms = np.linalg.norm(features, axis=1) * np.linalg.norm(expected)
@@ -79,16 +81,22 @@ def check_arithmetic(device: torch.device | str, dtype: torch.dtype) -> Arithmet
     return ArithmeticReport(cosine, least, weights)
 
 
-def compute_features(weights: str, device: torch.device | str, dtype: torch.dtype) -> np.ndarray:
+def compute_features(
+    weights: str,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    convolutions: Convolutions = "3d",
+) -> np.ndarray:
     """Features ``[B, 1024]`` float32 of a batch that holds B times the same snippet.
 
     B is what extraction takes on the device, because cuDNN chooses its algorithm by the shape.
     """
     device = torch.device(device)
     state_dict = formula_weights() if weights == FORMULA else load_weights("rgb").state_dict
-    network = SnippetNetwork(
-        load_i3d(state_dict, device=device, dtype=dtype), BACKBONES["i3d"], dtype
-    )
+    i3d = load_i3d_as(convolutions, state_dict, device=device, dtype=dtype)
+    network: Network = SnippetNetwork(i3d, BACKBONES["i3d"], dtype)
+    if convolutions == "2d":
+        network = as_cuda_graph(network, device)
     snippet = torch.from_numpy(wave_snippet()).to(device)
     batch = snippet.expand(BATCH_SIZE.get(device.type, 1), -1, -1, -1, -1)
     exact = full_float32(device) if dtype == torch.float32 else nullcontext()

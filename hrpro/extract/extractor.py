@@ -33,7 +33,12 @@ from hrpro.extract.networks import Networks
 from hrpro.extract.read_ahead import Produced, prefetch, prefetch_each
 from hrpro.extract.shared_batches import run_batches
 from hrpro.extract.snippet_cutting import Sample, SnippetBlock, cut_snippets, with_flow
-from hrpro.extract.snippet_network import SnippetNetwork, load_snippet_network
+from hrpro.extract.snippet_network import (
+    CONVOLUTIONS,
+    Convolutions,
+    SnippetNetwork,
+    load_snippet_network,
+)
 from hrpro.extract.video_progress import Video, VideoFeatures
 from hrpro.extract.waits import Waits
 from hrpro.features import WeightsId
@@ -106,6 +111,7 @@ class Extractor:
             self.flow_threads = flow_threads(getattr(self.flow, "device", None))
             self.flow_pool = computing_pool(self.flow_threads, name="flow")
         self.backbone = BACKBONES[self.config.backbone]
+        convolutions = choose_convolutions(compute, self.backbone.name)
         self.networks: dict[str, SnippetNetwork] = {}
         weights_ids: dict[str, WeightsId] = {}
         for stream in self.config.streams:
@@ -114,6 +120,7 @@ class Extractor:
                 stream,
                 device=self.device,
                 dtype=self.dtype,
+                convolutions=convolutions,
                 flow_weights=self.config.flow_weights,
                 progress=progress,
             )
@@ -126,6 +133,7 @@ class Extractor:
             batch_size=compute.batch_size or _BATCH_SIZE.get(self.device.type, 8),
             lanes=cpu_lanes() if self.device.type == "cpu" else 1,
             compile=compute.compile,
+            graphs=convolutions == "2d",
             exact=self.dtype == torch.float32,
         )
         precision_name = str(self.dtype).removeprefix("torch.")
@@ -304,6 +312,27 @@ def choose_decoding(
     if num_threads > 1:
         decoding["pool"] = ThreadPoolExecutor(num_threads, "convert")
     return decoding
+
+
+def choose_convolutions(compute: ComputeOptions, backbone: str = "i3d") -> Convolutions:
+    """How I3D is computed. That of a GPU has to be asked for until it has been measured on one.
+
+    Args:
+        compute: the person's choice.
+        backbone: which network it is.
+
+    Raises:
+        UsageError: no such way, or not together with another option.
+    """
+    given = compute.convolutions or "3d"
+    chosen = next((each for each in CONVOLUTIONS if each == given), None)
+    if chosen is None:
+        raise UsageError(f"--convolutions {given}: choose one of {', '.join(CONVOLUTIONS)}")
+    if chosen == "2d" and backbone != "i3d":
+        raise UsageError(f"--convolutions 2d: only for --backbone i3d, not {backbone}")
+    if chosen == "2d" and compute.compile:
+        raise UsageError("--convolutions 2d runs as a CUDA graph as it is; leave out --compile")
+    return chosen
 
 
 def choose_dtype(precision: str | None, device: torch.device) -> torch.dtype:

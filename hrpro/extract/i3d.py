@@ -95,6 +95,10 @@ class ConvUnit(nn.Module):
             x = conv(_pad_same(x, conv.kernel_size, conv.stride))
         return F.relu_(self.bn(x))
 
+    def kernel(self) -> Tensor:
+        """``[out, in, kernel_t, kernel_h, kernel_w]``."""
+        return self.conv.weight
+
     def fold(self) -> None:
         """Multiply the BatchNorm into the convolution; only right in evaluation mode."""
         if isinstance(self.bn, nn.BatchNorm3d):
@@ -122,6 +126,13 @@ class Stem(ConvUnit):
         pairs = rows.reshape(*rows.shape[:3], rows.shape[3] // 2, 2 * rows.shape[4])
         pairs = pairs.permute(0, 4, 1, 2, 3)
         return F.relu_(F.conv3d(pairs, self.conv.weight, self.conv.bias, stride=(2, 2, 1)))
+
+    def kernel(self) -> Tensor:
+        """``[out, in, 7, 7, 7]``, whether it is arranged for pairs of pixels or not."""
+        if not self.paired:
+            return super().kernel()
+        pairs = self.conv.weight.unflatten(1, (2, -1))  # [out, 2, in, 7, 7, 4]
+        return pairs.movedim(1, -1).flatten(-2)[..., :7]
 
     def fold(self) -> None:
         """Fold the BatchNorm and arrange the kernel for pairs of pixels."""
@@ -238,10 +249,7 @@ class InceptionI3D(nn.Module):
 
     def forward(self, x: Tensor) -> I3DOutput:
         """Features and logits of a batch of snippets, ``[B, C, T, H, W]`` scaled to [-1, 1]."""
-        features = self.forward_map(x).float().mean(dim=(2, 3, 4))
-        weight, bias = self.logits.weight.float().flatten(1), self.logits.bias
-        assert bias is not None
-        return I3DOutput(features, F.linear(features, weight, bias.float()))
+        return classify(self.forward_map(x).float().mean(dim=(2, 3, 4)), self.logits)
 
     def fold_batch_norm(self) -> InceptionI3D:
         """Fold every BatchNorm into its convolution (same results, fewer passes over memory)."""
@@ -249,6 +257,13 @@ class InceptionI3D(nn.Module):
             if isinstance(module, ConvUnit):
                 module.fold()
         return self
+
+
+def classify(features: Tensor, classifier: nn.Conv3d | nn.Linear) -> I3DOutput:
+    """Features ``[B, dim]``, float32, with the logits that a 1x1x1 convolution makes of them."""
+    weight, bias = classifier.weight.float().flatten(1), classifier.bias
+    assert bias is not None
+    return I3DOutput(features, F.linear(features, weight, bias.float()))
 
 
 def load_i3d(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from hrpro.devices import full_float32
 from hrpro.errors import HrproError
 from hrpro.extract.compute_threads import computing_pool
-from hrpro.extract.i3d import I3DOutput
+from hrpro.extract.faster import Network, as_cuda_graph, compiled
 from hrpro.extract.shared_batches import Part, Running
 
 _log = logging.getLogger(__name__)
@@ -69,6 +68,7 @@ class Networks:
         lanes: batches side by side on a CPU; they share the threads that PyTorch has now.
         compile: compile the networks with ``torch.compile``; where that fails, at whichever call,
             they run as they are, with a warning in the log.
+        graphs: on a GPU, run them as CUDA graphs; where that fails, they run as they are.
         exact: they compute in float32 that is not to be rounded to TF32.
     """
 
@@ -82,6 +82,7 @@ class Networks:
         batch_size: int,
         lanes: int = 1,
         compile: bool = False,
+        graphs: bool = False,
         exact: bool = False,
     ):
         self.device = device
@@ -96,9 +97,10 @@ class Networks:
             self.ahead = lanes
             cores_each = max(1, torch.get_num_threads() // lanes)
             self._pool = computing_pool(lanes, name="networks", cores_each=cores_each)
-        self._networks: dict[str, Callable[[Tensor], I3DOutput]] = dict(networks)
-        if compile:
-            self._networks = {name: Compiled(each, device) for name, each in networks.items()}
+        self._networks: dict[str, Network] = dict(networks)
+        if compile or graphs:
+            faster = compiled if compile else as_cuda_graph
+            self._networks = {name: faster(each, device) for name, each in networks.items()}
 
     def launch(self, parts: Sequence[Part]) -> Running:
         """Start a batch; see `hrpro.extract.shared_batches.Runner`."""
@@ -177,46 +179,6 @@ class Networks:
             host.copy_(there, non_blocking=True)
         arrived = torch.cuda.current_stream(self.device).record_event()
         return Arriving(pinned[0], pinned[1], arrived)
-
-
-class Compiled:
-    """A network in the hands of ``torch.compile``, and as it was where that does not work.
-
-    On a GPU it runs as a CUDA graph, whose outputs lie in memory that the next graph overwrites,
-    that of another stream's network, too. So they are copied out at once.
-    """
-
-    def __init__(self, network: nn.Module, device: torch.device):
-        # CUDA graphs take the launches of some hundred small kernels off the CPU.
-        mode = "reduce-overhead" if device.type == "cuda" else "default"
-        self._plain = network
-        self._network: Callable[[Tensor], I3DOutput] = torch.compile(network, mode=mode)
-        self._proven = False
-        self._proving = threading.Lock()
-
-    def __call__(self, x: Tensor) -> I3DOutput:
-        """Run the network; the first call compiles."""
-        if self._proven:
-            return self._run(x)
-        with self._proving:
-            output = self._run(x)
-            self._proven = True
-            return output
-
-    def _run(self, x: Tensor) -> I3DOutput:
-        network = self._network
-        if network is self._plain:
-            return self._plain(x)
-        try:
-            return I3DOutput(*(each.clone() for each in network(x)))
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:
-            output = self._plain(x)  # if the fault is not the compiler's, this fails, too
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-            _log.warning("--compile: not possible here, going on without (%s)", reason)
-            self._network = self._plain
-            return output
 
 
 def to_network_input(samples: Tensor, length: int, stride: int) -> Tensor:

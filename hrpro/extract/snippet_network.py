@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrpro.extract.backbones import Backbone, FlowWeights, Stream
-from hrpro.extract.i3d import I3DOutput, load_i3d
+from hrpro.extract.i3d import I3DOutput, classify, load_i3d
+from hrpro.extract.i3d_stacked import StackedI3D
 from hrpro.extract.weights.library import load_weights
 from hrpro.extract.weights.zoo import load_network
 from hrpro.features import WeightsId
+
+Convolutions = Literal["3d", "2d"]
+"""How I3D is computed: as it is, or as 2-D convolutions over stacked frames."""
+CONVOLUTIONS: tuple[Convolutions, ...] = get_args(Convolutions)
 
 
 class SnippetNetwork(nn.Module):
@@ -82,8 +88,19 @@ class PooledResNet(nn.Module):
         features = self.stages(x).float().mean(dim=(2, 3, 4))
         if self.projection is not None:
             features = F.relu(F.linear(features, self.projection.weight.float().flatten(1)))
-        weight, bias = self.classifier.weight.float(), self.classifier.bias.float()
-        return I3DOutput(features, F.linear(features, weight, bias))
+        return classify(features, self.classifier)
+
+
+def load_i3d_as(
+    convolutions: Convolutions,
+    state_dict: Mapping[str, Tensor],
+    *,
+    device: torch.device | str,
+    dtype: torch.dtype,
+) -> nn.Module:
+    """I3D by `load_i3d`, computed in one way or the other."""
+    network = load_i3d(state_dict, device=device, dtype=dtype)
+    return StackedI3D(network) if convolutions == "2d" else network
 
 
 def load_snippet_network(
@@ -92,6 +109,7 @@ def load_snippet_network(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
+    convolutions: Convolutions = "3d",
     flow_weights: FlowWeights = "kinetics400",
     progress: bool = True,
 ) -> tuple[SnippetNetwork, WeightsId]:
@@ -102,6 +120,7 @@ def load_snippet_network(
         stream: one of its `streams`.
         device: where it runs.
         dtype: what it computes in; float32 by default.
+        convolutions: how I3D is computed.
         flow_weights: see `hrpro.extract.weights.library.load_weights`.
         progress: show the download.
 
@@ -116,7 +135,7 @@ def load_snippet_network(
         stream, network=backbone.name, flow_weights=flow_weights, progress=progress
     )
     if backbone.name == "i3d":
-        network: nn.Module = load_i3d(weights.state_dict, device=device, dtype=dtype)
+        network = load_i3d_as(convolutions, weights.state_dict, device=device, dtype=dtype)
     else:
         built = load_network(backbone.name, stream, weights.state_dict)
         network = PooledResNet(built).to(device=device, dtype=dtype)

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Literal
 
 from hrpro import __version__
+from hrpro.compute import ComputeOptions
 from hrpro.errors import HrproError, UsageError
 from hrpro.pipeline.tried_versions import (
     NEWEST,
@@ -49,18 +50,23 @@ class Check:
     """The command that mends it; empty if all is well."""
 
 
-def diagnose(device: str | None = None, precision: str | None = None) -> list[Check]:
+def diagnose(
+    device: str | None = None, precision: str | None = None, convolutions: str | None = None
+) -> list[Check]:
     """Check everything, without the network.
 
     Args:
         device: whose arithmetic is checked; a GPU if there is one.
         precision: in which numbers; by default the fastest that keeps the features.
+        convolutions: in which form of I3D; see `hrpro.compute.ComputeOptions`.
 
     Raises:
         UsageError: there is no such device or precision; whatever else fails becomes a row.
     """
     examinations = {examine.__name__: examine for examine in _EXAMINATIONS}
-    examinations["arithmetic"] = partial(_arithmetic, device, precision)
+    examinations["arithmetic"] = partial(
+        _arithmetic, ComputeOptions(device, precision, convolutions=convolutions)
+    )
     checks: list[Check] = []
     for name, examine in examinations.items():
         try:
@@ -230,23 +236,28 @@ def _is_installed(project: str) -> bool:
     return True
 
 
-def _arithmetic(device: str | None, precision: str | None) -> Iterator[Check]:
+def _arithmetic(compute: ComputeOptions) -> Iterator[Check]:
     """Whether this device computes features that are right."""
     from hrpro.devices import choose_device
     from hrpro.extract.arithmetic import FORMULA, check_arithmetic
-    from hrpro.extract.extractor import choose_dtype
+    from hrpro.extract.extractor import choose_convolutions, choose_dtype
 
-    place = choose_device(device)
-    dtype = choose_dtype(precision, place)
+    place = choose_device(compute.device)
+    dtype = choose_dtype(compute.precision, place)
+    convolutions = choose_convolutions(compute)
     number = str(dtype).removeprefix("torch.")
-    report = check_arithmetic(place, dtype)
+    report = check_arithmetic(place, dtype, convolutions)
     weights = "made-up weights" if report.weights == FORMULA else "the RGB weights"
-    detail = f"I3D on {place} in {number}, {weights}: cosine {report.cosine:.5f} with stored ones"
+    form = ", 2-D convolutions" if convolutions == "2d" else ""
+    detail = (
+        f"I3D on {place} in {number}{form}, {weights}: cosine {report.cosine:.5f} with stored ones"
+    )
     if report.right:
         yield Check("arithmetic", "ok", detail)
         return
     detail += f", and {report.least} is the least that will do; its features are wrong"
     remedy = "--device cpu" if number == "float32" else "--precision float32"
+    remedy = "--convolutions 3d" if form else remedy
     yield Check("arithmetic", "missing", detail, f"use {remedy}, or another version of torch")
 
 

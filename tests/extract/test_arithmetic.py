@@ -23,18 +23,22 @@ def test_published_weights(rgb_weights):
     assert report.right and report.cosine > 0.999999
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_weights_made_by_a_formula_need_no_network(no_weights, dtype):
-    report = check_arithmetic("cpu", dtype)
+@pytest.mark.parametrize(
+    ("dtype", "convolutions"),
+    [(torch.float32, "3d"), (torch.bfloat16, "3d"), (torch.float32, "2d")],
+)
+def test_weights_made_by_a_formula_need_no_network(no_weights, dtype, convolutions):
+    report = check_arithmetic("cpu", dtype, convolutions)
     assert report.weights == FORMULA
     assert report.right, report
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use")
+@pytest.mark.parametrize("convolutions", ["3d", "2d"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_on_a_gpu(no_weights, dtype):
-    assert check_arithmetic("cuda", dtype).right
+def test_on_a_gpu(no_weights, dtype, convolutions):
+    assert check_arithmetic("cuda", dtype, convolutions).right
 
 
 def test_one_wrong_convolution_is_noticed(no_weights, monkeypatch):

@@ -17,7 +17,7 @@ from hrpro.compute import ComputeOptions
 from hrpro.devices import choose_device
 from hrpro.errors import UsageError, VideoError
 from hrpro.extract.config import ExtractConfig
-from hrpro.extract.extractor import Extractor, choose_dtype
+from hrpro.extract.extractor import Extractor, choose_convolutions, choose_dtype
 from hrpro.extract.jobs import Job
 from hrpro.extract.sources import find_videos, video_ids
 from hrpro.features import read_features, read_sidecar
@@ -77,6 +77,26 @@ def test_every_device_gives_the_same_features(rgb_weights, device, precision, tm
     exact = Extractor(compute=ComputeOptions("cpu", "float32")).extract(path).features
     here = Extractor(compute=ComputeOptions(device, precision)).extract(path).features
     assert_alike(here, exact, precision)
+
+
+def test_the_2d_form_of_i3d_gives_the_same_features(rgb_weights, device, tmp_path):
+    path = make_video(tmp_path / "a.mp4", frames=80, painter=noise())
+    rows = [
+        Extractor(SMALL, ComputeOptions(device, "float32", 2, convolutions=form)).extract(path)
+        for form in ("2d", "3d")
+    ]
+    assert_alike(*(row.features for row in rows))
+    assert rows[0].sidecar.fingerprint == rows[1].sidecar.fingerprint, "they can be mixed"
+
+
+def test_the_2d_form_is_only_for_i3d_and_not_to_be_compiled():
+    assert choose_convolutions(ComputeOptions(device="cuda")) == "3d", "it must be asked for"
+    with pytest.raises(UsageError, match="--convolutions 4d: choose one of 3d, 2d"):
+        choose_convolutions(ComputeOptions(convolutions="4d"))
+    with pytest.raises(UsageError, match="only for --backbone i3d, not x3d_m"):
+        choose_convolutions(ComputeOptions(convolutions="2d"), "x3d_m")
+    with pytest.raises(UsageError, match="leave out --compile"):
+        choose_convolutions(ComputeOptions(convolutions="2d", compile=True))
 
 
 def test_compiled_streams_do_not_overwrite_each_other(rgb_weights, cuda, tmp_path):

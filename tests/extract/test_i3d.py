@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from lively_i3d import lively_weights
 
 from hrpro.errors import WeightsError
 from hrpro.extract.i3d import (
@@ -71,21 +72,9 @@ def test_golden_whole_clip_time_averaged(cricket, values, rgb_weights):
     assert np.abs(logits - expected).max() / np.abs(expected).max() < 1e-4
 
 
-def tiny_weights(channels: int = 3) -> dict[str, torch.Tensor]:
-    torch.manual_seed(0)
-    network = InceptionI3D(channels, num_classes=5)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
-            module.running_mean.uniform_(-0.1, 0.1)
-            module.running_var.uniform_(0.5, 2)
-            module.weight.data.uniform_(0.5, 1.5)
-    state = network.state_dict()
-    return {name: value for name, value in state.items() if "num_batches" not in name}
-
-
 @torch.inference_mode()
 def test_folding_and_channels_last_change_nothing():
-    weights = tiny_weights()
+    weights = lively_weights()
     plain = InceptionI3D(3, num_classes=5)
     plain.load_state_dict(weights, strict=False)
     x = torch.randn(2, 3, 16, 64, 64)
@@ -95,7 +84,7 @@ def test_folding_and_channels_last_change_nothing():
 
 
 def test_missing_and_misshapen_weights_are_named():
-    weights = tiny_weights()
+    weights = lively_weights()
     without = {name: value for name, value in weights.items() if name != "logits.bias"}
     with pytest.raises(WeightsError, match=r"logits\.bias"):
         load_i3d(without)

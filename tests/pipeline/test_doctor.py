@@ -23,7 +23,7 @@ pytestmark = pytest.mark.core
 def quick_arithmetic(monkeypatch):
     """These tests ask many times; the computation has tests of its own."""
     right = arithmetic.ArithmeticReport(1.0, 0.999, arithmetic.WEIGHTS)
-    monkeypatch.setattr(arithmetic, "check_arithmetic", lambda device, dtype: right)
+    monkeypatch.setattr(arithmetic, "check_arithmetic", lambda *compute: right)
 
 
 @pytest.fixture(autouse=True)
@@ -190,10 +190,16 @@ def test_every_dependency_has_a_lower_bound_and_a_newest_version_that_was_tried(
 
 def test_wrong_arithmetic_is_a_failure(monkeypatch):
     wrong = arithmetic.ArithmeticReport(0.8, 0.999, arithmetic.FORMULA)
-    monkeypatch.setattr(arithmetic, "check_arithmetic", lambda device, dtype: wrong)
-    found = {check.name: check for check in diagnose("cpu", "bfloat16")}["arithmetic"]
+    monkeypatch.setattr(arithmetic, "check_arithmetic", lambda *compute: wrong)
+
+    def ask(*compute: str) -> doctor.Check:
+        return {check.name: check for check in diagnose("cpu", *compute)}["arithmetic"]
+
+    found = ask("bfloat16")
     assert found.status == "missing"
     assert "cosine 0.80000" in found.detail and "--precision float32" in found.remedy
+    found = ask("bfloat16", "2d")
+    assert "2-D convolutions" in found.detail and "--convolutions 3d" in found.remedy
 
 
 def test_a_device_that_is_not_there_is_the_callers_mistake():

@@ -163,7 +163,8 @@ def _innocently(error: Exception) -> HrproError:
     text = f"{type(error).__name__}: {one_line(error)}"
     what, remedy = "the program", "--debug shows where"
     if is_device_fault(error):
-        what, remedy = "the device", "try again, without --compile, or with another --device"
+        what = "the device"
+        remedy = "try again, without --compile or --convolutions 2d, or with another --device"
     return WorkerError(f"an error of {what}, which no video is blamed for: {text} ({remedy})")
 
 
