@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,12 +36,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from hrpro.compute import ComputeOptions
-from hrpro.devices import choose_device
+from hrpro.devices import choose_device, full_float32
 from hrpro.extract.compute_threads import computing_pool, cores_per_device
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.convert import TensorConverter
 from hrpro.extract.decode import FrameReader, probe
 from hrpro.extract.extractor import Extractor
+from hrpro.extract.faster import CudaGraph
 from hrpro.extract.flow.algorithms import FlowAlgorithm, make_flow
 from hrpro.extract.geometry import FrameConverter, MakeConverter
 from hrpro.extract.i3d import InceptionI3D, MaxPoolSame, same_padding
@@ -49,6 +50,7 @@ from hrpro.extract.jobs import Job
 from hrpro.extract.read_ahead import prefetch_each
 from hrpro.extract.shared_batches import run_batches
 from hrpro.extract.snippet_cutting import with_flow
+from hrpro.extract.snippet_network import CONVOLUTIONS
 from hrpro.extract.weights.library import available, load_weights
 
 SHORT_S = 3
@@ -107,22 +109,27 @@ def network_rates(device: torch.device, batch_size: int, repeats: int) -> None:
     with torch.inference_mode():
         rates["plain float32"] = batch_size / seconds(lambda: plain(x), repeats)
         outputs["plain float32"] = plain(x).features
-        for name in ("float32", "auto"):
-            extractor = Extractor(
-                ExtractConfig(), ComputeOptions(device=str(device), precision=name)
-            )
+        for precision, form in itertools.product(("float32", "auto"), CONVOLUTIONS):
+            compute = ComputeOptions(str(device), precision, convolutions=form)
+            extractor = Extractor(compute=compute)
             network = extractor.networks["rgb"]
             ready = x.to(extractor.dtype).contiguous(memory_format=torch.channels_last_3d)
-            label = f"ours {extractor.fingerprint.precision}"
-            rates[label] = batch_size / seconds(lambda n=network, r=ready: n(r), repeats)
-            outputs[label] = network(ready).features
+            exact = full_float32(device) if precision == "float32" else nullcontext()
+            label = f"ours {extractor.fingerprint.precision}, {form}"
+            ways = {label: network}
+            if device.type == "cuda":
+                ways[f"{label}, as CUDA graph"] = CudaGraph(network)
+            with exact:  # as the extraction runs it, without TF32
+                for name, way in ways.items():
+                    rates[name] = batch_size / seconds(partial(way, ready), repeats)
+                    outputs[name] = way(ready).features
     reference = outputs["plain float32"]
     for label, rate in rates.items():
         found = outputs[label]
         error = ((found - reference).abs().max() / reference.abs().max()).item()
         cosine = torch.cosine_similarity(found, reference).min().item()
         print(
-            f"  {label:16} {rate:7.2f} snippets/s  {rate / rates['plain float32']:5.2f}x  "
+            f"  {label:32} {rate:7.2f} snippets/s  {rate / rates['plain float32']:5.2f}x  "
             f"max error {error:.1e}  min cosine {cosine:.5f}"
         )
 
@@ -272,6 +279,7 @@ def pipeline(args: argparse.Namespace, device: torch.device, folder: Path) -> No
                 precision=args.precision,
                 batch_size=args.batch_size,
                 compile=args.compile,
+                convolutions=args.convolutions,
             ),
         )
         name = f"{label} ({extractor.fingerprint.precision})"
@@ -432,6 +440,7 @@ def main() -> None:
     parser.add_argument("--precision")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--convolutions", choices=CONVOLUTIONS, help="of the whole extraction")
     parser.add_argument(
         "--flow", type=lambda text: text.split(","), help="algorithms (CPU dis; GPU dis,tvl1,raft)"
     )
