@@ -116,12 +116,12 @@ def record_cuda_graph(network: Network, x: Tensor) -> Network:
     stream = torch.cuda.Stream(x.device)
     seen = x.clone()
     stream.wait_stream(torch.cuda.current_stream(x.device))
-    with torch.cuda.stream(stream):
-        network(seen)  # kernels are compiled and libraries set up, which cannot be recorded
     graph = torch.cuda.CUDAGraph()
-    # Other threads decode, convert and compute flow on the same GPU meanwhile.
-    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-        output = network(seen)
+    with torch.cuda.stream(stream):  # which is left even where recording ends in an error
+        network(seen)  # kernels are compiled and libraries set up, which cannot be recorded
+        # Other threads decode, convert and compute flow on the same GPU meanwhile.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            output = network(seen)
     torch.cuda.current_stream(x.device).wait_stream(stream)
 
     def replay(x: Tensor) -> I3DOutput:

@@ -108,6 +108,19 @@ def test_other_devices_have_no_graphs():
 
 
 @torch.inference_mode()
+def test_what_waits_for_the_gpu_cannot_be_recorded_and_harms_nothing(cuda):
+    def waits(x: Tensor) -> I3DOutput:
+        return I3DOutput(x * x.sum().item(), x)
+
+    before = torch.cuda.current_stream()
+    network = as_cuda_graph(waits, torch.device(cuda))
+    x = torch.rand(3, 2, device=cuda)
+    for _ in range(2):
+        torch.testing.assert_close(network(x).features, x * x.sum())
+    assert torch.cuda.current_stream() == before
+
+
+@torch.inference_mode()
 def test_on_a_gpu(cuda):
     network = CudaGraph(double)
     for count in (3, 3, 2):
