@@ -48,7 +48,7 @@ def played(folder, stream=None):
         while (path := project.media.file("v")) is None:
             assert time.monotonic() < end, project.media.state("v")
             time.sleep(0.02)
-        return path, sorted(each.name for each in path.parent.iterdir())
+    return path, sorted(each.name for each in path.parent.iterdir())
 
 
 @pytest.mark.parametrize("stream", [None, 0, 1])
