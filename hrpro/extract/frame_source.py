@@ -102,13 +102,14 @@ class FrameSource(Iterator[TimedFrame]):
                 return
             except Exception as error:  # whatever a driver comes up with
                 self._give_up(error)
-        self._hardware = None
         if self._threads == 1:
             self._open_plainly()
         else:
+            self._hardware = None
             self._open_fast()
 
     def _open_plainly(self) -> None:
+        self._hardware = None
         self.opened = self._file.enter_context(open_video(self._path, self._stream))
         self._decode(fragile=False)
 

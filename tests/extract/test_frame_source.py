@@ -222,6 +222,14 @@ def test_whatever_a_gpu_lacks_costs_nothing_but_speed(
         assert line.startswith(f"{path}: {way} (NVDEC, frames kept: ")
 
 
+def test_what_has_no_times_of_its_own_is_left_to_one_thread(tmp_path, fake_gpu, caplog):
+    path = make(tmp_path, "mpeg4.avi")
+    gpu = fake_gpu()
+    with caplog.at_level(logging.DEBUG, "hrpro"):
+        assert read(path, hardware=KEPT)[0] == read(path)[0]
+    assert gpu.tried[:2] == [KEPT, OWN] and not caplog.records
+
+
 def test_frames_that_stay_on_a_gpu_become_the_same_pictures(tmp_path, fake_gpu, pool):
     path = make_video(tmp_path / "a.mp4", 40, painter=blobs(80, 64), fps=10)
     converter = partial(TensorConverter, device=torch.device("cpu"))
