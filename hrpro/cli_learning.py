@@ -22,6 +22,7 @@ from hrpro.cli_shared import (
     show,
     split_list,
     stop_in_order,
+    stream_option,
     take,
     take_compute,
     take_events,
@@ -88,6 +89,7 @@ def init(folder: Path, classes: tuple[str, ...], as_json: bool, **options: Any) 
     metavar="S",
     help="Seconds from an action to your key press (as in dataset.yaml, else 0.2).",
 )
+@stream_option
 @click.option("--no-browser", is_flag=True, help="Print the address only.")
 @click.pass_context
 def label(ctx: click.Context, dataset: Path, no_browser: bool, **options: Any) -> None:

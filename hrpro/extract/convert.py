@@ -1,9 +1,10 @@
 """Colours, resize and crop as tensor operations, so that a GPU can do them.
 
-The planes of a frame go to the device as they come out of the decoder, 1.5 bytes a pixel, and
-pictures come back. Of their numbers, 99 in 100 are within one grey level of those of swscale (see
-`hrpro.extract.geometry`): the same filter, taken apart into a matrix for the rows and one for the
-columns, and the same matrices of colour, without the rounding in between.
+The planes of a frame go to the device as they come out of the decoder, 1.5 bytes a pixel, unless
+they are there already, and pictures come back. Of their numbers, 99 in 100 are within one grey
+level of those of swscale (see `hrpro.extract.geometry`): the same filter, taken apart into a matrix
+for the rows and one for the columns, and the same matrices of colour, without the rounding in
+between.
 
 Where among the pixels the samples of chroma lie, FFmpeg knows and PyAV does not tell. So swscale
 does the first pictures, and goes on until they show which place, and that the result is the same.
@@ -11,6 +12,7 @@ does the first pictures, and goes on until they show which place, and that the r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import combinations, groupby
@@ -24,6 +26,11 @@ from torch import Tensor
 
 from hrpro.devices import full_float32
 from hrpro.extract.geometry import FrameConverter, Orientation, centre_crop, upright
+from hrpro.extract.planes import is_readable, stacked
+from hrpro.extract.pyav import on_gpu, pixel_format, to_host
+from hrpro.wording import one_line
+
+_log = logging.getLogger(__name__)
 
 FRAMES_AT_ONCE = 16
 
@@ -95,6 +102,7 @@ class Kind(NamedTuple):
     height: int
     matrix: int
     full_range: bool
+    on_gpu: bool = False
 
 
 class TensorConverter:
@@ -123,9 +131,23 @@ class TensorConverter:
         self._orientation, self._crop = orientation, crop
         self._device = device
         self._resizers: dict[Kind, Resizer | None] = {}
+        self._copies = False  # of frames on a GPU, because reading them there failed
 
     def __call__(self, frames: Sequence[av.VideoFrame]) -> list[np.ndarray]:
         """Convert frames to uint8 RGB, ``[crop, crop, 3]`` or ``[H, W, 3]`` each."""
+        try:
+            return self._grouped([self._readable(frame) for frame in frames])
+        except Exception as error:
+            if self._copies or not any(map(on_gpu, frames)):
+                raise
+            _log.debug("frames are copied from the GPU from here on (%s)", one_line(error))
+            self._copies = True
+            return self._grouped([to_host(frame) for frame in frames])
+
+    def _readable(self, frame: av.VideoFrame) -> av.VideoFrame:
+        return to_host(frame) if self._copies or not is_readable(frame) else frame
+
+    def _grouped(self, frames: list[av.VideoFrame]) -> list[np.ndarray]:
         pictures: list[np.ndarray] = []
         for kind, group in groupby(frames, kind_of):
             pictures += self._convert(kind, list(group))
@@ -175,12 +197,8 @@ class TensorConverter:
         planes = []
         for number, plane in enumerate(frames[0].planes):
             step = 2 if number and layout.interleaved else 1
-            shape = (len(frames), plane.height, plane.width * step)
-            dtype = torch.int16 if layout.wide else torch.uint8
-            host = torch.empty(shape, dtype=dtype, pin_memory=self._device.type == "cuda")
-            for row, frame in zip(host.numpy(), frames, strict=True):
-                row[:] = _lines(frame.planes[number], row.dtype)[:, : shape[2]]
-            there = host.to(self._device, non_blocking=True)
+            width = plane.width * step
+            there = stacked(frames, number, width, wide=layout.wide, device=self._device)
             if layout.wide:
                 there = there.int().bitwise_and_(0xFFFF)
             planes += [there[..., start::step] for start in range(step)]
@@ -189,12 +207,14 @@ class TensorConverter:
 
 def kind_of(frame: av.VideoFrame) -> Kind | None:
     """What is to be done with a frame; None if it is not done here."""
-    layout = LAYOUTS.get(frame.format.name)
+    name = pixel_format(frame)
+    layout = LAYOUTS.get(name)
     smallest = min(min(plane.width, plane.height) for plane in frame.planes)
     if layout is None or smallest < _LEAST_SIDE_PX:
         return None
     full_range = layout.full_range or int(frame.color_range) == _FULL_RANGE
-    return Kind(frame.format.name, frame.width, frame.height, int(frame.colorspace), full_range)
+    matrix = int(frame.colorspace)
+    return Kind(name, frame.width, frame.height, matrix, full_range, on_gpu(frame))
 
 
 def places(kind: Kind) -> list[Place]:
@@ -302,10 +322,3 @@ def _stored_part(
     ]
     first, last = ([int(end(each)) for each in kept] for end in (np.min, np.max))
     return slice(first[0], last[0] + 1), slice(first[1], last[1] + 1)
-
-
-def _lines(plane: av.video.plane.VideoPlane, dtype: np.dtype) -> np.ndarray:
-    """The values of a plane; its lines are padded in memory."""
-    return np.frombuffer(memoryview(plane), dtype).reshape(-1, plane.line_size // dtype.itemsize)[
-        : plane.height
-    ]

@@ -30,6 +30,7 @@ from hrpro.extract.flow.algorithms import FlowAlgorithm, make_flow
 from hrpro.extract.i3d import best_dtype
 from hrpro.extract.jobs import Job
 from hrpro.extract.networks import Networks
+from hrpro.extract.pyav import Hardware
 from hrpro.extract.read_ahead import Produced, prefetch, prefetch_each
 from hrpro.extract.shared_batches import run_batches
 from hrpro.extract.snippet_cutting import Sample, SnippetBlock, cut_snippets, with_flow
@@ -306,7 +307,10 @@ def choose_decoding(
         raise UsageError(f"--convert {convert}: choose one of {', '.join(CONVERT)}")
     if decode not in DECODE:
         raise UsageError(f"--decode {decode}: choose one of {', '.join(DECODE)}")
-    decoding: dict[str, Any] = {"hardware": "cuda" if decode == "gpu" else None}
+    decoding: dict[str, Any] = {}
+    if decode == "gpu":
+        kept = device.type == "cuda" and convert == "device"
+        decoding["hardware"] = Hardware(device.index or 0, keeps_frames=kept)
     if convert == "device":
         decoding["converter"] = partial(TensorConverter, device=device)
     if num_threads > 1:

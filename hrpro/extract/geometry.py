@@ -15,6 +15,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from hrpro.errors import VideoError
+from hrpro.extract.pyav import to_host
 
 # 8192 x 8192. Larger than any camera; small enough that a forged header cannot exhaust the memory.
 MAX_PIXELS = 1 << 26
@@ -142,7 +143,7 @@ class FrameConverter:
         if not hasattr(self._local, "reformatter"):
             self._local.reformatter = VideoReformatter()
         rgb = self._local.reformatter.reformat(
-            frame,
+            to_host(frame),
             width,
             height,
             "rgb24",

@@ -16,7 +16,7 @@ from hrpro.errors import VideoError
 from hrpro.extract.frames import Decoding, TimedFrame
 from hrpro.extract.geometry import MAX_PIXELS, Orientation, display_size
 from hrpro.extract.losses import DecodeReport
-from hrpro.extract.pyav import Hardware, open_input, rational, tick_s
+from hrpro.extract.pyav import Hardware, open_input, pixel_format, rational, tick_s
 from hrpro.extract.streams import choose_stream
 
 # Demuxers that read the one file they are given. Playlists (hls, dash, concat, sdp, rtsp, image
@@ -138,6 +138,7 @@ def open_video(
 
     Raises:
         VideoError: without the file name, see `naming`.
+        Exception: the `hardware` cannot be had for it, for many a reason.
     """
     _check_file(path)
     try:
@@ -150,6 +151,8 @@ def open_video(
             hardware=hardware,
         )
     except (av.FFmpegError, ValueError) as error:
+        if hardware is not None:
+            raise  # the file may be sound
         raise VideoError(_why_not(path)) from error
     with container:
         chosen, note = choose_stream(container, stream)
@@ -186,7 +189,7 @@ def describe(
         rotation=orientation.rotation,
         mirrored=orientation.mirrored,
         codec=stream.codec_context.codec.canonical_name,
-        pixel_format=frame.format.name,
+        pixel_format=pixel_format(frame),
         average_fps=rational(stream.average_rate) or rational(stream.guessed_rate),
         duration_s=float(end_s - first_s) if end_s is not None and end_s > first_s else None,
         has_audio=bool(container.streams.audio),

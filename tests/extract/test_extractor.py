@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import psutil
 import pytest
+import torch
 from tolerances import assert_alike
 from videos import make_video, noise, truncate
 
@@ -17,8 +18,14 @@ from hrpro.compute import ComputeOptions
 from hrpro.devices import choose_device
 from hrpro.errors import UsageError, VideoError
 from hrpro.extract.config import ExtractConfig
-from hrpro.extract.extractor import Extractor, choose_convolutions, choose_dtype
+from hrpro.extract.extractor import (
+    Extractor,
+    choose_convolutions,
+    choose_decoding,
+    choose_dtype,
+)
 from hrpro.extract.jobs import Job
+from hrpro.extract.pyav import Hardware
 from hrpro.extract.sources import find_videos, video_ids
 from hrpro.features import read_features, read_sidecar
 from hrpro.pipeline.console.progress import Reporter
@@ -158,6 +165,21 @@ def test_unknown_device_and_precision_are_usage_errors():
             choose_device(wrong)
     with pytest.raises(UsageError, match="float8"):
         choose_dtype("float8", choose_device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("compute", "device", "hardware"),
+    [
+        (ComputeOptions(), "cuda", None),
+        (ComputeOptions(decode="auto"), "cuda", None),
+        (ComputeOptions(decode="gpu"), "cuda", Hardware(0, keeps_frames=True)),
+        (ComputeOptions(decode="gpu"), "cuda:1", Hardware(1, keeps_frames=True)),
+        (ComputeOptions(decode="gpu", convert="cpu"), "cuda:1", Hardware(1)),
+        (ComputeOptions(decode="gpu", convert="device"), "cpu", Hardware(0)),
+    ],
+)
+def test_frames_stay_on_the_gpu_where_pictures_are_made_there(compute, device, hardware):
+    assert choose_decoding(compute, torch.device(device), 1).get("hardware") == hardware
 
 
 @pytest.mark.parametrize(

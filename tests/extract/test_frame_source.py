@@ -5,16 +5,27 @@ from __future__ import annotations
 import logging
 import random
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from gpu_frames import GpuFrame
+from painted_frames import blobs
 from videos import make_video, noise
 
 from hrpro.errors import VideoError
+from hrpro.extract import frame_source
 from hrpro.extract.compute_threads import CoreShares
+from hrpro.extract.convert import TensorConverter
 from hrpro.extract.decode import FrameReader
+from hrpro.extract.frame_source import FrameSource
+from hrpro.extract.frames import Decoding, UnsteadyError
 from hrpro.extract.losses import DecodeReport
+from hrpro.extract.probe import open_video
+from hrpro.extract.pyav import Hardware, on_gpu
 
 KINDS = {
     "h264.mp4": {"codec": "libx264", "b_frames": 2},
@@ -112,9 +123,164 @@ def test_strict_fails_at_the_same_frame(tmp_path):
     assert_same(path, **FAST, strict=True)
 
 
+class FakeGpu:
+    """NVIDIA's decoder, played by FFmpeg's, with frames in NV12; it fails where it is told to.
+
+    Args:
+        fails: steps, each with whether frames are to be kept on the GPU: ``open``, ``codec``,
+            ``decode``, ``planes``.
+
+    Attributes:
+        tried: the ways of decoding in their order; None is FFmpeg's own.
+    """
+
+    def __init__(self, *fails: tuple[str, bool]) -> None:
+        self.fails = fails
+        self.tried: list[Hardware | None] = []
+
+    def does_fail(self, step: str) -> bool:
+        return self.now is not None and (step, self.now.keeps_frames) in self.fails
+
+    @property
+    def now(self) -> Hardware | None:
+        return self.tried[-1]
+
+    @contextmanager
+    def open_video(self, path, stream=None, *, hardware=None, for_threads=False):
+        self.tried.append(hardware)
+        if self.does_fail("open"):
+            raise RuntimeError("no driver")
+        with open_video(path, stream, for_threads=for_threads) as opened:
+            yield opened
+
+    def decodes_exactly(self, stream) -> bool:
+        return not self.does_fail("codec")
+
+    def decoding(self, *arguments, **options) -> Decoding:
+        gpu = self
+
+        class OnGpu(Decoding):
+            def __next__(self):
+                timed = super().__next__()
+                if gpu.now is None:
+                    return timed
+                if gpu.does_fail("decode"):
+                    raise UnsteadyError("no picture")
+                frame = timed.frame.reformat(format="nv12")
+                if gpu.now.keeps_frames:
+                    frame = GpuFrame(frame, torn=gpu.does_fail("planes"))
+                return timed._replace(frame=frame)
+
+        return OnGpu(*arguments, **options)
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch):
+    def install(*fails: tuple[str, bool]) -> FakeGpu:
+        gpu = FakeGpu(*fails)
+        monkeypatch.setattr(frame_source, "open_video", gpu.open_video)
+        monkeypatch.setattr(frame_source, "decodes_exactly", gpu.decodes_exactly)
+        monkeypatch.setattr(frame_source, "Decoding", gpu.decoding)
+        return gpu
+
+    return install
+
+
+KEPT, COPIED, OWN = Hardware(keeps_frames=True), Hardware(), None
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize(
+    ("fails", "tried"),
+    [
+        ([], [KEPT]),
+        ([("open", True)], [KEPT, COPIED]),
+        ([("codec", True)], [KEPT, COPIED]),
+        ([("decode", True)], [KEPT, COPIED]),
+        ([("planes", True)], [KEPT, COPIED]),
+        ([("open", True), ("open", False)], [KEPT, COPIED, OWN]),
+        ([("codec", True), ("codec", False)], [KEPT, COPIED, OWN]),
+        ([("planes", True), ("decode", False)], [KEPT, COPIED, OWN]),
+    ],
+)
+def test_whatever_a_gpu_lacks_costs_nothing_but_speed(
+    tmp_path, fake_gpu, caplog, fails, tried, threads
+):
+    path = make(tmp_path, "h264.mp4")
+    gpu = fake_gpu(*fails)
+    with caplog.at_level(logging.DEBUG, "hrpro"):
+        text, pictures, report = read(path, hardware=KEPT, threads=threads)
+    assert gpu.tried == tried
+    expected_text, expected, expected_report = read(path)
+    assert (text, report) == (expected_text, expected_report)
+    for picture, right in zip(pictures, expected, strict=True):
+        assert np.array_equal(picture, right)
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == (len(tried) > 1), "one line for each file"
+    for line in lines:
+        way = "FFmpeg's decoder" if tried[-1] is OWN else str(tried[-1])
+        assert line.startswith(f"{path}: {way} (NVDEC, frames kept: ")
+
+
+def test_what_has_no_times_of_its_own_is_left_to_one_thread(tmp_path, fake_gpu, caplog):
+    path = make(tmp_path, "mpeg4.avi")
+    gpu = fake_gpu()
+    with caplog.at_level(logging.DEBUG, "hrpro"):
+        assert read(path, hardware=KEPT)[0] == read(path)[0]
+    assert gpu.tried[:2] == [KEPT, OWN] and not caplog.records
+
+
+def test_frames_that_stay_on_a_gpu_become_the_same_pictures(tmp_path, fake_gpu, pool):
+    path = make_video(tmp_path / "a.mp4", 40, painter=blobs(80, 64), fps=10)
+    converter = partial(TensorConverter, device=torch.device("cpu"))
+    with FrameReader(path, converter=converter, pool=pool) as reader:
+        expected, info, report = list(reader), reader.info, reader.report
+    gpu = fake_gpu()
+    with FrameReader(path, hardware=KEPT, converter=converter, pool=pool) as reader:
+        found = list(reader)
+    assert gpu.tried == [KEPT] and reader.report == report
+    assert (reader.info.pixel_format, info.pixel_format) == ("nv12", "yuv420p")
+    for picture, right in zip(found, expected, strict=True):
+        assert (np.abs(picture.astype(int) - right) <= 1).mean() >= 0.99
+
+
+def test_one_thread_takes_over_from_a_gpu_at_the_damage(tmp_path, fake_gpu):
+    path = make(tmp_path, "h264.mp4")
+    data = path.read_bytes()
+    for seed in range(6):
+        path.write_bytes(hurt(data, random.Random(seed)))
+        expected = read(path)
+        gpu = fake_gpu()
+        text, pictures, report = read(path, hardware=KEPT)
+        assert gpu.tried[0] == KEPT and (text, report) == (expected[0], expected[2]), seed
+        for picture, right in zip(pictures, expected[1], strict=True):
+            assert np.array_equal(picture, right), seed
+
+
 def test_a_decoder_that_is_not_there_costs_nothing_but_speed(tmp_path):
-    assert_same(make(tmp_path, "h264.mp4"), hardware="cuda")
-    assert_same(make(tmp_path, "vp9.webm"), hardware="cuda", threads=2)
+    for hardware in (KEPT, COPIED):
+        assert_same(make(tmp_path, "h264.mp4"), hardware=hardware)
+        assert_same(make(tmp_path, "vp9.webm"), hardware=hardware, threads=2)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("kind", ["h264.mp4", "hevc.mp4"])
+def test_nvdec_gives_the_pictures_of_ffmpeg(tmp_path, cuda, kind, kept, caplog):
+    path = make_video(tmp_path / kind, 50, painter=blobs(320, 240), **KINDS[kind])
+    hardware = Hardware(keeps_frames=kept)
+    converter = partial(TensorConverter, device=torch.device(cuda))
+    with caplog.at_level(logging.DEBUG, "hrpro"):
+        source = FrameSource(path, DecodeReport(), hardware=hardware)
+        assert on_gpu(next(source).frame) == kept, caplog.text
+        source.close()
+        with FrameReader(path, hardware=hardware, converter=converter) as reader:
+            found = list(reader.timed())
+    assert not caplog.records, "nothing was in vain"
+    with FrameReader(path) as reader:
+        expected = list(reader.timed())
+    assert [time_s for time_s, _ in found] == [time_s for time_s, _ in expected]
+    for (_, picture), (_, right) in zip(found, expected, strict=True):
+        assert (np.abs(picture.astype(int) - right) <= 1).mean() >= 0.99
 
 
 def test_converting_ahead_is_bounded_by_bytes(tmp_path, monkeypatch):

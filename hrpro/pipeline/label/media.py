@@ -37,18 +37,25 @@ class MediaLibrary:
         videos: the files by video id, in the order in which they are worked on.
         folder: where ``media.json`` and ``proxies/`` are kept.
         changed: called with a video id when something new is known of it.
+        stream: which of several video streams is shown, in all files; see
+            `hrpro.extract.streams.choose_stream`.
     """
 
     def __init__(
-        self, videos: Mapping[str, Path], folder: Path, changed: Callable[[str], None]
+        self,
+        videos: Mapping[str, Path],
+        folder: Path,
+        changed: Callable[[str], None],
+        stream: int | None = None,
     ) -> None:
         self._videos = dict(videos)
         self._folder = folder
         self._changed = changed
+        self._stream = stream
         self._facts = {
             video_id: facts
             for video_id, facts in self._read_facts().items()
-            if video_id in self._videos and facts.fits(self._videos[video_id])
+            if video_id in self._videos and facts.fits(self._videos[video_id], stream)
         }
         self._failed: dict[str, str] = {}
         self._progress: dict[str, float] = {}
@@ -87,7 +94,7 @@ class MediaLibrary:
         """Return what is known of a video, looking at it now if need be; it goes first from now."""
         facts = self._facts.get(video_id)
         path = self._videos[video_id]
-        if facts is None or not facts.fits(path):
+        if facts is None or not facts.fits(path, self._stream):
             facts = self._look_at(video_id)
         with self._news:
             if video_id in self._wanted:
@@ -161,10 +168,15 @@ class MediaLibrary:
     def _look_at(self, video_id: str) -> MediaFacts:
         path = self._videos[video_id]
         try:
-            facts = look_at(path)
+            facts = look_at(path, self._stream)
         except Exception as error:  # a bug in a decoder costs this video, not the program
             size_bytes, mtime_ns = stamp(path)
-            facts = MediaFacts(size_bytes=size_bytes, mtime_ns=mtime_ns, error=one_line(error))
+            facts = MediaFacts(
+                size_bytes=size_bytes,
+                mtime_ns=mtime_ns,
+                stream=self._stream,
+                error=one_line(error),
+            )
         with self._news:
             self._facts[video_id] = facts
             self._failed.pop(video_id, None)
@@ -189,7 +201,9 @@ class MediaLibrary:
 
     def _proxy(self, video_id: str, facts: MediaFacts) -> Path:
         name = hashlib.sha256(video_id.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        return self._folder / "proxies" / f"{name}-{facts.size_bytes:x}-{facts.mtime_ns:x}.mp4"
+        stream = "" if facts.stream is None else f"-{facts.stream}"
+        name += f"-{facts.size_bytes:x}-{facts.mtime_ns:x}{stream}.mp4"
+        return self._folder / "proxies" / name
 
     def _make_proxies(self) -> None:
         _lower_priority()
@@ -234,7 +248,7 @@ class MediaLibrary:
                 raise _StoppedError
             self._progress[video_id] = share
 
-        duration_s = make_proxy(self._videos[video_id], proxy, progress)
+        duration_s = make_proxy(self._videos[video_id], proxy, progress, self._stream)
         with self._news:
             if self._facts[video_id] is facts:  # the file was not replaced meanwhile
                 update = {"duration_s": round(duration_s, 6)}
@@ -242,7 +256,7 @@ class MediaLibrary:
         self._save_facts()
         for old in proxy.parent.glob(proxy.name.partition("-")[0] + "-*.mp4"):
             if old != proxy:
-                old.unlink(missing_ok=True)  # of the file that was there before
+                old.unlink(missing_ok=True)  # of the file, or the stream, that was there before
 
 
 def _lower_priority() -> None:

@@ -30,6 +30,8 @@ class MediaFacts(BaseModel):
 
     size_bytes: int
     mtime_ns: int
+    stream: int | None = None
+    """Index of the video stream that was asked for."""
     duration_s: float | None = None
     fps: float | None = None
     width: int | None = None
@@ -39,9 +41,9 @@ class MediaFacts(BaseModel):
     error: str | None = None
     """Why the video cannot be used at all, in one line."""
 
-    def fits(self, path: Path) -> bool:
-        """Whether the file is still the one that was looked at."""
-        return stamp(path) == (self.size_bytes, self.mtime_ns)
+    def fits(self, path: Path, stream: int | None) -> bool:
+        """Whether this is still the file, and the stream of it, that was looked at."""
+        return (*stamp(path), stream) == (self.size_bytes, self.mtime_ns, self.stream)
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -53,19 +55,25 @@ def stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def look_at(path: Path) -> MediaFacts:
-    """Open a video and find out how browsers get to see it; errors become part of the answer."""
+def look_at(path: Path, stream: int | None = None) -> MediaFacts:
+    """Open a video and find out how browsers get to see it; errors become part of the answer.
+
+    Args:
+        path: the file.
+        stream: which of several video streams; see `hrpro.extract.streams.choose_stream`.
+    """
     size_bytes, mtime_ns = stamp(path)
     try:
-        info = probe(path)
+        info = probe(path, stream)
         duration_s = end_of(info)
         obstacle = _obstacle(path, info)
     except VideoError as error:
         reason = str(error).removeprefix(f"{path}: ")
-        return MediaFacts(size_bytes=size_bytes, mtime_ns=mtime_ns, error=reason)
+        return MediaFacts(size_bytes=size_bytes, mtime_ns=mtime_ns, stream=stream, error=reason)
     return MediaFacts(
         size_bytes=size_bytes,
         mtime_ns=mtime_ns,
+        stream=stream,
         duration_s=round(duration_s, 6),
         fps=float(info.average_fps) if info.average_fps else None,
         width=info.width,
@@ -102,7 +110,7 @@ def _obstacle(path: Path, info: VideoInfo) -> str | None:
     """Return what keeps browsers from playing a file as we see it, or None."""
     suffix = path.suffix.lower()
     kind = "mp4" if suffix in MP4_SUFFIXES else suffix.removeprefix(".")
-    with naming(path), open_video(path) as (container, stream, _):
+    with naming(path), open_video(path, info.stream) as (container, stream, _):
         demuxer = container.format.name
         if kind not in _VIDEO_CODECS or kind not in demuxer:
             return f"browsers do not open {demuxer} files"
@@ -110,7 +118,7 @@ def _obstacle(path: Path, info: VideoInfo) -> str | None:
             return f"browsers do not decode {info.codec} everywhere"
         if info.pixel_format not in _PIXEL_FORMATS:
             return f"browsers do not decode {info.pixel_format} everywhere"
-        if len(container.streams.video) > 1:
+        if len(container.streams.video) > 1:  # browsers choose one of them by other rules
             return "it has several pictures"
         for audio in container.streams.audio:
             codec = audio.codec_context and audio.codec_context.codec.canonical_name

@@ -60,6 +60,8 @@ class Project:
         folder: the dataset.
         reaction_s: reaction time for this session, instead of the one in ``dataset.yaml``.
         needs_videos: False for what can be done without, as with the classes.
+        stream: which of several video streams the page shows; see
+            `hrpro.extract.streams.choose_stream`.
 
     Raises:
         UsageError: no videos, published point labels that would be overwritten, or another
@@ -69,7 +71,11 @@ class Project:
     """
 
     def __init__(
-        self, folder: str | Path, reaction_s: float | None = None, needs_videos: bool = True
+        self,
+        folder: str | Path,
+        reaction_s: float | None = None,
+        needs_videos: bool = True,
+        stream: int | None = None,
     ) -> None:
         self.dataset = LabelDataset(folder, reaction_s, needs_videos)
         self._own = self.dataset.folder / FOLDER
@@ -85,7 +91,7 @@ class Project:
             self._folder_lock = FolderLock(self.dataset.folder, FOLDER)
             on_failure.callback(self._folder_lock.release)
             self._suggestions = Suggestions()
-            self.media = MediaLibrary(self.dataset.videos, self._own, self._note_media)
+            self.media = MediaLibrary(self.dataset.videos, self._own, self._note_media, stream)
             self._store = LabelStore(
                 self.dataset.folder,
                 self._frame_rate,

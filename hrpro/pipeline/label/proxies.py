@@ -14,13 +14,16 @@ KEYFRAME_S = 0.5
 """A step back by one frame decodes at most this much."""
 
 
-def make_proxy(video: Path, proxy: Path, progress: Callable[[float], None]) -> float:
+def make_proxy(
+    video: Path, proxy: Path, progress: Callable[[float], None], stream: int | None = None
+) -> float:
     """Write an MP4 that browsers play, with each frame at its time in the clock of the original.
 
     Args:
         video: the original.
         proxy: the file to write; it appears when it is complete.
         progress: called with the share that is done, 0 to 1; what it raises stops the work.
+        stream: which of several video streams; see `hrpro.extract.streams.choose_stream`.
 
     Returns:
         When the original really ends, in seconds of its clock: headers lie.
@@ -29,7 +32,7 @@ def make_proxy(video: Path, proxy: Path, progress: Callable[[float], None]) -> f
         VideoError: the original cannot be decoded.
         HrproError: the copy cannot be written.
     """
-    info = probe(video)
+    info = probe(video, stream)
     duration_s = end_of(info)
     short_side, long_side = sorted((info.width, info.height))
     if long_side > LONG_SIDE:

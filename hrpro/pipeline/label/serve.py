@@ -25,6 +25,7 @@ def label(
     model: str | Path | None = None,
     port: int | None = None,
     reaction_s: float | None = None,
+    stream: int | None = None,
     browser: bool = True,
     announce: Callable[[str], None] = print,
     reporter: Reporter | None = None,
@@ -38,6 +39,8 @@ def label(
         port: None takes the one of the last time if it is free, so that a page that is still open
             goes on by itself.
         reaction_s: seconds from an action to the key press, instead of the dataset's own.
+        stream: index of the video stream to show and to suggest for, where a file has several;
+            see `hrpro.extract.streams.choose_stream`.
         browser: open the page in the default browser.
         announce: called with the address of the page.
         reporter: where the progress of the suggestions goes.
@@ -47,7 +50,7 @@ def label(
         DataError: a file of the dataset is damaged.
     """
     with (
-        closing(Project(folder, reaction_s)) as project,
+        closing(Project(folder, reaction_s, stream=stream)) as project,
         _listen(port, project.page.port) as listener,
     ):
         if model is not None:
@@ -55,7 +58,8 @@ def label(
             from hrpro.pipeline.label.suggest import suggest
             from hrpro.pipeline.workers.launch import WorkerOptions
 
-            suggest(folder, model, workers=WorkerOptions(workers=None), reporter=reporter)
+            workers = WorkerOptions(workers=None)
+            suggest(folder, model, stream=stream, workers=workers, reporter=reporter)
             project.load_suggestions()
         token = project.page.token
         port = listener.getsockname()[1]

@@ -58,6 +58,7 @@ def suggest(
     compute: ComputeOptions | None = None,
     workers: WorkerOptions | None = None,
     allow_mixed: bool = False,
+    stream: int | None = None,
     reporter: Reporter | None = None,
 ) -> Path:
     """Write ``label/suggestions.json`` for the label page.
@@ -71,6 +72,8 @@ def suggest(
         compute: device of the model and the networks, ...; a GPU by default, if there is one.
         workers: of an extraction; see `extract_features`.
         allow_mixed: use features that the model was not trained on.
+        stream: which of several video streams to extract; see
+            `hrpro.extract.streams.choose_stream`.
         reporter: where progress goes; silent by default.
 
     Returns:
@@ -90,7 +93,7 @@ def suggest(
     if trained.features.fingerprint is not None:
         extract_missing(
             folder,
-            config=extract_config(trained.features, model),
+            config=extract_config(trained.features, model).model_copy(update={"stream": stream}),
             settings=WorkerSettings(compute=compute),
             workers=workers,
             reporter=reporter,

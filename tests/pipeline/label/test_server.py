@@ -697,7 +697,7 @@ def test_the_video_that_is_asked_for_goes_first(tmp_path, monkeypatch):
         make_video(tmp_path / "videos" / f"{name}.avi", 5, codec="mpeg4")
     made, started, asked = [], threading.Event(), threading.Event()
 
-    def slow(video, proxy, progress):
+    def slow(video, proxy, progress, stream):
         if not asked.is_set():
             started.set()
             assert asked.wait(10)
@@ -836,8 +836,8 @@ def test_a_model_gives_suggestions_before_the_page_opens(folder, monkeypatch):
     from hrpro.pipeline.label import serve as serve_module
     from hrpro.pipeline.label import suggest
 
-    def find(dataset, model, workers, reporter):
-        assert (dataset, str(model)) == (folder, "runs/a")
+    def find(dataset, model, stream, workers, reporter):
+        assert (dataset, str(model), stream) == (folder, "runs/a", None)
         (folder / "label" / "suggestions.json").write_text(json.dumps(SUGGESTIONS))
 
     opened, models = [], []

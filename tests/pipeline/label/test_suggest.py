@@ -118,7 +118,7 @@ def test_missing_features_are_extracted_as_the_model_needs_them(
 
     def extract(inputs, *, out, only, settings, **options):
         recipe = settings.recipe
-        calls.append((sorted(only), recipe["crop"], recipe["stride"]))
+        calls.append((sorted(only), recipe["crop"], recipe["stride"], recipe["stream"]))
         sidecar = Sidecar(fingerprint=Fingerprint(), dim=DIM)
         write_features(out / "new.npy", np.ones((9, DIM), np.float32), sidecar)
         return Summary(done=["new"], failed=[Failure("bad.mp4", "damaged")])
@@ -129,8 +129,8 @@ def test_missing_features_are_extracted_as_the_model_needs_them(
     (folder / "dataset.yaml").write_text("excluded_videos: [left out]\n")
     for name in ("new", "bad"):
         (folder / f"videos/{name}.mp4").touch()
-    value = json.loads(suggest(folder, model).read_text())
-    assert calls == [(["bad", "new"], 224, 16)]
+    value = json.loads(suggest(folder, model, stream=2).read_text())
+    assert calls == [(["bad", "new"], 224, 16, 2)]
     assert set(value["videos"]) == {"new"}
 
 
