@@ -128,7 +128,7 @@ def label(ctx: click.Context, dataset: Path, no_browser: bool, **options: Any) -
 @click.option(
     "--supervision",
     type=click.Choice(["labels", "points", "full"]),
-    help="Choose the method by what is known: sal, hrpro or student.",
+    help="Choose the method by what is known: fustal, hrpro or student.",
 )
 @click.option(
     "--compare",

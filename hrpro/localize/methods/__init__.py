@@ -85,7 +85,7 @@ METHODS: dict[str, Registered] = {
 }
 """Methods by the name that ``localize.method`` gives."""
 
-METHOD_FOR: dict[str, str] = {"labels": "sal", "points": "hrpro", "full": "student"}
+METHOD_FOR: dict[str, str] = {"labels": "fustal", "points": "hrpro", "full": "student"}
 """What to learn with from a kind of supervision, see `hrpro.localize.data.supervision`."""
 
 BEST_FOR: dict[str, str] = {"labels": "fustal", "points": "hrpro+student", "full": "student"}

@@ -8,6 +8,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 from tiny_datasets import make_dataset
+from tiny_methods import overrides
 
 from hrpro.cli import main
 from hrpro.errors import UsageError
@@ -53,11 +54,11 @@ def make(source, tmp_path):
 KINDS = [
     # what is known, what is taken by itself, what auto takes
     ({"points": True}, "hrpro", "hrpro+student"),
-    ({"labels": True}, "sal", "fustal"),
+    ({"labels": True}, "fustal", "fustal"),
     ({"marks": True}, "student", "student"),
     ({"points": True, "labels": True}, "hrpro", "hrpro+student"),
     ({"points": True, "marks": True}, "hrpro", "student"),
-    ({"labels": True, "marks": True}, "sal", "student"),
+    ({"labels": True, "marks": True}, "fustal", "student"),
 ]
 
 
@@ -117,12 +118,12 @@ def test_a_folder_of_names_trains_without_a_word_about_methods(make, tmp_path):
     folder = make(labels=True)
     run = hrpro(
         "train", "--dataset", folder, "--run-dir", tmp_path / "run", "--no-tensorboard",
-        "--set", "localize.updates=1", "--set", "localize.network.width=8",
+        *(word for each in overrides("fustal")[1:] for word in ("--set", each)),
     )  # fmt: skip
     assert run.exit_code == 0, run.output
-    assert "method: sal, which learns from the names of the actions in each video" in run.stderr
+    assert "method: fustal, which learns from the names of the actions in each video" in run.stderr
     assert "data: 4 training videos, 4 labels, " in run.stderr
-    assert "method: sal\n" in (tmp_path / "run/config.yaml").read_text()
+    assert "method: fustal\n" in (tmp_path / "run/config.yaml").read_text()
 
 
 @pytest.mark.parametrize(
