@@ -17,6 +17,7 @@ from hrpro.errors import HrproError
 from hrpro.extract.compute_threads import computing_pool
 from hrpro.extract.faster import Network, as_cuda_graph, compiled
 from hrpro.extract.shared_batches import Part, Running
+from hrpro.extract.snippet_cutting import Samples
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ class Networks:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _input(self, runs: Sequence[np.ndarray]) -> Tensor:
+    def _input(self, runs: Sequence[Samples]) -> Tensor:
         """Samples of several runs to ``[B, C, length, H, W]``; the networks normalise them."""
         lengths = [len(run) for run in runs]
         pieces = [
@@ -161,7 +162,13 @@ class Networks:
             return pieces[0]
         return torch.cat(pieces).contiguous(memory_format=torch.channels_last_3d)
 
-    def _upload(self, runs: Sequence[np.ndarray]) -> Tensor:
+    def _upload(self, runs: Sequence[Samples]) -> Tensor:
+        arrays = [run for run in runs if isinstance(run, np.ndarray)]
+        if len(arrays) < len(runs):  # flow that was computed there
+            return torch.cat([torch.as_tensor(run, device=self.device) for run in runs])
+        return self._upload_arrays(arrays)
+
+    def _upload_arrays(self, runs: Sequence[np.ndarray]) -> Tensor:
         if self.device.type != "cuda":
             joined = runs[0] if len(runs) == 1 else np.concatenate(runs)
             return torch.from_numpy(joined).to(self.device)

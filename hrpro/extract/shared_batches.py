@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from hrpro.extract.snippet_cutting import SnippetBlock
+from hrpro.extract.snippet_cutting import Samples, SnippetBlock
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Part:
         """Index of the first snippet in its video."""
         return self.block.first + self.start if self.block else 0
 
-    def runs(self, length: int, stride: int) -> tuple[np.ndarray, ...]:
+    def runs(self, length: int, stride: int) -> tuple[Samples, ...]:
         """The samples of these snippets, ``[(n - 1) * stride + length, H, W, channels]`` each."""
         assert self.block is not None
         samples = slice(self.start * stride, (self.stop - 1) * stride + length)

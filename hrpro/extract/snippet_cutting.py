@@ -7,11 +7,15 @@ from concurrent.futures import Executor
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 
 from hrpro.extract.flow.algorithms import FlowAlgorithm, scale_flow, to_grey
 from hrpro.extract.read_ahead import map_ahead
 
-Sample = tuple[np.ndarray, ...]
+Samples = np.ndarray | torch.Tensor
+"""Of one stream: an array, or a tensor where they came to be on the device of the networks."""
+
+Sample = tuple[Samples, ...]
 """What one moment of the video gives to each stream: ``(frame,)`` or ``(frame, flow field)``."""
 
 
@@ -21,7 +25,7 @@ class SnippetBlock(NamedTuple):
     first: int
     """Index of the first snippet in the video."""
     num_snippets: int
-    arrays: tuple[np.ndarray, ...]
+    arrays: tuple[Samples, ...]
     """Per stream ``[(num_snippets - 1) * stride + length, H, W, channels]``."""
     num_frames: int
     """Frames of the video seen so far."""
@@ -65,8 +69,11 @@ def cut_snippets(
     yield SnippetBlock(first, rest, _stack(kept), num_frames, padded)
 
 
-def _stack(samples: list[Sample]) -> tuple[np.ndarray, ...]:
-    return tuple(np.stack(stream) for stream in zip(*samples, strict=True))
+def _stack(samples: list[Sample]) -> tuple[Samples, ...]:
+    return tuple(
+        torch.stack(stream) if isinstance(stream[0], torch.Tensor) else np.stack(stream)
+        for stream in zip(*samples, strict=True)
+    )
 
 
 def with_flow(
@@ -93,7 +100,7 @@ def with_flow(
         Samples whose field is ``[H, W, 2]`` float32, clamped and scaled to [-1, 1].
     """
 
-    def flow_of(chunk: list[np.ndarray]) -> np.ndarray:
+    def flow_of(chunk: list[np.ndarray]) -> Samples:
         stacked = np.stack(chunk)
         return scale_flow(algorithm(stacked if algorithm.wants_rgb else to_grey(stacked)), bits)
 

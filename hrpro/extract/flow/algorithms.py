@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import threading
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -20,6 +20,8 @@ from hrpro.shared_switch import SharedSwitch
 
 if TYPE_CHECKING:
     import torch
+
+Field = TypeVar("Field", np.ndarray, "torch.Tensor")
 
 FLOW_BOUND_PX = 20.0
 """Displacements beyond this are clamped before the network sees them (kinetics-i3d)."""
@@ -39,7 +41,7 @@ class FlowAlgorithm(Protocol):
     def parameters(self) -> dict[str, Any]:
         """Everything that changes the result; goes into the fingerprint."""
 
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
+    def __call__(self, frames: np.ndarray) -> np.ndarray | torch.Tensor:
         """Flow of each frame to the next.
 
         Args:
@@ -47,7 +49,8 @@ class FlowAlgorithm(Protocol):
                 if it `wants_rgb`.
 
         Returns:
-            ``[N, H, W, 2]`` float32 displacements in pixels.
+            ``[N, H, W, 2]`` float32 displacements in pixels; a tensor if it is on a device where
+            the networks take it.
         """
 
 
@@ -162,7 +165,7 @@ def to_grey(frames: np.ndarray) -> np.ndarray:
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
 
 
-def scale_flow(flow_px: np.ndarray, bits: Literal[8] | None = None) -> np.ndarray:
+def scale_flow(flow_px: Field, bits: Literal[8] | None = None) -> Field:
     """Clamp displacements to +-20 pixels and scale them to [-1, 1] (kinetics-i3d).
 
     Args:
@@ -170,8 +173,8 @@ def scale_flow(flow_px: np.ndarray, bits: Literal[8] | None = None) -> np.ndarra
         bits: 8 rounds them to 256 steps first, as feature sets do whose flow was stored in JPEG
             files. No step lies at zero: what does not move becomes 1/255.
     """
-    scaled = np.clip(flow_px, -FLOW_BOUND_PX, FLOW_BOUND_PX) / FLOW_BOUND_PX
+    scaled = flow_px.clip(-FLOW_BOUND_PX, FLOW_BOUND_PX) / FLOW_BOUND_PX
     if bits is None:
         return scaled
     steps = 2**bits - 1
-    return np.rint((scaled + 1) * (steps / 2)) * (2 / steps) - 1
+    return ((scaled + 1) * (steps / 2)).round() * (2 / steps) - 1

@@ -1,4 +1,4 @@
-"""The minimization at the heart of TV-L1 flow, for a CPU and for a GPU.
+"""The minimization at the heart of TV-L1 flow in PyTorch, for a CPU and for a GPU.
 
 Between two warps the flow u and its dual variable p are updated in turns (Zach et al., DAGM 2007,
 section 2.2; names as there):
@@ -20,22 +20,20 @@ PyTorch has on a CPU.
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_log = logging.getLogger(__name__)
-
 MEDIAN_SIZE_PX = 5
-ITERATIONS_PER_CALL = 5
+ITERATIONS_PER_LOOK = 5
 """On a GPU: iterations between two looks at whether all pairs have converged."""
+PAIRS_PER_MEDIAN = 16
+"""On a GPU: it takes the memory of some fifty planes for each."""
 
 
 @dataclass(frozen=True)
@@ -145,84 +143,49 @@ def median_in_place(flow: Tensor) -> None:
             plane[:] = cv2.medianBlur(plane, MEDIAN_SIZE_PX)
 
 
-class BatchSolver:
-    """Minimize on a GPU: all pairs at once, few and large kernels, and no waiting for the device.
+def solve_in_batches(state: State, data: Linearized, settings: TvL1Settings) -> None:
+    """Minimize on a GPU: all pairs at once, with few and large operations.
 
     Which pairs are done is decided on the device, after every iteration; only every so often the
     host asks whether it may stop.
-
-    Args:
-        compiled: fuse the operations by ``torch.compile``; where that does not work, they run one
-            by one.
     """
-
-    def __init__(self, *, compiled: bool):
-        self._iterate = _Fused(iterate) if compiled else iterate
-        self._median = _Fused(median5) if compiled else median5
-
-    def __call__(self, state: State, data: Linearized, settings: TvL1Settings) -> None:
-        """See `solve_in_place`."""
-        num_pairs, height, _, width = state.flow.shape
-        device = state.flow.device
-        active = torch.ones(num_pairs, 1, 1, 1, dtype=torch.bool, device=device)
-        limit = torch.tensor(settings.epsilon**2 * height * width, device=device)
-        current = state
-        for _ in range(settings.outer):
-            smooth = self._median(current.flow.transpose(1, 2)).transpose(1, 2)
-            current = current._replace(flow=torch.where(active, smooth, current.flow))
-            for start in range(0, settings.inner, ITERATIONS_PER_CALL):
-                count = min(ITERATIONS_PER_CALL, settings.inner - start)
-                *parts, active = self._iterate(
-                    *current, active, *data, limit,
-                    settings.lambda_ * settings.theta, settings.tau, settings.theta, count,
-                )  # fmt: skip
-                current = State(*parts)
-                if not active.any():
-                    break
-            else:
-                continue
+    num_pairs, height, _, width = state.flow.shape
+    active = torch.ones(num_pairs, 1, 1, 1, dtype=torch.bool, device=state.flow.device)
+    limit = settings.epsilon**2 * height * width
+    current = state
+    for _ in range(settings.outer):
+        groups = current.flow.transpose(1, 2).split(PAIRS_PER_MEDIAN)
+        smooth = torch.cat([median5(planes) for planes in groups]).transpose(1, 2)
+        current = current._replace(flow=torch.where(active, smooth, current.flow))
+        for made in range(1, settings.inner + 1):
+            current, active = _iterate(current, active, data, settings, limit)
+            if made % ITERATIONS_PER_LOOK == 0 and not active.any():
+                break
+        if not active.any():
             break
-        for part, value in zip(state, current, strict=True):
-            part.copy_(value)
+    for part, value in zip(state, current, strict=True):
+        part.copy_(value)
 
 
-def iterate(
-    flow: Tensor, dual_x: Tensor, dual_y: Tensor, active: Tensor,
-    gradient: Tensor, residual: Tensor, slope: Tensor, limit: Tensor,
-    bound: float, tau: float, theta: float, count: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Make some iterations; pairs that are not `active` keep their values.
+def _iterate(
+    state: State, active: Tensor, data: Linearized, settings: TvL1Settings, limit: float
+) -> tuple[State, Tensor]:
+    """Make an iteration; pairs that are not `active`, ``[N, 1, 1, 1]`` bool, keep their values.
 
-    Args:
-        flow: and the two after it, see `State`.
-        dual_x: see `State`.
-        dual_y: see `State`.
-        active: ``[N, 1, 1, 1]`` bool.
-        gradient: and the two after it, see `Linearized`.
-        residual: see `Linearized`.
-        slope: see `Linearized`.
-        limit: a pair is done when the squared changes of its flow add up to this or less.
-        bound: lambda * theta.
-        tau: time step of the dual variables.
-        theta: coupling.
-        count: number of iterations.
-
-    Returns:
-        New `flow`, `dual_x`, `dual_y` and `active`.
+    A pair is done when the squared changes of its flow add up to `limit` or less.
     """
-    for _ in range(count):
-        step = (residual + (slope * flow).sum(2)).clamp(-bound, bound)
-        change = step[:, :, None] * gradient + dual_x + dual_y
-        change = change - F.pad(dual_x, (1, -1)) - F.pad(dual_y, (0, 0, 0, 0, 1, -1))
-        moved = flow + change
-        grad_x = F.pad(moved[..., 1:] - moved[..., :-1], (0, 1))
-        grad_y = F.pad(moved[:, 1:] - moved[:, :-1], (0, 0, 0, 0, 0, 1))
-        norm = 1 + (tau / theta) * (grad_x * grad_x + grad_y * grad_y).sqrt()
-        flow = torch.where(active, moved, flow)
-        dual_x = torch.where(active, (dual_x + tau * grad_x) / norm, dual_x)
-        dual_y = torch.where(active, (dual_y + tau * grad_y) / norm, dual_y)
-        active = active & ((change * change).sum((1, 2, 3), keepdim=True) > limit)
-    return flow, dual_x, dual_y, active
+    flow, dual_x, dual_y = state
+    tau, bound = settings.tau, settings.lambda_ * settings.theta
+    step = (data.residual + (data.slope * flow).sum(2)).clamp(-bound, bound)
+    change = step[:, :, None] * data.gradient + dual_x + dual_y
+    change = change - F.pad(dual_x, (1, -1)) - F.pad(dual_y, (0, 0, 0, 0, 1, -1))
+    moved = flow + change
+    grad_x = F.pad(moved[..., 1:] - moved[..., :-1], (0, 1))
+    grad_y = F.pad(moved[:, 1:] - moved[:, :-1], (0, 0, 0, 0, 0, 1))
+    norm = 1 + (tau / settings.theta) * (grad_x * grad_x + grad_y * grad_y).sqrt()
+    after = State(moved, (dual_x + tau * grad_x) / norm, (dual_y + tau * grad_y) / norm)
+    state = State(*(torch.where(active, *both) for both in zip(after, state, strict=True)))
+    return state, active & ((change * change).sum((1, 2, 3), keepdim=True) > limit)
 
 
 def median5(planes: Tensor) -> Tensor:
@@ -279,23 +242,3 @@ def _median(values: list[Tensor]) -> Tensor:
         if rest:
             kept.append(rest.pop())
     return kept[0]
-
-
-class _Fused:
-    """A function that `torch.compile` fuses into few kernels, as long as it can."""
-
-    def __init__(self, function: Callable):
-        self._plain = function
-        self._function = torch.compile(function, dynamic=True)
-
-    def __call__(self, *args: Any) -> Any:
-        try:
-            return self._function(*args)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # no Triton, no compiler, an operation it cannot handle
-            output = self._plain(*args)  # if the fault is not the compiler's, this fails too
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-            _log.warning("TV-L1 flow runs without torch.compile, more slowly (%s)", reason)
-            self._function = self._plain
-            return output

@@ -4,19 +4,20 @@ Zach, Pock and Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flo
 the scheme and with the parameters of OpenCV's ``DualTVL1OpticalFlow``: a pyramid of five scales;
 at each of them five times the second frame is warped by the flow so far (bicubic), the brightness
 constancy is linearized there, and an alternating minimization (`solvers`) improves the flow
-until it hardly changes any more.
+until it hardly changes any more. Which code does the two is chosen by the device: `solvers_for`.
 
 Flow fields are kept as ``[N, H, 2, W]`` while they are computed: see `solvers`.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,12 +27,14 @@ from torch import Tensor
 from hrpro.extract.compute_threads import computing_pool
 from hrpro.extract.flow.native import available, solve_natively
 from hrpro.extract.flow.solvers import (
-    BatchSolver,
     Linearized,
     State,
     TvL1Settings,
+    solve_in_batches,
     solve_in_place,
 )
+
+_log = logging.getLogger(__name__)
 
 MIN_SIDE_PX = 16
 """The pyramid ends before a side gets shorter than this."""
@@ -45,21 +48,29 @@ at a time."""
 
 PAIRS_PER_GPU_CALL = 64
 
-Solve = Callable[[State, Linearized, TvL1Settings], None]
-"""What improves the flow between two warps."""
+
+class Solver(NamedTuple):
+    """How flow is improved from one warp to the next."""
+
+    name: str
+    linearize: Callable[[Tensor, Tensor, Tensor], Linearized]
+    """As `linearize`."""
+    minimize: Callable[[State, Linearized, TvL1Settings], None]
+    """Improves the state in place, from one of `solvers`, `native` or `kernels`."""
 
 
 class TvL1:
-    """TV-L1 (Zach et al., DAGM 2007) in PyTorch, on any device.
+    """TV-L1 (Zach et al., DAGM 2007) on any device.
 
-    On a CPU the minimization is in machine code if Numba is there (`native`). It works on as many
-    groups of pairs at once as PyTorch has threads when the object is made, each in a thread of its
-    own: spreading single operations over threads costs more than it gains on planes this small.
+    On a CPU it works on as many groups of pairs at once as PyTorch has threads when the object is
+    made, each in a thread of its own: spreading single operations over threads costs more than it
+    gains on planes this small. On any other device the flow stays there.
 
     Args:
         device: where to compute.
         progress: there is nothing to download.
         settings: parameters of the method; OpenCV's by default.
+        solver: by default the fastest for the device that works here; see `solvers_for`.
     """
 
     name = "tvl1"
@@ -71,60 +82,99 @@ class TvL1:
         *,
         progress: bool = True,
         settings: TvL1Settings | None = None,
+        solver: Solver | None = None,
     ):
         self.settings = settings or TvL1Settings()
         self.device = torch.device(device)
+        self._solvers = [solver] if solver else solvers_for(self.device)
         if self.device.type == "cpu":
             self.chunk = 16
             self._num_threads = torch.get_num_threads()
-            self._solve: Solve = solve_natively
-            if not available():
-                self._solve = solve_in_place
+            if self._solvers[0].minimize is solve_in_place:
                 self._num_threads = min(MAX_THREADS, self._num_threads)
             self._pool = computing_pool(self._num_threads, name="tvl1")
         else:
             self.chunk = PAIRS_PER_GPU_CALL
-            self._solver = BatchSolver(compiled=self.device.type == "cuda")
+            if self.device.type == "cuda":  # a pair for each; see `kernels`
+                properties = torch.cuda.get_device_properties(self.device)
+                self.chunk = properties.multi_processor_count
             self._lock = threading.Lock()
 
     def parameters(self) -> dict[str, Any]:
         """The settings."""
         return {key.rstrip("_"): value for key, value in asdict(self.settings).items()}
 
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
+    def __call__(self, frames: np.ndarray) -> np.ndarray | Tensor:
         """See `FlowAlgorithm`."""
         num_pairs = len(frames) - 1
         if num_pairs < 1:
             return np.zeros((0, *frames.shape[1:], 2), np.float32)
-        planes = torch.from_numpy(frames).to(self.device).float()
         if self.device.type != "cpu":
-            with self._lock:
-                return _to_host(tvl1_flow(planes, self._solver, self.settings))
+            return self._on_device(torch.from_numpy(frames))
+        planes = torch.from_numpy(frames).float()
         size = min(PAIRS_PER_TASK, math.ceil(num_pairs / self._num_threads))
         groups = [planes[k : k + size + 1] for k in range(0, num_pairs, size)]
-        fields = self._pool.map(lambda group: tvl1_flow(group, self._solve, self.settings), groups)
-        return torch.cat(list(fields)).numpy()
+        return torch.cat(list(self._pool.map(self._flow, groups))).numpy()
+
+    def _on_device(self, frames: Tensor) -> Tensor:
+        if self.device.type == "cuda":
+            frames = frames.pin_memory()
+        planes = frames.to(self.device, non_blocking=True).float()
+        with self._lock:
+            fields = self._flow(planes)
+        if self.device.type == "cuda":  # outside of the lock: another thread has the next ready
+            torch.cuda.current_stream(self.device).synchronize()
+        return fields
+
+    def _flow(self, planes: Tensor) -> Tensor:
+        """Take the fastest solver that works here."""
+        solver, *slower = solvers = self._solvers
+        try:
+            return tvl1_flow(planes, solver, self.settings)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # it cannot build its machine code, or not for this device
+            if not slower:
+                raise
+            fields = tvl1_flow(planes, slower[0], self.settings)  # fails, too, if that is not it
+            if self._solvers is solvers:  # several threads may come here
+                self._solvers = slower
+                _warn(solver.name, error)
+            return fields
 
 
-def _to_host(fields: Tensor) -> np.ndarray:
-    if fields.device.type != "cuda":
-        return fields.cpu().numpy()
-    host = torch.empty(fields.shape, dtype=fields.dtype, pin_memory=True)  # no copy on the way
-    host.copy_(fields)
-    return host.numpy()
+def solvers_for(device: torch.device) -> list[Solver]:
+    """What computes on a device, the fastest first. The last one needs nothing but PyTorch."""
+    if device.type == "cpu":
+        plain = Solver("torch", linearize, solve_in_place)
+        return [Solver("numba", linearize, solve_natively), plain] if available() else [plain]
+    plain = Solver("torch", linearize, solve_in_batches)
+    if device.type != "cuda":
+        return [plain]
+    try:
+        from hrpro.extract.flow import kernels
+    except Exception as error:  # Triton is missing, or broken in whichever way
+        _warn("triton", error)
+        return [plain]
+    return [Solver("triton", kernels.linearize, kernels.minimize), plain]
+
+
+def _warn(name: str, error: Exception) -> None:
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    _log.warning("TV-L1 flow runs without %s, more slowly (%s)", name.capitalize(), reason)
 
 
 @torch.inference_mode()
 def tvl1_flow(
     frames: Tensor,
-    solve: Solve,
+    solver: Solver,
     settings: TvL1Settings,
 ) -> Tensor:
     """Flow of each frame to the next.
 
     Args:
         frames: ``[N + 1, H, W]`` float32 grey, 0 to 255.
-        solve: one of `solvers`, or of `native`.
+        solver: see `solvers_for`.
         settings: parameters of the method.
 
     Returns:
@@ -140,10 +190,10 @@ def tvl1_flow(
             flow = _interpolate(flow, 1, height, flow.shape[1] / height)
             flow = _interpolate(flow, 3, width, flow.shape[3] / width)
             flow.div_(settings.scale_step)
-        target = _for_sampling(torch.stack([there, *_central_gradient(there)], dim=1))
+        target = for_sampling(there)
         state = State(flow, torch.zeros_like(flow), torch.zeros_like(flow))
         for _ in range(settings.warps):
-            solve(state, _linearize(here, target, state.flow), settings)
+            solver.minimize(state, solver.linearize(here, target, state.flow), settings)
         flow = state.flow
     assert flow is not None  # there is at least one scale
     return flow.transpose(2, 3).contiguous()
@@ -202,31 +252,34 @@ def _central_gradient(planes: Tensor) -> tuple[Tensor, Tensor]:
     return along_x, along_y
 
 
-def _for_sampling(planes: Tensor) -> Tensor:
-    """Add zeros behind the last two axes up to a power of two plus one.
+def for_sampling(frames: Tensor) -> Tensor:
+    """Frames ``[N, H, W]`` and their derivatives along x and y, ``[N, 3, ...]``.
 
-    `grid_sample` wants positions from -1 to 1. Over such a side whole pixels survive the conversion
-    without an error, so that what does not move is not moved by rounding.
+    Zeros are added behind the last two axes up to a power of two plus one. `grid_sample` wants
+    positions from -1 to 1. Over such a side whole pixels survive the conversion without an error,
+    so that what does not move is not moved by rounding.
     """
+    planes = torch.stack([frames, *_central_gradient(frames)], dim=1)
     height, width = (1 << (side - 1).bit_length() for side in planes.shape[-2:])
     return F.pad(planes, (0, width + 1 - planes.shape[-1], 0, height + 1 - planes.shape[-2]))
 
 
-def _linearize(here: Tensor, target: Tensor, flow: Tensor) -> Linearized:
+def linearize(here: Tensor, target: Tensor, flow: Tensor) -> Linearized:
     """Brightness constancy, linearized at the flow so far.
 
     Args:
         here: first frames, ``[N, H, W]``.
-        target: second frames and their derivatives along x and y, ``[N, 3, ...]``; see
-            `_for_sampling`.
+        target: second frames; see `for_sampling`.
         flow: ``[N, H, 2, W]``.
     """
     height, width = here.shape[1:]
     x = torch.arange(width, device=here.device, dtype=here.dtype)
     y = torch.arange(height, device=here.device, dtype=here.dtype)[:, None]
-    grid = torch.stack([x + flow[:, :, 0], y + flow[:, :, 1]], dim=-1)  # [N, H, W, 2] in pixels
     rows, columns = target.shape[2:]
-    grid.mul_(grid.new_tensor([2 / (columns - 1), 2 / (rows - 1)])).sub_(1)
+    # Times numbers: tensors of them would have to be brought to a GPU each time.
+    across = (x + flow[:, :, 0]).mul_(2 / (columns - 1))
+    down = (y + flow[:, :, 1]).mul_(2 / (rows - 1))
+    grid = torch.stack([across, down], dim=-1).sub_(1)  # [N, H, W, 2] from -1 to 1
     warped = F.grid_sample(target, grid, "bicubic", "zeros", align_corners=True)
     gradient = warped[:, 1:].transpose(1, 2).contiguous()  # [N, H, 2, W]
     residual = warped[:, 0] - (gradient * flow).sum(2) - here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import av
@@ -10,27 +11,28 @@ import numpy as np
 import pytest
 import torch
 
+from hrpro.extract.flow import tvl1 as tvl1_module
 from hrpro.extract.flow.algorithms import make_flow, scale_flow, to_grey
 from hrpro.extract.flow.native import available, solve_natively
-from hrpro.extract.flow.solvers import BatchSolver, TvL1Settings, _Fused, median5, solve_in_place
-from hrpro.extract.flow.tvl1 import TvL1, _interpolate, tvl1_flow
+from hrpro.extract.flow.solvers import TvL1Settings, median5, solve_in_batches, solve_in_place
+from hrpro.extract.flow.tvl1 import Solver, TvL1, _interpolate, linearize, solvers_for, tvl1_flow
 from hrpro.extract.i3d import load_i3d
 from hrpro.extract.snippet_cutting import with_flow
 from hrpro.extract.weights.library import load_weights
 
+PLAIN = Solver("torch", linearize, solve_in_place)
 NATIVE = pytest.param(
-    solve_natively, marks=pytest.mark.skipif(not available(), reason="needs Numba")
+    Solver("numba", linearize, solve_natively),
+    marks=pytest.mark.skipif(not available(), reason="needs Numba"),
 )
-SOLVERS = [solve_in_place, BatchSolver(compiled=False), NATIVE]
+SOLVERS = [PLAIN, Solver("torch, in batches", linearize, solve_in_batches), NATIVE]
 GOLDEN_FRAMES = (10, 25, 40, 60)
 
 
-@pytest.fixture(scope="module", params=["torch", NATIVE])
+@pytest.fixture(scope="module", params=[PLAIN, NATIVE])
 def tvl1(request):
     """On a CPU: with PyTorch alone, and with Numba."""
-    made = make_flow("tvl1")
-    made._solve = solve_in_place if request.param == "torch" else request.param
-    return made
+    return TvL1(solver=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -111,37 +113,37 @@ def test_leaves_the_threads_of_torch_alone():
         assert pool.submit(torch.get_num_threads).result() == before
 
 
-@pytest.mark.parametrize("solve", SOLVERS[1:])
-def test_all_solvers_do_the_same(cricket, solve):
+@pytest.mark.parametrize("solver", SOLVERS[1:])
+def test_all_solvers_do_the_same(cricket, solver):
     """The one for a GPU runs on a CPU too; rounding decides when they stop."""
     frames = torch.from_numpy(cricket[10:13, 60:130, 60:141]).float()
     settings = TvL1Settings()
-    ours = tvl1_flow(frames, solve_in_place, settings).numpy()
-    theirs = tvl1_flow(frames, solve, settings).numpy()
+    ours = tvl1_flow(frames, PLAIN, settings).numpy()
+    theirs = tvl1_flow(frames, solver, settings).numpy()
     assert end_point_error(ours, theirs).mean() < 0.05
     exact = TvL1Settings(scales=2, warps=2, outer=1, inner=7, epsilon=0)
-    ours = tvl1_flow(frames, solve_in_place, exact)
-    theirs = tvl1_flow(frames, solve, exact)
+    ours = tvl1_flow(frames, PLAIN, exact)
+    theirs = tvl1_flow(frames, solver, exact)
     torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)
 
 
 def test_early_stopping_changes_little(cricket):
     frames = torch.from_numpy(cricket[10:12, 60:130, 60:130]).float()
-    early = tvl1_flow(frames, solve_in_place, TvL1Settings())
-    full = tvl1_flow(frames, solve_in_place, TvL1Settings(epsilon=0))
+    early = tvl1_flow(frames, PLAIN, TvL1Settings())
+    full = tvl1_flow(frames, PLAIN, TvL1Settings(epsilon=0))
     assert not torch.equal(early, full)
     assert end_point_error(early.numpy(), full.numpy()).mean() < 0.1
 
 
-@pytest.mark.parametrize("solve", SOLVERS)
-def test_a_pair_that_is_done_waits_for_the_others(solve):
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_pair_that_is_done_waits_for_the_others(solver):
     """A pair without motion stops at once, whatever it shares its batch with."""
     still = np.repeat(texture(40, 40)[None], 2, axis=0)
     frames = torch.from_numpy(np.concatenate([still, texture(40, 40, seed=1)[None]])).float()
     settings = TvL1Settings(warps=1, scales=1)
-    fields = tvl1_flow(frames, solve, settings)
+    fields = tvl1_flow(frames, solver, settings)
     assert not fields[0].any()
-    alone = tvl1_flow(frames[1:], solve, settings)
+    alone = tvl1_flow(frames[1:], solver, settings)
     torch.testing.assert_close(fields[1:], alone, atol=1e-4, rtol=0)
     assert alone.abs().max() > 0.5
 
@@ -155,7 +157,9 @@ def test_a_shifted_texture_gives_the_shift(tvl1, right, down):
 
 
 def test_every_device_finds_the_shift(device):
-    flow = make_flow("tvl1", device=device)(shifted((96, 128), 2, -1))[0]
+    found = torch.as_tensor(make_flow("tvl1", device=device)(shifted((96, 128), 2, -1)))
+    assert found.device.type == device  # where the networks take it
+    flow = found[0].cpu().numpy()
     assert np.abs(np.median(flow[16:-16, 16:-16], axis=(0, 1)) - (2, -1)).max() < 0.05
 
 
@@ -209,33 +213,40 @@ def test_interpolation_is_that_of_opencv(old, new, scale):
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-2)
 
 
-def test_goes_on_without_the_compiler_where_it_fails(monkeypatch, caplog):
-    def broken(function, **options):
-        def fail(*args):
-            raise RuntimeError("Cannot find a working triton installation")
-
-        return fail
-
-    monkeypatch.setattr(torch, "compile", broken)
-    solver = BatchSolver(compiled=True)
-    frames = torch.from_numpy(shifted((24, 24), 1, 0)).float()
-    settings = TvL1Settings(warps=1)
-    found = tvl1_flow(frames, solver, settings)
-    expected = tvl1_flow(frames, BatchSolver(compiled=False), settings)
-    torch.testing.assert_close(found, expected)
-    warnings = [record.message for record in caplog.records]
-    assert len(warnings) == 2  # one for the iterations, one for the median
-    assert all("working triton" in warning for warning in warnings)
+def does_not_build(*args):
+    raise RuntimeError("Cannot find a working compiler")
 
 
-def test_running_out_of_memory_is_not_taken_for_a_broken_compiler(monkeypatch):
-    def exhausted(function, **options):
-        def fail(*args):
-            raise torch.OutOfMemoryError("CUDA out of memory")
+def test_goes_on_with_the_next_solver_where_one_does_not_work(monkeypatch, caplog):
+    broken = Solver("numba", linearize, does_not_build)
+    monkeypatch.setattr(tvl1_module, "solvers_for", lambda device: [broken, PLAIN])
+    frames, flow = shifted((24, 24), 1, 0), TvL1()
+    expected = TvL1(solver=PLAIN)(frames)
+    for _ in range(2):
+        np.testing.assert_array_equal(flow(frames), expected)
+    [warning] = [record.message for record in caplog.records]
+    assert warning == (
+        "TV-L1 flow runs without Numba, more slowly (Cannot find a working compiler)"
+    )
 
-        return fail
 
-    monkeypatch.setattr(torch, "compile", exhausted)
-    fused = _Fused(median5)
+def test_the_last_solver_has_to_work():
+    with pytest.raises(RuntimeError, match="working compiler"):
+        TvL1(solver=Solver("torch", does_not_build, solve_in_place))(shifted((24, 24), 1, 0))
+
+
+def test_running_out_of_memory_is_not_taken_for_a_broken_solver(monkeypatch):
+    def exhausted(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    full = Solver("triton", exhausted, solve_in_place)
+    monkeypatch.setattr(tvl1_module, "solvers_for", lambda device: [full, PLAIN])
     with pytest.raises(torch.OutOfMemoryError):
-        fused(torch.zeros(1, 8, 8))
+        TvL1()(shifted((24, 24), 1, 0))
+
+
+def test_a_gpu_without_triton_has_plain_pytorch(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "hrpro.extract.flow.kernels", None)
+    [solver] = solvers_for(torch.device("cuda"))
+    assert solver == Solver("torch", linearize, solve_in_batches)
+    assert "TV-L1 flow runs without Triton, more slowly" in caplog.text

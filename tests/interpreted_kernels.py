@@ -1,0 +1,59 @@
+"""What solvers of TV-L1 make of small planes. Run by itself, what the kernels in Triton make.
+
+Triton's interpreter has to be chosen before Triton is imported, so it needs a process of its own:
+`TRITON_INTERPRET=1 python interpreted_kernels.py RESULTS.safetensors`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hrpro.extract.flow import tvl1
+from hrpro.extract.flow.solvers import State, TvL1Settings
+
+SIZES = [(1, 6, 9), (3, 2, 5), (1, 2, 259), (1, 1, 1)]
+"""Pairs, height and width; 259 is more than the kernels take of a row at once."""
+EXACT = TvL1Settings(inner=7, outer=2, epsilon=0)
+"""No pair comes to rest."""
+AT_REST = TvL1Settings(epsilon=1e6)
+"""Every pair does, as soon as it is looked at."""
+
+
+def results(
+    linearize: Callable, minimize: Callable, settings: list[TvL1Settings]
+) -> dict[str, Tensor]:
+    """Linearized data and states after the minimization, by size, settings and part."""
+    found = {}
+    for size in SIZES:
+        here, target, flow = planes(*size)
+        for part, tensor in linearize(here, target, flow)._asdict().items():
+            found[f"{size} {part}"] = tensor
+        data = tvl1.linearize(here, target, flow)
+        for number, each in enumerate(settings):
+            state = State(flow.clone(), torch.zeros_like(flow), torch.zeros_like(flow))
+            minimize(state, data, each)
+            for part, tensor in state._asdict().items():
+                found[f"{size} {number} {part}"] = tensor
+    return found
+
+
+def planes(num_pairs: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """First frames, second frames with derivatives, and flow, some of it out of the picture."""
+    torch.manual_seed(0)
+    frames = F.avg_pool2d(255 * torch.rand(num_pairs + 1, height + 2, width + 2), 3, stride=1)
+    flow = 2 * torch.randn(num_pairs, height, 2, width)
+    flow[0, 0, 0, 0] = 1e4
+    target = tvl1.for_sampling(frames[1:])
+    return frames[:-1], target, flow
+
+
+if __name__ == "__main__":
+    from hrpro.extract.flow import kernels
+
+    save_file(results(kernels.linearize, kernels.minimize, [EXACT, AT_REST]), sys.argv[1])
