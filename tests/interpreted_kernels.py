@@ -17,29 +17,25 @@ from torch import Tensor
 from hrpro.extract.flow import tvl1
 from hrpro.extract.flow.solvers import State, TvL1Settings
 
-SIZES = [(1, 6, 9), (3, 2, 5), (1, 2, 259), (1, 1, 1)]
-"""Pairs, height and width; 259 is more than the kernels take of a row at once."""
-EXACT = TvL1Settings(inner=7, outer=2, epsilon=0)
-"""No pair comes to rest."""
-AT_REST = TvL1Settings(epsilon=1e6)
-"""Every pair does, as soon as it is looked at."""
+CASES = {
+    "without rest": ((1, 6, 9), TvL1Settings(inner=5, outer=2, epsilon=0)),
+    "soon at rest": ((3, 2, 5), TvL1Settings(epsilon=1e6)),
+    "wide": ((1, 2, 259), TvL1Settings(inner=5, outer=1, epsilon=0)),  # more than is taken at once
+    "a pixel": ((1, 1, 1), TvL1Settings(inner=2, outer=1, epsilon=0)),
+}
+"""Pairs, height and width, and settings."""
 
 
-def results(
-    linearize: Callable, minimize: Callable, settings: list[TvL1Settings]
-) -> dict[str, Tensor]:
-    """Linearized data and states after the minimization, by size, settings and part."""
+def results(linearize: Callable, minimize: Callable) -> dict[str, Tensor]:
+    """Linearized data, and states after the minimization, by case and part."""
     found = {}
-    for size in SIZES:
+    for name, (size, settings) in CASES.items():
         here, target, flow = planes(*size)
-        for part, tensor in linearize(here, target, flow)._asdict().items():
-            found[f"{size} {part}"] = tensor
         data = tvl1.linearize(here, target, flow)
-        for number, each in enumerate(settings):
-            state = State(flow.clone(), torch.zeros_like(flow), torch.zeros_like(flow))
-            minimize(state, data, each)
-            for part, tensor in state._asdict().items():
-                found[f"{size} {number} {part}"] = tensor
+        state = State(flow.clone(), torch.zeros_like(flow), torch.zeros_like(flow))
+        minimize(state, data, settings)
+        parts = {**linearize(here, target, flow)._asdict(), **state._asdict()}
+        found.update({f"{name}, {part}": tensor for part, tensor in parts.items()})
     return found
 
 
@@ -56,4 +52,4 @@ def planes(num_pairs: int, height: int, width: int) -> tuple[Tensor, Tensor, Ten
 if __name__ == "__main__":
     from hrpro.extract.flow import kernels
 
-    save_file(results(kernels.linearize, kernels.minimize, [EXACT, AT_REST]), sys.argv[1])
+    save_file(results(kernels.linearize, kernels.minimize), sys.argv[1])
