@@ -37,13 +37,14 @@ from torch import nn
 
 from hrpro.compute import ComputeOptions
 from hrpro.devices import choose_device, full_float32
-from hrpro.extract.compute_threads import computing_pool, cores_per_device
+from hrpro.extract.compute_threads import computing_pool, cores_per_device, flow_threads
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.convert import TensorConverter
 from hrpro.extract.decode import FrameReader, probe
 from hrpro.extract.extractor import Extractor
 from hrpro.extract.faster import CudaGraph
 from hrpro.extract.flow.algorithms import FlowAlgorithm, make_flow
+from hrpro.extract.flow.tvl1 import TvL1, solvers_for
 from hrpro.extract.geometry import FrameConverter, MakeConverter
 from hrpro.extract.i3d import InceptionI3D, MaxPoolSame, same_padding
 from hrpro.extract.jobs import Job
@@ -341,27 +342,43 @@ def decoding_rate(video: Path, threads: int) -> float:
 
 def flows(args: argparse.Namespace, device: torch.device, folder: Path) -> None:
     """Pairs a second of the flow algorithms, by threads; what one thread gives is the measure."""
-    with FrameReader(make_video(folder / "flow.mp4", 3, 3000)) as reader:
-        frames = list(itertools.islice(reader, 65))
+    with FrameReader(make_video(folder / "flow.mp4", 12, 3000)) as reader:
+        frames = list(reader)
     before = torch.get_num_threads()
-    for name in args.flow or ["dis", "farneback", "tvl1"]:
+    for name, make in flow_makers(args.flow or ["dis", "farneback", "tvl1"], device).items():
         first = 0.0
         for threads in thread_counts():
             torch.set_num_threads(threads)
-            algorithm = make_flow(name, device=device)
+            algorithm = make()
             own = getattr(algorithm, "device", None)
+            on_gpu = own is not None and own.type == "cuda"
+            if on_gpu:
+                threads = flow_threads(own)
+            num_pairs = min(2 * algorithm.chunk if on_gpu else 64, len(frames) - 1)
             with computing_pool(threads, name="flow") as pool:
-                run = partial(all_flow, frames, algorithm, pool, 2 * threads)
+                run = partial(all_flow, frames[: num_pairs + 1], algorithm, pool, 2 * threads)
                 started, _ = measure(run)
-                rate = 64 / seconds(run, args.repeats)
+                rate = num_pairs / seconds(run, args.repeats)
             first = first or rate
             print(
-                f"  {name:10} {threads:2} threads {rate:7.1f} pairs/s, {rate / first:5.2f}x one "
-                f"thread, first call {started:.1f} s"
+                f"  {name:16} {threads:2} threads {rate:7.1f} pairs/s, {rate / first:5.2f}x the "
+                f"first row, first call {started:.1f} s"
             )
-            if own is not None and own.type == "cuda":
+            if on_gpu:
                 break
     torch.set_num_threads(before)
+
+
+def flow_makers(names: list[str], device: torch.device) -> dict[str, Callable[[], FlowAlgorithm]]:
+    """What makes the algorithms; TV-L1 with each of its solvers."""
+    makers: dict[str, Callable[[], FlowAlgorithm]] = {}
+    for name in names:
+        if name == "tvl1":
+            for solver in solvers_for(device):
+                makers[f"tvl1 ({solver.name})"] = partial(TvL1, device, solver=solver)
+        else:
+            makers[name] = partial(make_flow, name, device=device)
+    return makers
 
 
 def all_flow(

@@ -208,6 +208,17 @@ def test_graphs_that_share_their_memory_do_not_overwrite_what_came_before(monkey
     assert row.features.tolist() == [[0, 1.5, 50, 51.5]]
 
 
+@pytest.mark.parametrize("compile", [False, True])  # the second fills batches up
+def test_samples_may_be_on_the_device_already(monkeypatch, compile):
+    monkeypatch.setattr(torch, "compile", lambda network, **options: network)
+    runner = make_runner(Mean(), 4, 3, 1, compile=compile)
+    there = [(torch.from_numpy(sample),) for (sample,) in numbered(5, 50)]
+    blocks = [next(cut_snippets(each, 3, 1, 9)) for each in (numbered(5), there, numbered(1))]
+    rows = list(run_batches(enumerate(blocks), runner))
+    found = np.concatenate([row.features for row in rows]).tolist()
+    assert found == expected(5, 3, 1, 0) + expected(5, 3, 1, 50) + expected(1, 3, 1, 0)
+
+
 def prefetch_threads() -> int:
     return sum(thread.name == "prefetch" for thread in threading.enumerate())
 

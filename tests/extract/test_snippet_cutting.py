@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,6 +107,33 @@ def test_bits_reach_the_samples():
     for (field,), (steps,) in zip(exact, rounded, strict=True):
         assert steps.dtype == np.float32
         assert 0 < np.abs(steps - field).max() <= 1 / 255 + 1e-6
+
+
+class OnDevice:
+    """Flow that stays where it was computed, as on a GPU."""
+
+    name = "dis"
+    chunk = 4
+    wants_rgb = False
+
+    def __init__(self):
+        self._dis = make_flow("dis")
+
+    def __call__(self, frames: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(self._dis(frames))
+
+
+@pytest.mark.parametrize("bits", [None, 8])
+def test_flow_on_a_device_is_cut_there(bits):
+    frames = moving_square(9)
+    arrays, tensors = (
+        next(cut_snippets(with_flow(frames, flow, keep_rgb=True, bits=bits), 6, 3, 2)).arrays
+        for flow in (make_flow("dis"), OnDevice())
+    )
+    assert isinstance(tensors[0], np.ndarray)
+    assert isinstance(tensors[1], torch.Tensor)
+    for one, other in zip(arrays, tensors, strict=True):
+        np.testing.assert_array_equal(one, np.asarray(other))
 
 
 def test_unknown_flow_names_the_choices():

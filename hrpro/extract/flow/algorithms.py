@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import threading
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -20,8 +20,6 @@ from hrpro.shared_switch import SharedSwitch
 
 if TYPE_CHECKING:
     import torch
-
-Field = TypeVar("Field", np.ndarray, "torch.Tensor")
 
 FLOW_BOUND_PX = 20.0
 """Displacements beyond this are clamped before the network sees them (kinetics-i3d)."""
@@ -165,7 +163,9 @@ def to_grey(frames: np.ndarray) -> np.ndarray:
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
 
 
-def scale_flow(flow_px: Field, bits: Literal[8] | None = None) -> Field:
+def scale_flow(
+    flow_px: np.ndarray | torch.Tensor, bits: Literal[8] | None = None
+) -> np.ndarray | torch.Tensor:
     """Clamp displacements to +-20 pixels and scale them to [-1, 1] (kinetics-i3d).
 
     Args:

@@ -224,7 +224,7 @@ def _median(flow, smooth, height, width, LINES: tl.constexpr, COLUMNS: tl.conste
                 for right in tl.static_range(-2, 3):
                     column = tl.minimum(tl.maximum(x + right, 0), width - 1)
                     tap = flow + (2 * row + plane) * width + column
-                    window += (tl.load(tap, inside, 0.0),)
+                    window += (tl.load(tap, inside, 0.0),)  # type: ignore[assignment]
             for k in tl.static_range(5):
                 window = _sort(window, k, 5)
             for k in tl.static_range(5):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hrpro.devices import full_float32
+from hrpro.extract.flow.transfer import hand_over, upload
 from hrpro.extract.weights.library import load_weights
 from hrpro.extract.weights.zoo import load_network
 
@@ -43,17 +44,17 @@ class Raft:
         return {"updates": self.updates, "weights": self._sha256}
 
     @torch.inference_mode()
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
+    def __call__(self, frames: np.ndarray) -> np.ndarray | Tensor:
         """See `FlowAlgorithm`; frames are ``[N + 1, H, W, 3]`` uint8 RGB."""
         num_frames, height, width, _ = frames.shape
         if num_frames < 2:
             return np.zeros((0, height, width, 2), np.float32)
-        pixels = torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).float()
+        pixels = upload(frames, self.device).permute(0, 3, 1, 2).float()
         pixels, top, left = pad(pixels.mul_(2 / 255).sub_(1))
         with self._lock, full_float32(self.device):
             flow = self._raft(pixels[:-1], pixels[1:], num_flow_updates=self.updates)[-1]
         flow = flow[:, :, top : top + height, left : left + width]
-        return flow.permute(0, 2, 3, 1).float().cpu().numpy()
+        return hand_over(flow.permute(0, 2, 3, 1).float())
 
 
 class RaftSmall(Raft):

@@ -33,6 +33,7 @@ from hrpro.extract.flow.solvers import (
     solve_in_batches,
     solve_in_place,
 )
+from hrpro.extract.flow.transfer import hand_over, upload
 
 _log = logging.getLogger(__name__)
 
@@ -109,22 +110,14 @@ class TvL1:
         num_pairs = len(frames) - 1
         if num_pairs < 1:
             return np.zeros((0, *frames.shape[1:], 2), np.float32)
-        if self.device.type != "cpu":
-            return self._on_device(torch.from_numpy(frames))
-        planes = torch.from_numpy(frames).float()
-        size = min(PAIRS_PER_TASK, math.ceil(num_pairs / self._num_threads))
-        groups = [planes[k : k + size + 1] for k in range(0, num_pairs, size)]
-        return torch.cat(list(self._pool.map(self._flow, groups))).numpy()
-
-    def _on_device(self, frames: Tensor) -> Tensor:
-        if self.device.type == "cuda":
-            frames = frames.pin_memory()
-        planes = frames.to(self.device, non_blocking=True).float()
+        planes = upload(frames, self.device).float()
+        if self.device.type == "cpu":
+            size = min(PAIRS_PER_TASK, math.ceil(num_pairs / self._num_threads))
+            groups = [planes[k : k + size + 1] for k in range(0, num_pairs, size)]
+            return hand_over(torch.cat(list(self._pool.map(self._flow, groups))))
         with self._lock:
             fields = self._flow(planes)
-        if self.device.type == "cuda":  # outside of the lock: another thread has the next ready
-            torch.cuda.current_stream(self.device).synchronize()
-        return fields
+        return hand_over(fields)  # meanwhile another thread has the next ones ready
 
     def _flow(self, planes: Tensor) -> Tensor:
         """Take the fastest solver that works here."""
