@@ -11,8 +11,9 @@ any moment (rows modulo 3, the flow of a wave being at row 0)
 - flow is written in rows 0, which needs the dual variable in rows 0 and 2;
 - the dual variable is written in rows 1, two behind, which needs flow in rows 1 and 2.
 
-Nothing that is written is read by another wave in the same moment. So one barrier for each is all
-that is needed, and everything happens in place.
+Nothing that is written is read by another wave in the same moment, so one barrier for each is all
+that is needed. The first wave leaves what it reads as it was and writes to other memory, where the
+others go on in place. So if the flow came to rest before the last one, fewer can be made instead.
 
 Importing this fails where Triton is missing.
 """
@@ -27,7 +28,7 @@ from torch import Tensor
 from hrpro.extract.flow.solvers import Linearized, State, TvL1Settings
 
 WAVES = 4
-"""Iterations at once: a power of two. Whether a pair is done is looked at after so many."""
+"""Iterations at once: a power of two."""
 _COLUMNS = (128, 256)
 """Fewest and most pixels of a row at once: powers of two."""
 _PIXELS = 256
@@ -56,7 +57,7 @@ def minimize(state: State, data: Linearized, settings: TvL1Settings) -> None:
     columns = max(fewest, min(most, triton.next_power_of_2(width)))
     with torch.cuda.device_of(state.flow):
         _minimize[(num_pairs,)](
-            *state, *data, torch.empty_like(state.flow), height, width,
+            *state, *(torch.empty_like(part) for part in state), *data, height, width,
             settings.lambda_ * settings.theta, settings.tau, settings.tau / settings.theta,
             settings.epsilon**2 * height * width, settings.inner, settings.outer,
             WAVES=WAVES, COLUMNS=columns,
@@ -118,44 +119,67 @@ def _cubic(distance):
 
 @triton.jit(do_not_specialize=["height", "width", "inner", "outer"])
 def _minimize(
-    flow, dual_x, dual_y, gradient, residual, slope, smooth, height, width,
-    bound, tau, ratio, limit, inner, outer, WAVES: tl.constexpr, COLUMNS: tl.constexpr,
+    flow, dual_x, dual_y, next_flow, next_dual_x, next_dual_y, gradient, residual, slope,
+    height, width, bound, tau, ratio, limit, inner, outer,
+    WAVES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Minimize for one pair, in place."""
+    """Minimize for one pair."""
     pixels = tl.program_id(0).to(tl.int64) * height * width
     flow += 2 * pixels
     dual_x += 2 * pixels
     dual_y += 2 * pixels
+    next_flow += 2 * pixels
+    next_dual_x += 2 * pixels
+    next_dual_y += 2 * pixels
     gradient += 2 * pixels
     residual += pixels
     slope += 2 * pixels
-    smooth += 2 * pixels
-    change = float("inf")
+    result, result_x, result_y = flow, dual_x, dual_y
+    moves = inner > 0
     num_medians = 0
-    while (num_medians < outer) & (change > limit):
-        _median(flow, smooth, height, width, WAVES, COLUMNS)
+    while (num_medians < outer) & moves:
+        _median(flow, next_flow, height, width, WAVES, COLUMNS)
         tl.debug_barrier()
-        _copy(smooth, flow, 2 * height * width, WAVES * COLUMNS)
-        tl.debug_barrier()
+        flow, next_flow = next_flow, flow
         made = 0
-        while (made < inner) & (change > limit):
+        while (made < inner) & moves:
             count = tl.minimum(inner - made, WAVES)
-            change = _iterate(
-                flow, dual_x, dual_y, gradient, residual, slope, height, width,
-                bound, tau, ratio, count, WAVES, COLUMNS,
-            )  # fmt: skip
+            again = count > 0
+            while again:
+                rest = _iterate(
+                    flow, dual_x, dual_y, next_flow, next_dual_x, next_dual_y,
+                    gradient, residual, slope, height, width, bound, tau, ratio, limit, count,
+                    WAVES, COLUMNS,
+                )  # fmt: skip
+                moves = rest > count
+                again = rest < count
+                count = tl.minimum(rest, count)
             made += count
+            flow, next_flow = next_flow, flow
+            dual_x, next_dual_x = next_dual_x, dual_x
+            dual_y, next_dual_y = next_dual_y, dual_y
         num_medians += 1
+    size = 2 * height * width
+    _copy(flow, result, size, WAVES * COLUMNS)
+    _copy(dual_x, result_x, size, WAVES * COLUMNS)
+    _copy(dual_y, result_y, size, WAVES * COLUMNS)
 
 
 @triton.jit
 def _iterate(
-    flow, dual_x, dual_y, gradient, residual, slope, height, width,
-    bound, tau, ratio, count, WAVES: tl.constexpr, COLUMNS: tl.constexpr,
+    flow, dual_x, dual_y, next_flow, next_dual_x, next_dual_y, gradient, residual, slope,
+    height, width, bound, tau, ratio, limit, count, WAVES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Make `count` iterations; return the least sum of squared changes of the flow in any."""
+    """Make `count` iterations; return after how many the flow was at rest, or a larger number.
+
+    It rests when the squares of its changes add up to `limit` or less.
+    """
     waves = tl.arange(0, WAVES)
     wave = waves[:, None]
+    first = wave == 0
+    old_flow = tl.where(first, flow, next_flow)
+    old_dual_x = tl.where(first, dual_x, next_dual_x)
+    old_dual_y = tl.where(first, dual_y, next_dual_y)
     changes = tl.zeros([WAVES, COLUMNS], tl.float32)
     for moment in range(0, height + 2 + 3 * (count - 1)):
         y = moment - 3 * wave
@@ -163,19 +187,22 @@ def _iterate(
             x = left + tl.arange(0, COLUMNS)[None, :]
             under_way = (wave < count) & (x < width)
             changes += _move(
-                flow, dual_x, dual_y, gradient, residual, slope, width, y, x,
-                under_way & (y >= 0) & (y < height), bound,
+                old_flow, old_dual_x, old_dual_y, next_flow, gradient, residual, slope,
+                width, y, x, under_way & (y >= 0) & (y < height), bound,
             )  # fmt: skip
             _follow(
-                flow, dual_x, dual_y, height, width, y - 2, x,
-                under_way & (y >= 2) & (y < height + 2), tau, ratio,
+                next_flow, old_dual_x, old_dual_y, next_dual_x, next_dual_y, height, width,
+                y - 2, x, under_way & (y >= 2) & (y < height + 2), tau, ratio,
             )  # fmt: skip
         tl.debug_barrier()
-    return tl.min(tl.where(waves < count, tl.sum(changes, 1), float("inf")), 0)
+    rests = (tl.sum(changes, 1) <= limit) & (waves < count)
+    return tl.min(tl.where(rests, waves + 1, WAVES + 1), 0)
 
 
 @triton.jit
-def _move(flow, dual_x, dual_y, gradient, residual, slope, width, y, x, inside, bound):
+def _move(
+    flow, dual_x, dual_y, next_flow, gradient, residual, slope, width, y, x, inside, bound
+):  # fmt: skip
     """Update the flow of some pixels; return its squared changes."""
     at = 2 * y * width + x
     values = (tl.load(flow + at, inside, 0.0), tl.load(flow + at + width, inside, 0.0))
@@ -189,14 +216,16 @@ def _move(flow, dual_x, dual_y, gradient, residual, slope, width, y, x, inside, 
         change += tl.load(dual_x + at, inside, 0.0) + tl.load(dual_y + at, inside, 0.0)
         change -= tl.load(dual_x + at - 1, inside & (x > 0), 0.0)
         change -= tl.load(dual_y + at - 2 * width, inside & (y > 0), 0.0)
-        tl.store(flow + at, values[plane] + change, inside)
+        tl.store(next_flow + at, values[plane] + change, inside)
         squares += change * change
         at += width
     return squares
 
 
 @triton.jit
-def _follow(flow, dual_x, dual_y, height, width, y, x, inside, tau, ratio):
+def _follow(
+    flow, dual_x, dual_y, next_dual_x, next_dual_y, height, width, y, x, inside, tau, ratio
+):  # fmt: skip
     """Update the dual variable of some pixels."""
     at = 2 * y * width + x
     for _ in tl.static_range(2):
@@ -204,13 +233,15 @@ def _follow(flow, dual_x, dual_y, height, width, y, x, inside, tau, ratio):
         grad_x = tl.load(flow + at + 1, inside & (x + 1 < width), here) - here
         grad_y = tl.load(flow + at + 2 * width, inside & (y + 1 < height), here) - here
         norm = 1 + ratio * tl.sqrt(grad_x * grad_x + grad_y * grad_y)
-        tl.store(dual_x + at, (tl.load(dual_x + at, inside, 0.0) + tau * grad_x) / norm, inside)
-        tl.store(dual_y + at, (tl.load(dual_y + at, inside, 0.0) + tau * grad_y) / norm, inside)
+        along_x = tl.load(dual_x + at, inside, 0.0) + tau * grad_x
+        along_y = tl.load(dual_y + at, inside, 0.0) + tau * grad_y
+        tl.store(next_dual_x + at, along_x / norm, inside)
+        tl.store(next_dual_y + at, along_y / norm, inside)
         at += width
 
 
 @triton.jit
-def _median(flow, smooth, height, width, LINES: tl.constexpr, COLUMNS: tl.constexpr):
+def _median(flow, next_flow, height, width, LINES: tl.constexpr, COLUMNS: tl.constexpr):
     """5 x 5 median of u and v, the border repeated; see `solvers.median5` for why this is it."""
     for first in range(0, 2 * height, LINES):
         line = first + tl.arange(0, LINES)[:, None]
@@ -230,7 +261,7 @@ def _median(flow, smooth, height, width, LINES: tl.constexpr, COLUMNS: tl.conste
             for k in tl.static_range(5):
                 window = _sort(window, 5 * k, 1)
             kept = window[3:5] + window[7:10] + window[11:14] + window[15:18] + window[20:22]
-            tl.store(smooth + line * width + x, _middle(kept), inside)
+            tl.store(next_flow + line * width + x, _middle(kept), inside)
 
 
 @triton.jit
