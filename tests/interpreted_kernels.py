@@ -19,7 +19,7 @@ from hrpro.extract.flow.solvers import State, TvL1Settings
 
 CASES = {
     "without rest": ((1, 6, 9), TvL1Settings(inner=5, outer=2, epsilon=0)),
-    "soon at rest": ((3, 2, 5), TvL1Settings(epsilon=1e6)),
+    "at rest after 5, 3, 1": ((3, 3, 5), TvL1Settings(inner=6, outer=2, epsilon=0.25)),
     "wide": ((1, 2, 259), TvL1Settings(inner=5, outer=1, epsilon=0)),  # more than is taken at once
     "a pixel": ((1, 1, 1), TvL1Settings(inner=2, outer=1, epsilon=0)),
 }
