@@ -43,12 +43,13 @@ class OrPlain(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call what works."""
-        if self._proven:
-            return self._run(*args, **kwargs)
-        with self._proving:
-            output = self._run(*args, **kwargs)
-            self._proven = True
-            return output
+        if not self._proven:
+            with self._proving:
+                if not self._proven:  # nor by another thread meanwhile
+                    output = self._run(*args, **kwargs)
+                    self._proven = True
+                    return output
+        return self._run(*args, **kwargs)
 
     def _run(self, *args: P.args, **kwargs: P.kwargs) -> R:
         function = self._function

@@ -14,9 +14,9 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hrpro.extract.compute_threads import computing_pool
+from hrpro.extract.faster import OrPlain
 from hrpro.extract.flow.native import available, solve_natively
 from hrpro.extract.flow.solvers import (
     Linearized,
@@ -36,6 +37,7 @@ from hrpro.extract.flow.solvers import (
 from hrpro.extract.flow.transfer import hand_over, upload
 
 _log = logging.getLogger(__name__)
+_SLOWER = "TV-L1 flow: not with %s here, so more slowly (%s)"
 
 MIN_SIDE_PX = 16
 """The pyramid ends before a side gets shorter than this."""
@@ -87,11 +89,12 @@ class TvL1:
     ):
         self.settings = settings or TvL1Settings()
         self.device = torch.device(device)
-        self._solvers = [solver] if solver else solvers_for(self.device)
+        solvers = [solver] if solver else solvers_for(self.device)
+        self._flow = _fastest(solvers, self.settings)
         if self.device.type == "cpu":
             self.chunk = 16
             self._num_threads = torch.get_num_threads()
-            if self._solvers[0].minimize is solve_in_place:
+            if solvers[0].minimize is solve_in_place:
                 self._num_threads = min(MAX_THREADS, self._num_threads)
             self._pool = computing_pool(self._num_threads, name="tvl1")
         else:
@@ -119,22 +122,6 @@ class TvL1:
             fields = self._flow(planes)
         return hand_over(fields)  # meanwhile another thread has the next ones ready
 
-    def _flow(self, planes: Tensor) -> Tensor:
-        """Take the fastest solver that works here."""
-        solver, *slower = solvers = self._solvers
-        try:
-            return tvl1_flow(planes, solver, self.settings)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # it cannot build its machine code, or not for this device
-            if not slower:
-                raise
-            fields = tvl1_flow(planes, slower[0], self.settings)  # fails, too, if that is not it
-            if self._solvers is solvers:  # several threads may come here
-                self._solvers = slower
-                _warn(solver.name, error)
-            return fields
-
 
 def solvers_for(device: torch.device) -> list[Solver]:
     """What computes on a device, the fastest first. The last one needs nothing but PyTorch."""
@@ -147,14 +134,18 @@ def solvers_for(device: torch.device) -> list[Solver]:
     try:
         from hrpro.extract.flow import kernels
     except Exception as error:  # Triton is missing, or broken in whichever way
-        _warn("triton", error)
+        _log.warning(_SLOWER, "triton", error)
         return [plain]
     return [Solver("triton", kernels.linearize, kernels.minimize), plain]
 
 
-def _warn(name: str, error: Exception) -> None:
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    _log.warning("TV-L1 flow runs without %s, more slowly (%s)", name.capitalize(), reason)
+def _fastest(solvers: Sequence[Solver], settings: TvL1Settings) -> Callable[[Tensor], Tensor]:
+    """`tvl1_flow` with the first of some solvers that works."""
+    first, *others = solvers
+    flow = partial(tvl1_flow, solver=first, settings=settings)
+    if not others:
+        return flow
+    return OrPlain(_fastest(others, settings), flow, partial(_log.warning, _SLOWER, first.name))
 
 
 @torch.inference_mode()

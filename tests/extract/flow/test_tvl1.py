@@ -226,7 +226,7 @@ def test_goes_on_with_the_next_solver_where_one_does_not_work(monkeypatch, caplo
         np.testing.assert_array_equal(flow(frames), expected)
     [warning] = [record.message for record in caplog.records]
     assert warning == (
-        "TV-L1 flow runs without Numba, more slowly (Cannot find a working compiler)"
+        "TV-L1 flow: not with numba here, so more slowly (Cannot find a working compiler)"
     )
 
 
@@ -249,4 +249,4 @@ def test_a_gpu_without_triton_has_plain_pytorch(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "hrpro.extract.flow.kernels", None)
     [solver] = solvers_for(torch.device("cuda"))
     assert solver == Solver("torch", linearize, solve_in_batches)
-    assert "TV-L1 flow runs without Triton, more slowly" in caplog.text
+    assert "TV-L1 flow: not with triton here, so more slowly" in caplog.text
