@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import hrpro.extract.flow
 from hrpro.extract.flow import tvl1 as tvl1_module
 from hrpro.extract.flow.algorithms import make_flow, scale_flow, to_grey
 from hrpro.extract.flow.native import available, solve_natively
@@ -247,6 +248,7 @@ def test_running_out_of_memory_is_not_taken_for_a_broken_solver(monkeypatch):
 
 def test_a_gpu_without_triton_has_plain_pytorch(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "hrpro.extract.flow.kernels", None)
+    monkeypatch.delattr(hrpro.extract.flow, "kernels", raising=False)  # from other tests
     [solver] = solvers_for(torch.device("cuda"))
     assert solver == Solver("torch", linearize, solve_in_batches)
     assert "TV-L1 flow: not with triton here, so more slowly" in caplog.text
