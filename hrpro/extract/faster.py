@@ -30,14 +30,21 @@ class OrPlain(Generic[P, R]):
         faster: gives the same, and may break at any call. The first call is made alone, not by
             several threads at once, as it may have to compile something.
         failed: told the reason once, in one line.
+        agree: whether a result of the faster form is as good as the plain one. The first call
+            makes both and asks it; by default nothing is compared.
     """
 
     def __init__(
-        self, plain: Callable[P, R], faster: Callable[P, R], failed: Callable[[str], None]
+        self,
+        plain: Callable[P, R],
+        faster: Callable[P, R],
+        failed: Callable[[str], None],
+        agree: Callable[[R, R], bool] | None = None,
     ):
         self._plain = plain
         self._function = faster
         self._failed = failed
+        self._agree = agree
         self._proven = False
         self._proving = threading.Lock()
 
@@ -46,10 +53,20 @@ class OrPlain(Generic[P, R]):
         if not self._proven:
             with self._proving:
                 if not self._proven:  # nor by another thread meanwhile
-                    output = self._run(*args, **kwargs)
+                    output = self._checked(*args, **kwargs)
                     self._proven = True
                     return output
         return self._run(*args, **kwargs)
+
+    def _checked(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        output = self._run(*args, **kwargs)
+        if self._agree is None or self._function is self._plain:
+            return output
+        expected = self._plain(*args, **kwargs)
+        if self._agree(output, expected):
+            return output
+        self._give_up("its results are wrong here")
+        return expected
 
     def _run(self, *args: P.args, **kwargs: P.kwargs) -> R:
         function = self._function
@@ -61,9 +78,12 @@ class OrPlain(Generic[P, R]):
             raise
         except Exception as error:
             output = self._plain(*args, **kwargs)
-            self._failed(next(iter(str(error).splitlines()), "") or type(error).__name__)
-            self._function = self._plain
+            self._give_up(next(iter(str(error).splitlines()), "") or type(error).__name__)
             return output
+
+    def _give_up(self, reason: str) -> None:
+        self._failed(reason)
+        self._function = self._plain
 
 
 def compiled(network: Network, device: torch.device) -> Network:

@@ -130,3 +130,20 @@ def test_on_a_gpu(cuda):
     replay = record_cuda_graph(double, x)
     first = replay(x).features
     assert replay(x + 1).features.data_ptr() == first.data_ptr()
+
+
+@pytest.mark.parametrize(("offset", "results"), [(0.05, [1.05, 2.05]), (3.0, [1.0, 2.0])])
+def test_the_first_results_are_compared_where_that_is_asked_for(offset, results):
+    calls, reasons = [], []
+
+    def plain(x):
+        calls.append(x)
+        return x
+
+    def agree(some, others):
+        return abs(some - others) < 0.1
+
+    run = OrPlain(plain, lambda x: x + offset, reasons.append, agree)
+    assert [run(1.0), run(2.0)] == pytest.approx(results)
+    assert calls == ([1.0] if offset < 0.1 else [1.0, 2.0])
+    assert reasons == ([] if offset < 0.1 else ["its results are wrong here"])

@@ -231,6 +231,21 @@ def test_goes_on_with_the_next_solver_where_one_does_not_work(monkeypatch, caplo
     )
 
 
+def test_kernels_that_give_something_else_are_left_alone(monkeypatch, caplog):
+    def wrong(state, data, settings):
+        solve_in_place(state, data, settings)
+        state.flow.add_(1)
+
+    frames, expected = shifted((24, 24), 1, 0), TvL1(solver=PLAIN)(shifted((24, 24), 1, 0))
+    for minimize, trusted in ((solve_in_place, True), (wrong, False)):
+        kernels = Solver("triton", linearize, minimize)
+        monkeypatch.setattr(
+            tvl1_module, "solvers_for", lambda device, first=kernels: [first, PLAIN]
+        )
+        np.testing.assert_array_equal(TvL1()(frames), expected)
+        assert ("its results are wrong here" in caplog.text) != trusted
+
+
 def test_the_last_solver_has_to_work():
     with pytest.raises(RuntimeError, match="working compiler"):
         TvL1(solver=Solver("torch", does_not_build, solve_in_place))(shifted((24, 24), 1, 0))
