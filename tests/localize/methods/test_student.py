@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hrpro.annotations import Action
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.data.sequences import FeatureSequence
+from hrpro.localize.methods.student import fusion
 from hrpro.localize.methods.student.assignment import assign
 from hrpro.localize.methods.student.bases import BASES
 from hrpro.localize.methods.student.batch import (
@@ -722,3 +723,25 @@ def test_the_localizer_asks_the_generator_where_activations_stand_out():
     videos = [FeatureSequence(torch.randn(n, 6), SnippetGrid()) for n in (20, 9)]
     found = StudentLocalizer(model, Generator()).candidates(videos)
     assert found.score[found.label == 0] == pytest.approx(LEAST_CONTRAST)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_many_pairs_are_compared_in_blocks(monkeypatch, at_once):
+    rng = np.random.default_rng(0)
+
+    def some(count):
+        start = rng.uniform(0, 20, count)
+        ends = start + rng.uniform(1, 9, count)
+        video, label = rng.integers(2, size=(2, count))
+        return Proposals(video, start, ends, label, rng.uniform(0.1, 1, count))
+
+    student, generator = some(30), some(40)
+    config = FusionConfig(generator_share=0.5, generator_ends=0.5)
+    whole = fuse(student, config, generator)
+    assert not np.array_equal(whole.start_s, student.start_s)
+    monkeypatch.setattr(fusion, "PAIRS_AT_ONCE", at_once)
+    blocks = fuse(student, config, generator)
+    for name in ("start_s", "end_s", "score"):
+        np.testing.assert_allclose(getattr(blocks, name), getattr(whole, name))
+    none = fuse(student[:0], config, generator)
+    assert len(none) == 0

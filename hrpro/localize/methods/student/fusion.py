@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,9 +17,10 @@ OUTER_MARGIN = 0.25
 LEAST_CONTRAST = 1e-4
 """Of a segment that does not stand out; so small ones still come in the student's order."""
 
-
 AGREEING_IOU = 0.7
 """From which a segment of the generator is taken for the same action as the student's."""
+PAIRS_AT_ONCE = 1 << 20
+"""Of segments of the student and of the generator, that are compared."""
 
 
 @dataclass(frozen=True)
@@ -133,39 +135,56 @@ def drawn_together(student: Proposals, generator: Proposals, share: float) -> Pr
     """
     if not share:
         return student
-    one, two, iou = _pairs(student, generator)
-    weight = (iou >= AGREEING_IOU) * generator.score[two]
-    total = np.bincount(one, weight, len(student))
+    total, start, end = np.zeros((3, len(student)))
+    for rows, owner, two, iou in _pairs(student, generator):
+        weight = (iou >= AGREEING_IOU) * generator.score[two]
+        for sums, values in (
+            (total, weight),
+            (start, weight * generator.start_s[two]),
+            (end, weight * generator.end_s[two]),
+        ):
+            sums[rows] = np.bincount(owner, values, rows.stop - rows.start)
     shares = np.where(total > 0, share, 0.0)
-    ends = []
-    for ours, theirs in (
-        (student.start_s, generator.start_s),
-        (student.end_s, generator.end_s),
-    ):
-        mean = np.bincount(one, weight * theirs[two], len(student)) / np.maximum(total, 1e-300)
-        ends.append(ours + shares * (mean - ours))
-    return student.replace(start_s=ends[0], end_s=ends[1])
+    total = np.maximum(total, 1e-300)
+    return student.replace(
+        start_s=student.start_s + shares * (start / total - student.start_s),
+        end_s=student.end_s + shares * (end / total - student.end_s),
+    )
 
 
 def best_support(student: Proposals, generator: Proposals) -> Array:
     """The best of score times IoU among the generator's segments of the same class, ``[M]``."""
-    one, two, iou = _pairs(student, generator)
     support = np.zeros(len(student))
-    np.maximum.at(support, one, iou * generator.score[two])
+    for rows, owner, two, iou in _pairs(student, generator):
+        np.maximum.at(support[rows], owner, iou * generator.score[two])
     return support
 
 
-def _pairs(student: Proposals, generator: Proposals) -> tuple[Array, Array, Array]:
-    """Rows of both that are of one class and video, and their IoU, ``[K]`` each."""
+def _pairs(student: Proposals, generator: Proposals) -> Iterator[tuple[slice, Array, Array, Array]]:
+    """Pairs of the same class and video, and their IoU.
+
+    Long videos have more pairs than fit into memory, so they come in blocks.
+
+    Yields:
+        Some rows of the student's, and for each of K pairs, which of these it has, the row of the
+        generator's, and the IoU, ``[K]`` each.
+    """
     num_labels = 1 + max(student.label.max(initial=0), generator.label.max(initial=0))
     keys = generator.video * num_labels + generator.label
     by_key = np.argsort(keys, kind="stable")
     wanted = student.video * num_labels + student.label
     first = np.searchsorted(keys[by_key], wanted)
-    stop = np.searchsorted(keys[by_key], wanted, side="right")
-    one, place = spans(stop - first)
-    two = by_key[first[one] + place]
-    iou = temporal_iou(
-        student.start_s[one], student.end_s[one], generator.start_s[two], generator.end_s[two]
-    )
-    return one, two, iou
+    count = np.searchsorted(keys[by_key], wanted, side="right") - first
+    block = np.cumsum(count) // PAIRS_AT_ONCE
+    borders = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(student)]
+    for start, stop in pairwise(borders):
+        rows = slice(start, stop)
+        owner, place = spans(count[rows])
+        two = by_key[first[rows][owner] + place]
+        iou = temporal_iou(
+            student.start_s[rows][owner],
+            student.end_s[rows][owner],
+            generator.start_s[two],
+            generator.end_s[two],
+        )
+        yield rows, owner, two, iou
