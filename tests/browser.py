@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
@@ -25,6 +26,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))
 SIZES = {"phone": (390, 844), "laptop": (1366, 768), "large": (2560, 1440)}
 START_S, PATIENCE_S = 60.0, 30.0
 
+Value = TypeVar("Value")
 Suggested = tuple[str, float, float, float]  # label, score, start_s, end_s
 
 
@@ -127,6 +129,8 @@ class LabelPage:
     def __init__(self, window: BrowserContext, url: str, video: str | None = None) -> None:
         self.problems: list[str] = []
         """What should not be: errors in the console, requests to other places."""
+        self.requests_may_fail = False
+        """Whether the browser's own lines about failed requests are to be expected."""
         self._origin = url.partition("/?")[0] + "/"
         self.page = window.new_page()
         self.page.on("console", lambda message: self._note(message.type, message.text))
@@ -136,7 +140,8 @@ class LabelPage:
         self.page.locator("#title", has_text=re.compile(".")).wait_for()
 
     def _note(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
+        expected = self.requests_may_fail and text.startswith("Failed to load resource")
+        if kind in ("error", "warning") and not expected:
             self.problems.append(f"{kind}: {text}")
 
     def _check_origin(self, address: str) -> None:
@@ -148,8 +153,15 @@ class LabelPage:
         ready = "document.querySelector('#video').readyState >= 2"
         self.wait_for(lambda: self.page.evaluate(ready), "the picture")
         # Chromium drops keys that come before it has painted a page for the first time.
+        self._wait_for_paint()
+
+    def _wait_for_paint(self) -> None:
         painted = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
         self.page.evaluate(painted)
+
+    def wait_for_video(self, video: str) -> None:
+        """Wait until a video is open: keys are for the one before until then."""
+        self.wait_to_be(self.page.locator("#title").inner_text, video)
 
     def wait_for(self, condition: Callable[[], bool], what: str = "") -> None:
         """Wait until something is so. (The page's security policy forbids Playwright's own way.)"""
@@ -159,23 +171,51 @@ class LabelPage:
                 raise TimeoutError(f"{what or 'it'} has not come; the page says {self.toast!r}")
             self.page.wait_for_timeout(20)
 
+    def wait_to_be(self, read: Callable[[], Value], wanted: Value) -> None:
+        """Wait until something is as wanted; where it never is, say what it was last."""
+        found: list[Value] = []
+
+        def is_so() -> bool:
+            found[:] = [read()]
+            return found == [wanted]
+
+        try:
+            self.wait_for(is_so)
+        except TimeoutError as error:
+            raise AssertionError(f"{found[0]!r} has not become {wanted!r}") from error
+
     def press(self, *keys: str) -> None:
         """Press keys one after the other."""
         for key in keys:
             self.page.keyboard.press(key)
 
+    def tap(self, *keys: str) -> None:
+        """Press class keys while the video plays, each for no time at all.
+
+        On a busy machine `press` may take so long that the key counts as held.
+        """
+        self.page.evaluate(
+            """keys => {
+                for (const key of keys)
+                    for (const type of ['keydown', 'keyup'])
+                        document.activeElement.dispatchEvent(
+                            new KeyboardEvent(type, {key, bubbles: true, cancelable: true}));
+            }""",
+            keys,
+        )
+
     def seek(self, seconds: float) -> None:
         """Go to a time and wait for its picture."""
+        self._wait_for_seek()
+        self.page.evaluate(
+            "seconds => { document.querySelector('#video').currentTime = seconds; }", seconds
+        )
+        self._wait_for_seek()
+
+    def _wait_for_seek(self) -> None:
         seeking = "document.querySelector('#video').seeking"
         self.wait_for(lambda: not self.page.evaluate(seeking), "the picture")
-        self.page.evaluate(
-            """seconds => new Promise((done) => {
-                const video = document.querySelector('#video');
-                video.addEventListener('seeked', () => requestAnimationFrame(done), {once: true});
-                video.currentTime = seconds;
-            })""",
-            seconds,
-        )
+        self._wait_for_paint()  # the page has heard of it by then
 
     @property
     def time(self) -> float:

@@ -188,6 +188,7 @@ class Project:
                 "id": video_id,
                 "duration_s": facts.duration_s,
                 "fps": facts.fps,
+                "session": self._session,
                 "revision": self._revision,
                 "done": labels.done,
                 "points": [

@@ -53,6 +53,16 @@ def test_an_interval_is_written_with_a_point_in_its_middle(labeller):
     assert labeller.marked() == [{"label": "jump", "segment": [2.0, 6.0]}]
 
 
+def test_an_interval_that_is_moved_takes_its_point_along(labeller):
+    interval = mark(labeller, 2.0, 4.0)
+    labeller.act(type="retime", interval=interval, start_s=7.52, end_s=9.52)
+    assert labeller.rows() == [["v", "jump", "8.52"]] and spans(labeller) == [[7.52, 9.52]]
+    with pytest.raises(RefusedError, match="after the end of the video"):
+        labeller.act(type="retime", interval=interval, start_s=99.0, end_s=101.0)
+    labeller.act(type="undo")
+    assert labeller.rows() == [["v", "jump", "3.0"]] and spans(labeller) == [[2.0, 4.0]]
+
+
 def test_a_point_of_a_person_within_is_the_point_of_the_interval(labeller):
     point = labeller.add(2.5)
     interval = mark(labeller, 2.0, 4.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import ExitStack
 
 import pytest
@@ -182,21 +181,17 @@ def on_disk(label, rows):
     label.wait_for(lambda: path.exists() and listed(label.folder) == rows, f"{rows} in labels.csv")
 
 
-def open_video(label, name):
-    label.page.locator("#title", has_text=re.compile(f"^{name}$")).wait_for()
-
-
 def test_a_folder_of_names_without_a_mouse(page):
     assert not page.page.locator("#ticks").is_visible()
     page.press("Shift+Enter")
-    assert boxes(page) == {"run": False, "jump": False, "throw": False}
+    page.wait_to_be(lambda: boxes(page), {"run": False, "jump": False, "throw": False})
     page.press("1", "3", "2", "2")
-    assert boxes(page) == {"run": True, "jump": False, "throw": True}
+    page.wait_to_be(lambda: boxes(page), {"run": True, "jump": False, "throw": True})
     page.press("Enter")
-    open_video(page, "b")
+    page.wait_for_video("b")
     on_disk(page, [("a", "run"), ("a", "throw")])
     page.press("Enter")  # none of them
-    open_video(page, "c")
+    page.wait_for_video("c")
     page.press("2", "z", "Enter")
     on_disk(page, [("a", "run"), ("a", "throw"), ("b", ""), ("c", "")])
     page.wait_for(lambda: "3 of 3 videos done" in page.page.locator(".work").inner_text())
@@ -205,19 +200,20 @@ def test_a_folder_of_names_without_a_mouse(page):
 
 def test_points_are_ticked_and_other_keys_keep_their_meaning(page):
     page.press("2", "Shift+Enter")
-    assert boxes(page) == {"run": False, "jump": True, "throw": False}
+    page.wait_to_be(lambda: boxes(page), {"run": False, "jump": True, "throw": False})
     page.press("Space")
     page.wait_for(lambda: page.playing or page.time > 0.2, "the video to play")
     page.page.locator("#ticks").get_by_role("checkbox", name="throw").click()
     page.press("Enter")  # the click did not leave the focus on the box
-    open_video(page, "b")
+    page.wait_for_video("b")
     on_disk(page, [("a", "jump"), ("a", "throw")])
     page.page.reload()  # the page remembers how it was used
     page.page.locator("#ticks").wait_for()
     page.page.get_by_role("button", name="Done, next video").click()
+    page.wait_for_video("c")
     on_disk(page, [("a", "jump"), ("a", "throw"), ("b", "")])
     page.press("Escape")
-    assert not page.page.locator("#ticks").is_visible()
+    page.page.locator("#ticks").wait_for(state="hidden")
     page.wait_for_picture()
     page.press("1")
     page.wait_for(lambda: "run" in (page.folder / "points.csv").read_text(), "a point")

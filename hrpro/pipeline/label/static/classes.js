@@ -57,9 +57,12 @@ export class ClassPanel {
       event.preventDefault();
       const input = form.elements.name;
       const name = input.value.trim();
-      if (!name || !(await this.on.add(name))) return;
+      if (!name) return;
       input.value = "";
-      input.blur(); // the next key is a class key again
+      const added = await this.on.add(name);
+      if (input.value) return; // the next one is being typed
+      if (added) input.blur(); // the next key is a class key again
+      else input.value = name;
     });
     this.reaction.addEventListener("change", () => {
       const seconds = this.reaction.valueAsNumber;

@@ -10,8 +10,9 @@ const NEAR_S = 0.5; // a selected point is let go when the playhead is farther a
 const ZOOM = 1.5;
 
 export function makeCommands({
-  store, player, timeline, videos, say, open, toggleHelp, toggleTicks, askTime, toButtons, flash,
+  store, player, timeline, videos, toast, open, toggleHelp, toggleTicks, askTime, toButtons, flash,
 }) {
+  const say = (text) => toast.say(text);
   const exact = (seconds) =>
     Number(clamp(seconds, 0, player.frames.middle(player.frames.last)).toFixed(3));
   /** Now, or a moment ago while playing: pressing a key takes its time. */
@@ -76,11 +77,28 @@ export function makeCommands({
       return player.seek(shifted(selected.time_s));
     }
     const { start_s, end_s } = selected;
-    const nearStart = Math.abs(player.time - start_s) <= Math.abs(player.time - end_s);
+    const nearStart = isNearStart(selected);
     if (nearStart) retime(selected, shifted(start_s), end_s);
     else retime(selected, start_s, shifted(end_s));
     return player.seek(shifted(nearStart ? start_s : end_s));
   }
+
+  /** Move a whole interval or detection by a frame; the picture stays with the nearer edge. */
+  function shift(direction) {
+    const { selected } = store;
+    if (!selected || selected.kind === "point") return say("Choose an interval or a detection first.");
+    const { frames } = player;
+    const wished = frames.middle(clamp(frames.at(selected.start_s) + direction, 0, frames.last));
+    const { start_s, end_s } = frames.moved(selected, wished);
+    player.pause();
+    if (direction * (start_s - selected.start_s) <= 0) return say("It cannot be moved any farther.");
+    const edge = isNearStart(selected) ? start_s : end_s;
+    retime(selected, start_s, end_s);
+    return player.seek(edge);
+  }
+
+  const isNearStart = ({ start_s, end_s }) =>
+    Math.abs(player.time - start_s) <= Math.abs(player.time - end_s);
 
   function movePoint(point, seconds) {
     const time_s = exact(seconds);
@@ -100,6 +118,7 @@ export function makeCommands({
   function takeBack(type) {
     const waiting = store.outbox.pending(store.video.id).length > 0;
     if (!waiting && !store.video[`can_${type}`]) return say(`Nothing to ${type}.`);
+    toast.asked(`${type} …`);
     return store.act({ type });
   }
 
@@ -177,6 +196,8 @@ export function makeCommands({
     setEnd: () => setEdge("end_s"),
     nudgeBack: () => nudge(-1),
     nudgeOn: () => nudge(1),
+    shiftBack: () => shift(-1),
+    shiftOn: () => shift(1),
     done,
     ticks: toggleTicks,
     zoomIn: () => timeline.zoom(ZOOM),
@@ -188,6 +209,8 @@ export function makeCommands({
   /** Run a command `{name, label?}`. Returns false where the key is better left to the browser. */
   function run(command) {
     if (always[command.name]) return always[command.name]();
+    // What is pressed now is not for the video that is still on the screen.
+    if (store.opening) return say(`“${store.opening}” is being opened: press that again.`);
     return store.video ? withVideo[command.name](command) : false;
   }
 

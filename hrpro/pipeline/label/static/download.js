@@ -3,17 +3,15 @@
 import { api } from "./api.js";
 import { el } from "./web/dom.js";
 
-/**
- * Let the buttons of an element download the events.
- * @param on `said(text)`, `failed(text)`
- */
-export function offerDownloads(root, on) {
+/** Let the buttons of an element download the events. */
+export function offerDownloads(root, toast) {
   for (const button of root.querySelectorAll("[data-download]"))
     button.addEventListener("click", async () => {
+      toast.asked("gathering the events …");
       try {
-        on.said(`saved ${await save(button.dataset.download)}`);
+        toast.answered(`saved ${await save(button.dataset.download)}`);
       } catch (error) {
-        on.failed(error.message);
+        toast.fail(error.message);
       }
     });
 }

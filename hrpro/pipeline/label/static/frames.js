@@ -39,6 +39,18 @@ export class Frames {
     return this.#end(frame, this.times[frame]) - this.times[frame];
   }
 
+  /**
+   * An action as a whole at another time: as long as it was, and no farther than the first and the
+   * last frame. Where it reaches beyond those already, no farther than it does.
+   */
+  moved({ start_s, end_s }, wished) {
+    const length = end_s - start_s;
+    const first = Math.min(this.middle(0), start_s);
+    const latest = Math.max(this.middle(this.last), end_s) - length;
+    const start = clamp(wished, first, latest);
+    return { start_s: start, end_s: start + length };
+  }
+
   #end(frame, start) {
     const usual = start + 1 / this.fps;
     return this.times[frame + 1] ?? (this.duration > start ? Math.min(this.duration, usual) : usual);

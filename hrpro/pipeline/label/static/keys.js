@@ -27,6 +27,8 @@ export const COMMANDS = [
   { group: "Labels", name: "setEnd", keys: ["o"], help: "it ends now" },
   { group: "Labels", name: "nudgeBack", keys: ["["], repeats: true, help: "nearer edge (or point) a frame back" },
   { group: "Labels", name: "nudgeOn", keys: ["]"], repeats: true, help: "nearer edge (or point) a frame on" },
+  { group: "Labels", name: "shiftBack", keys: ["{"], repeats: true, help: "the whole interval a frame back" },
+  { group: "Labels", name: "shiftOn", keys: ["}"], repeats: true, help: "the whole interval a frame on" },
   { group: "Labels", name: "correctLast", keys: [";"], help: "then a class key: the last one was that" },
   { group: "Labels", name: "who", keys: ["#"], needs: "subjects", help: "then a key: who did it" },
   { group: "Labels", name: "remove", keys: ["Delete", "Backspace"], help: "delete what is selected" },

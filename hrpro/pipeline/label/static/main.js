@@ -16,11 +16,14 @@ import { SelectionBar } from "./selection.js";
 import { Store } from "./store.js";
 import { TickPanel } from "./ticks.js";
 import { Timeline } from "./timeline.js";
+import { Toast } from "./toast.js";
 import { VideoList } from "./videos.js";
 
 const byId = (id) => document.getElementById(id);
 
-const store = new Store({ changed: drawAll, opened: showVideo, said: say, failed: fail });
+const toast = new Toast(byId("toast"));
+const say = (text) => toast.say(text);
+const store = new Store({ changed: drawAll, opened: showVideo, toast });
 const player = new Player(byId("video"), drawTime);
 const videos = new VideoList(byId("videos"), store, open);
 const help = new Help(byId("help"), store);
@@ -39,13 +42,15 @@ const panel = new ClassPanel(byId("classes"), store, {
   choose: (label) =>
     store.video && (ticks.ticking ? ticks.tick(label) : commands.marking.classKey(label)),
   add: async (name) => {
+    toast.asked(`adding class “${name}” …`);
     const added = await store.addClass(name);
-    if (added) say(`class “${name}” added`);
+    if (added) toast.answered(`class “${name}” added`);
     return added;
   },
   reaction: async (seconds) => {
+    toast.asked("saving the reaction time …");
     const saved = await store.setReaction(seconds);
-    if (saved) say(`points are set ${seconds} s before the key press`);
+    if (saved) toast.answered(`points are set ${seconds} s before the key press`);
   },
   limit: (score) => {
     timeline.minScore = score;
@@ -59,14 +64,14 @@ const ticks = new TickPanel(byId("ticks"), byId("ticking"), store, {
 });
 const playerBar = new PlayerBar(byId("stage"), store, player, () => loadMedia());
 const commands = makeCommands({
-  store, player, timeline, videos, say, open,
+  store, player, timeline, videos, toast, open,
   toggleHelp: () => help.toggle(),
   toggleTicks: () => ticks.toggle(),
   askTime: () => gotoTime.ask(),
   toButtons: () => byId("stage").querySelector("[data-part=play]").focus(),
   flash: (label) => panel.flash(label),
 });
-offerDownloads(byId("classes"), { said: say, failed: fail });
+offerDownloads(byId("classes"), toast);
 const classEditor = new ClassEditor(byId("class-editor"), store);
 byId("edit-classes").addEventListener("click", () => classEditor.open());
 const gotoTime = new GotoTime(byId("goto"), player);
@@ -164,16 +169,6 @@ function trouble(problem, waiting) {
   const again = "If it was stopped, start it again: this page goes on by itself.";
   if (problem || store.lost) return `hrpro label does not answer. ${again}${kept}`;
   return "";
-}
-
-function say(text) {
-  byId("toast").classList.remove("error");
-  setText(byId("toast"), text);
-}
-
-function fail(text) {
-  byId("toast").classList.add("error");
-  setText(byId("toast"), text);
 }
 
 document.addEventListener("keydown", (event) => {

@@ -12,7 +12,8 @@ const BUTTONS = {
   ],
   interval: [
     ["remove", "Delete", "Del"], ["setStart", "Starts now", "I"], ["setEnd", "Ends now", "O"],
-    ["nudgeBack", "Earlier", "["], ["nudgeOn", "Later", "]"], ["nextMark", "Next", "Tab"],
+    ["nudgeBack", "Earlier", "["], ["nudgeOn", "Later", "]"], ["shiftBack", "All earlier", "{"],
+    ["shiftOn", "All later", "}"], ["nextMark", "Next", "Tab"],
   ],
   open: [
     ["accept", "Accept", "↵"], ["reject", "Reject", "X"], ["setStart", "Starts now", "I"],
@@ -56,7 +57,7 @@ export class SelectionBar {
     const names = this.store.data.classes.map((each) => each.name);
     const all = names.includes(selected.label) ? names : [...names, selected.label];
     reconcile(this.label, all, (name) => name, (name) => el("option", { value: name }, name), () => {});
-    this.label.value = selected.label;
+    if (this.label.value !== selected.label) this.label.value = selected.label; // it may be open
     const who = this.store.data.subjects.length ? [["who", "Who?", "#"]] : [];
     const buttons = BUTTONS[selected.kind === "detection" ? selected.status : selected.kind];
     this.#show([...who, ...buttons]);

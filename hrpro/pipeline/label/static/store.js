@@ -9,15 +9,18 @@ import { Outbox } from "./outbox.js";
 const POLL_MS = 1500;
 
 export class Store {
-  /** @param handlers `changed()`, `opened()`, `said(text)`, `failed(text)` */
+  /** @param handlers `changed()`, `opened()`; `toast` for what the server says */
   constructor(handlers) {
     this.handlers = handlers;
     this.client = clientName();
     this.data = {
-      dataset: "", classes: [], subjects: [], videos: [], reaction_s: 0, revision: 0, model: null,
-      no_marks: null, class_keys: "",
+      dataset: "", classes: [], subjects: [], videos: [], reaction_s: 0, revision: 0, session: "",
+      model: null, no_marks: null, class_keys: "",
     };
     this.confirmed = null; // the open video as the server last told it
+    this.opening = null; // id of the video that was chosen and has not come yet
+    this.answers = new Map(); // id -> the latest that the server has told of a video
+    this.heard = null; // {session, revision} up to which the polls have told everything
     this.selection = null; // {kind: "point" | "interval" | "detection", id}
     this.lastClass = null; // label that was used last
     this.lost = false; // whether the last poll failed
@@ -34,6 +37,7 @@ export class Store {
 
   async start() {
     this.data = await api.state();
+    this.heard = this.data;
     this.outbox.open(`hrpro.outbox.${this.data.dataset_id}.`, this.client);
     this.outbox.pump();
     setInterval(() => this.#poll(), POLL_MS);
@@ -89,15 +93,20 @@ export class Store {
 
   async open(id) {
     this.opening = id;
-    let video;
+    let video = null;
+    let failure = "";
     try {
       video = await api.video(id, this.client);
     } catch (error) {
-      this.handlers.failed(`${id}: ${error.message}`);
-      return;
+      failure = `${id}: ${error.message}`;
     }
     if (this.opening !== id) return; // another one was chosen meanwhile
-    this.confirmed = video;
+    this.opening = null;
+    if (!video) {
+      this.handlers.toast.fail(failure);
+      return;
+    }
+    this.confirmed = this.#latest(video);
     this.selection = null;
     this.handlers.opened();
   }
@@ -106,7 +115,9 @@ export class Store {
   act(action) {
     const { client } = this;
     const id = crypto.randomUUID();
-    this.outbox.push({ id, client, video: this.confirmed.id, action });
+    const named = { ...action }; // what is dragged may have got its name meanwhile
+    for (const kind of ["point", "interval"]) if (action[kind]) named[kind] = this.nameOf(action[kind]);
+    this.outbox.push({ id, client, video: this.confirmed.id, action: named });
     return id;
   }
 
@@ -122,11 +133,11 @@ export class Store {
   /** Change the classes; returns why not, or an empty text. */
   async editClasses(edit) {
     try {
-      this.data = await api.editClasses(edit);
-      if (this.confirmed) await this.#refresh();
+      this.#take(await api.editClasses(edit));
     } catch (error) {
       return error.message;
     }
+    if (this.confirmed) await this.#refresh().catch(() => {}); // then the next poll tells
     this.handlers.changed();
     return "";
   }
@@ -138,9 +149,9 @@ export class Store {
   /** Take over the answer to a change of settings; false if it was refused. */
   async #setData(answer) {
     try {
-      this.data = await answer;
+      this.#take(await answer);
     } catch (error) {
-      this.handlers.failed(error.message);
+      this.handlers.toast.fail(error.message);
       return false;
     }
     this.handlers.changed();
@@ -153,15 +164,32 @@ export class Store {
       this.selection.id = answer.created;
     const isOpen = entry.video === this.confirmed?.id;
     if (isOpen && ["undo", "redo"].includes(entry.action.type))
-      this.handlers.said(`${entry.action.type}: ${difference(this.confirmed, answer)}`);
-    if (isOpen) this.confirmed = answer;
-    this.#count(answer);
+      this.handlers.toast.answered(`${entry.action.type}: ${difference(this.confirmed, answer)}`);
+    const latest = this.#latest(answer);
+    if (isOpen) this.confirmed = latest;
     this.handlers.changed();
   }
 
   #refused(entry, error) {
-    this.handlers.failed(`not saved: ${error.message}`);
-    if (entry.video === this.confirmed?.id) this.#refresh();
+    this.handlers.toast.fail(`not saved: ${error.message}`);
+    if (entry.video !== this.confirmed?.id) return;
+    this.#refresh().then(() => this.handlers.changed(), () => {}); // else the next poll tells
+  }
+
+  /** Take over an answer about everything, but for what the server has told since. */
+  #take(state) {
+    if (isOlder(state, this.data)) return;
+    this.data = state;
+    for (const video of this.answers.values()) if (isOlder(state, video)) this.#count(video);
+  }
+
+  /** Note an answer about a video; returns it, or a later one that has overtaken it. */
+  #latest(video) {
+    const known = this.answers.get(video.id);
+    if (known && isOlder(video, known)) return known;
+    this.answers.set(video.id, video);
+    this.#count(video);
+    return video;
   }
 
   /** Bring the list's numbers in line with a video. */
@@ -180,33 +208,24 @@ export class Store {
     );
   }
 
-  async #refresh(restarted = false) {
-    const video = await api.video(this.confirmed.id, this.client);
-    if (video.id !== this.confirmed.id) return; // another one was opened meanwhile
-    if (video.revision < this.confirmed.revision && !restarted) return;
-    this.confirmed = video;
-    this.handlers.changed();
+  /**
+   * Ask for the open video anew. Returns false where answers to what this tab does to it are still
+   * to come: they tell more, and what they have told already would show twice.
+   */
+  async #refresh() {
+    const { id } = this.confirmed;
+    const video = await api.video(id, this.client);
+    if (this.outbox.pending(id).length) return false;
+    const latest = this.#latest(video);
+    if (id === this.confirmed.id) this.confirmed = latest; // else another one was opened meanwhile
+    return true;
   }
 
-  /** Take over what other tabs did, and how far the copies of videos are. */
   async #poll() {
     if (this.polling || document.hidden) return;
     this.polling = true;
     try {
-      const { session, revision, videos, playback } = await api.changes(this.data.revision);
-      const before = this.entry?.playback;
-      const restarted = session !== this.data.session; // its revisions count from 0 again
-      const changed = restarted || revision !== this.data.revision;
-      if (changed) this.data = await api.state();
-      const { confirmed } = this;
-      if (confirmed && (restarted || (videos.includes(confirmed.id) && confirmed.revision < revision)))
-        await this.#refresh(restarted);
-      this.data.videos = this.data.videos.map((video) => ({ ...video, ...playback[video.id] }));
-      const recovered = this.lost;
-      this.lost = false;
-      if (recovered) this.outbox.pump();
-      if (this.entry && this.entry.playback !== before) this.handlers.opened();
-      else if (changed || recovered || Object.keys(playback).length) this.handlers.changed();
+      await this.#catchUp();
     } catch (error) {
       this.lost = error instanceof Unreachable ? "unreachable" : "refused";
       this.handlers.changed();
@@ -214,7 +233,31 @@ export class Store {
       this.polling = false;
     }
   }
+
+  /** Take over what other tabs did, and how far the copies of videos are. */
+  async #catchUp() {
+    const before = this.entry?.playback;
+    const { session, revision, videos, playback } = await api.changes(this.heard.revision);
+    const restarted = session !== this.heard.session; // its revisions count from 0 again
+    const changed = restarted || revision !== this.heard.revision;
+    if (changed) this.#take(await api.state());
+    else this.data.videos = this.data.videos.map((video) => ({ ...video, ...playback[video.id] }));
+    const { confirmed } = this;
+    const behind =
+      confirmed && (restarted || (videos.includes(confirmed.id) && confirmed.revision < revision));
+    // Not what came after: what has changed between the answers is told by the next poll.
+    if (!behind || (await this.#refresh())) this.heard = { session, revision };
+    const recovered = this.lost;
+    this.lost = false;
+    if (recovered) this.outbox.pump();
+    if (this.entry && this.entry.playback !== before) this.handlers.opened();
+    else if (changed || recovered || Object.keys(playback).length) this.handlers.changed();
+  }
 }
+
+/** Whether an answer tells of an earlier time than another; a new server counts anew. */
+const isOlder = (answer, known) =>
+  answer.session === known.session && answer.revision < known.revision;
 
 /** This tab's name towards the server: undo takes back the tab's own actions. */
 function clientName() {

@@ -71,9 +71,10 @@ export class TickPanel {
     if (!this.ticking || !this.store.video) return false;
     const key = keyName(event);
     const found = this.store.data.classes.find((each) => each.key && classKey(each.key) === key);
-    if (found) this.tick(found.name);
+    if (key === "Escape") this.toggle();
+    else if (this.store.opening) return false; // neither for this video nor yet for the next
+    else if (found) this.tick(found.name);
     else if (key === "Enter") this.finish();
-    else if (key === "Escape") this.toggle();
     else return false;
     return true;
   }

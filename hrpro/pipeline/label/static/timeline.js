@@ -65,7 +65,8 @@ export class Timeline {
     const video = this.store.video;
     this.root.classList.toggle("empty", !video);
     if (!video) return;
-    const shown = (item) => (item.id === this.preview?.id ? { ...item, ...this.preview } : item);
+    const dragged = this.store.nameOf(this.preview?.id); // which may have got its name meanwhile
+    const shown = (item) => (item.id === dragged ? { ...item, ...this.preview, id: dragged } : item);
     this.points = video.points.map(shown);
     this.unfinished = this.on.unfinished();
     this.intervals = [...video.intervals.map(shown), ...this.unfinished];
@@ -236,14 +237,16 @@ export class Timeline {
     return clamp(start + ((event.clientX - box.left) / box.width) * (end - start), 0, this.scale.duration);
   }
 
-  /** Pressing on a lane: a point or an edge of a band is dragged, anything else is a seek. */
+  /** Pressing on a lane: a point, an edge or an interval is dragged, anything else is a seek. */
   #grab(event) {
     const item = this.#press(event.target.closest(".item"));
     if (!item) return this.#scrub(this.parts.lanes);
     if (kindOf(item) === "point") return this.#dragging(item, event, (time) => ({ time_s: time }));
-    const edge = event.target.dataset.edge;
-    if (!edge) return this.#scrubOnMove();
     const { frames } = this.player;
+    const edge = event.target.dataset.edge;
+    if (!edge && kindOf(item) === "interval")
+      return this.#dragging(item, event, (time) => frames.moved(item, time));
+    if (!edge) return this.#scrubOnMove();
     const limits = {
       start_s: (time) => Math.min(time, item.end_s - frames.length(item.end_s)),
       end_s: (time) => Math.max(time, item.start_s + frames.length(item.start_s)),
@@ -273,14 +276,14 @@ export class Timeline {
 
   #dragging(item, first, changed) {
     const { frames } = this.player;
-    const old = item.time_s ?? item[first.target.dataset.edge];
+    const old = item[first.target.dataset.edge] ?? startOf(item);
     const offset = old - this.#timeOn(this.parts.lanes, first);
     return {
       move: (event) => {
         const wished = clamp(this.#timeOn(this.parts.lanes, event) + offset, 0, this.scale.duration);
         const time = frames.middle(frames.at(wished));
         this.preview = { id: item.id, ...changed(time) };
-        this.on.seek(time);
+        this.on.seek(startOf(this.preview) ?? this.preview.end_s);
         this.update();
       },
       end: () => {

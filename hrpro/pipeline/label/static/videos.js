@@ -41,8 +41,11 @@ export class VideoList {
 
   /** The id of the video before or after the open one, or undefined. */
   neighbour(direction) {
-    const ids = this.shown.map((video) => video.id);
-    const here = ids.indexOf(this.store.confirmed?.id);
+    const from = this.store.opening ?? this.store.confirmed?.id;
+    const shown = new Set(this.shown);
+    const videos = this.store.data.videos.filter((video) => shown.has(video) || video.id === from);
+    const ids = videos.map((video) => video.id);
+    const here = ids.indexOf(from);
     return here < 0 ? ids[0] : ids[here + direction];
   }
 

@@ -46,6 +46,7 @@ export function setText(node, text) {
  * an element under the pointer or with the focus must not be replaced.
  */
 export function reconcile(parent, items, keyOf, create, update) {
+  const focused = document.activeElement;
   const old = new Map([...parent.children].map((node) => [node.dataset.key, node]));
   let place = parent.firstElementChild;
   for (const item of items) {
@@ -61,4 +62,5 @@ export function reconcile(parent, items, keyOf, create, update) {
     else parent.insertBefore(node, place);
   }
   for (const node of old.values()) node.remove();
+  if (focused !== document.activeElement && parent.contains(focused)) focused.focus(); // it was moved
 }
