@@ -1,6 +1,6 @@
 """The label page while answers come late, or in another order than they were asked for."""
 
-# ruff: noqa: RUF001 (the page uses proper dashes)
+
 from __future__ import annotations
 
 import csv
