@@ -180,7 +180,7 @@ class Walk:
         for index, (moment_s, action) in enumerate(moments):
             while label.time < moment_s + reaction_s and label.playing:
                 label.page.wait_for_timeout(15)
-            label.press(keys[action.label])
+            label.tap(keys[action.label])
             if picture and index == len(moments) - 1:
                 label.press("k")
                 self.picture(label.page, "label-points")

@@ -199,7 +199,7 @@ def test_what_is_being_typed_outlives_late_answers(dataset, open_page):
     assert '"over it"' in (dataset / "dataset.yaml").read_text(encoding="utf-8")
 
 
-def test_late_news_do_not_wipe_what_was_said_since(dataset, open_page):
+def test_late_news_does_not_wipe_what_was_said_since(dataset, open_page):
     label = open_page(dataset)
     label.press("1")
     label.wait_until_saved()
