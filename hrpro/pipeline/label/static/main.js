@@ -40,7 +40,7 @@ const timeline = new Timeline(byId("timeline"), store, player, {
 });
 const panel = new ClassPanel(byId("classes"), store, {
   choose: (label) =>
-    store.video && (ticks.ticking ? ticks.tick(label) : commands.marking.classKey(label)),
+    store.video && (ticks.ticking ? ticks.tick(label) : commands.run({ name: "class", label })),
   add: async (name) => {
     toast.asked(`adding class “${name}” …`);
     const added = await store.addClass(name);

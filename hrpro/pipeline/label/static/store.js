@@ -93,20 +93,14 @@ export class Store {
 
   async open(id) {
     this.opening = id;
-    let video = null;
-    let failure = "";
-    try {
-      video = await api.video(id, this.client);
-    } catch (error) {
-      failure = `${id}: ${error.message}`;
-    }
+    const answer = await api.video(id, this.client).catch((error) => error);
     if (this.opening !== id) return; // another one was chosen meanwhile
     this.opening = null;
-    if (!video) {
-      this.handlers.toast.fail(failure);
+    if (answer instanceof Error) {
+      this.handlers.toast.fail(`${id}: ${answer.message}`);
       return;
     }
-    this.confirmed = this.#latest(video);
+    this.confirmed = this.#latest(answer);
     this.selection = null;
     this.handlers.opened();
   }

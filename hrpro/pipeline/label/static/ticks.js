@@ -87,6 +87,7 @@ export class TickPanel {
 
   /** That is all the video shows. */
   finish() {
+    if (this.store.opening) return; // clicked twice
     const { video } = this.store;
     const shown = shownIn(video);
     this.store.act({ type: "listed" });
