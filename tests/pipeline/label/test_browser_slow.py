@@ -1,6 +1,5 @@
 """The label page while answers come late, or in another order than they were asked for."""
 
-
 from __future__ import annotations
 
 import csv
