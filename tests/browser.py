@@ -246,6 +246,13 @@ class LabelPage:
         """Wait until the server has everything."""
         self.page.locator("#saved", has_text="all saved").wait_for()
 
+    def close(self) -> None:
+        """Close the window, after requests that a test answers itself have been answered."""
+        if not self.page.is_closed():
+            self.page.unroute_all(behavior="wait")
+        self.page.context.unroute_all(behavior="wait")
+        self.page.context.close()
+
     def screenshot(self, path: Path) -> None:
         """Take a picture of what is visible, with animations at their end."""
         self.page.mouse.move(0, 0)

@@ -44,5 +44,5 @@ def open_page(browser):
 
         yield open_it
         for label in opened:
-            label.page.context.close()
+            label.close()
         assert [problem for label in opened for problem in label.problems] == []

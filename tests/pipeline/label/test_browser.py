@@ -60,7 +60,7 @@ def open_page(serve, browser):
 
     yield open_it
     for label in opened:
-        label.page.context.close()
+        label.close()
     assert [problem for label in opened for problem in label.problems] == []
 
 
@@ -359,8 +359,6 @@ def test_a_video_that_is_being_copied_says_so_and_the_others_can_be_labelled(
     label.wait_for(notice.is_hidden)
     assert [name for name, _ in points(dataset)] == ["HandShaking"]
     assert [name for name, _ in points(dataset, "clip")] == ["Pushing"]
-    for pattern in ("**/api/state", "**/api/changes*"):
-        window.unroute(pattern)
 
 
 def test_steps_and_points_follow_a_variable_rate(tmp_path, serve, open_page):
@@ -549,7 +547,6 @@ def test_two_tabs_stay_in_step_and_undo_only_their_own(dataset, browser, serve, 
     one.press("]")
     one.wait_for_toast("not saved: this point is gone")
     one.wait_for(lambda: one.marks == [], "the truth")
-    one.page.unroute("**/api/changes*")
     assert points(dataset) == []
 
 

@@ -162,7 +162,7 @@ def page(browser, tmp_path):
         label.folder = folder
         label.wait_for_picture()
         yield label
-        label.page.context.close()
+        label.close()
     assert label.problems == []
 
 

@@ -12,8 +12,7 @@ const BUTTONS = {
   ],
   interval: [
     ["remove", "Delete", "Del"], ["setStart", "Starts now", "I"], ["setEnd", "Ends now", "O"],
-    ["nudgeBack", "Earlier", "["], ["nudgeOn", "Later", "]"], ["shiftBack", "All earlier", "{"],
-    ["shiftOn", "All later", "}"], ["nextMark", "Next", "Tab"],
+    ["nudgeBack", "Earlier", "["], ["nudgeOn", "Later", "]"], ["nextMark", "Next", "Tab"],
   ],
   open: [
     ["accept", "Accept", "↵"], ["reject", "Reject", "X"], ["setStart", "Starts now", "I"],
