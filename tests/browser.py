@@ -248,10 +248,12 @@ class LabelPage:
 
     def close(self) -> None:
         """Close the window, after requests that a test answers itself have been answered."""
-        if not self.page.is_closed():
-            self.page.unroute_all(behavior="wait")
-        self.page.context.unroute_all(behavior="wait")
-        self.page.context.close()
+        if self.page.is_closed():  # with the window, or by the test
+            return
+        window = self.page.context
+        for each in (*window.pages, window):
+            each.unroute_all(behavior="wait")
+        window.close()
 
     def screenshot(self, path: Path) -> None:
         """Take a picture of what is visible, with animations at their end."""
