@@ -6,6 +6,7 @@ export class GotoTime {
   constructor(dialog, player) {
     Object.assign(this, { dialog, player, input: dialog.querySelector("input") });
     dialog.querySelector("form").addEventListener("submit", () => {
+      this.input.blur(); // the next key is not for it, though it may be pressed before it is gone
       const seconds = parseTime(this.input.value);
       if (seconds !== null) player.seek(player.frames.middle(player.frames.at(seconds)));
     });
