@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,8 @@ def read_ground_truth(
     """
     path = Path(path)
     found = problems if problems is not None else Problems()
-    database = _database(path, found)
+    told = None if problems is None else lambda what: found.warning(path, what)
+    database = _database(path, found, told)
     videos = {
         video_id: annotation
         for video_id, entry in database.items()
@@ -119,7 +120,7 @@ def annotation_json(action: Action) -> dict[str, Any]:
     return entry
 
 
-def _database(path: Path, problems: Problems) -> dict[str, Any]:
+def _database(path: Path, problems: Problems, note: Callable[[str], None] | None) -> dict[str, Any]:
     repeated: list[str] = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def _database(path: Path, problems: Problems) -> dict[str, Any]:
                 seen.add(key)
         return result
 
-    content = read_json(path, object_pairs_hook=unique)
+    content = read_json(path, unique, note)
     if not isinstance(content, dict) or not isinstance(content.get("database"), dict):
         problems.error(path, "not an ActivityNet-style ground truth", FORMAT)
         return {}

@@ -101,20 +101,23 @@ def write_json(target: str | Path, value: Any) -> None:
 
 
 def read_json(
-    path: str | Path, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None
+    path: str | Path,
+    object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Any:
     """Read a JSON file, in any of the encodings of `hrpro.texts.read_text`.
 
     Args:
         path: the file.
         object_pairs_hook: as for `json.loads`; lets a reader notice keys that are there twice.
+        note: is told if the encoding had to be guessed. Without it, nothing is guessed.
 
     Raises:
         DataError: the file is missing, unreadable or not JSON; names file, line and column.
     """
     path = Path(path)
     try:
-        return json.loads(read_text(path), object_pairs_hook=object_pairs_hook)
+        return json.loads(read_text(path, note), object_pairs_hook=object_pairs_hook)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}"

@@ -223,9 +223,9 @@ class FrameReader(Iterator[np.ndarray]):
         ends_early = self._ends_early(period_s)
         if ends_early:
             report.truncated = True
-            report.warnings.append(
-                f"decoded {report.duration_s:.2f} s of {info.duration_s or 0:.2f} s"
-            )
+            promised = info.duration_s or 0.0  # of an AVI without its index a guess
+            whole = f" of {promised:.2f} s" if promised > report.duration_s else ", then it ends"
+            report.warnings.append(f"decoded {report.duration_s:.2f} s{whole}")
         self._tell_losses(ends_early)
         if report.truncated and self._strict:
             raise VideoError("truncated: " + "; ".join(report.warnings))

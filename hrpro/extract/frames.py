@@ -74,7 +74,11 @@ class Decoding(Iterator[TimedFrame]):
         fragile: bool = False,
     ) -> None:
         self.period_s = nominal_period_s(stream)
-        self.losses = Losses(self.period_s, steady=container.format.name == "mpeg")
+        self.losses = Losses(
+            self.period_s,
+            steady=container.format.name == "mpeg",
+            skips=container.format.name == "matroska,webm",
+        )
         self._stream = stream
         self._tick = tick_s(stream)
         self._report = report
@@ -143,7 +147,8 @@ class Decoding(Iterator[TimedFrame]):
                 raise UnsteadyError("a packet without its picture")
             self.losses.damaged(skipped_s)
         own_s = frame.duration * self._tick if frame.duration else self.period_s
-        self.losses.shown(start_s, start_s + (own_s if own_s <= MAX_GAP_S else self.period_s))
+        end_s = start_s + (own_s if own_s <= MAX_GAP_S else self.period_s)
+        self.losses.shown(start_s, end_s, is_keyframe=bool(frame.key_frame))
         return timed
 
     def _decoded(self) -> Iterator[TimedFrame]:
@@ -179,6 +184,8 @@ class Decoding(Iterator[TimedFrame]):
                 time_s = self._times.of(frame)
                 if time_s is not None:
                     self._due.arrived(time_s)
+                    if frame.is_corrupt:
+                        self.losses.damaged(time_s)
                 yield TimedFrame(frame, time_s)
             if packet is None:
                 break

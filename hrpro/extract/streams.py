@@ -17,6 +17,9 @@ VideoStream = av.video.stream.VideoStream
 _SHORT_SHARE = Fraction(1, 2)
 # One with no more than this share of the pixels of the largest one is a preview.
 _SMALL_SHARE = Fraction(1, 4)
+# Containers that list no streams: a damaged one seems to have more of them from then on.
+_UNLISTED = frozenset({"flv", "live_flv", "mpeg"})
+_LATE_S = 1
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
@@ -66,6 +69,8 @@ def choose_stream(
     if not streams:
         what = "cover art only" if container.streams.video else "sound only"
         raise VideoError(f"no video stream ({what})" if container.streams else "no video stream")
+    if container.format.name in _UNLISTED:
+        streams = _from_the_begin(streams)
     candidates = [_Candidate(stream, _length_s(stream)) for stream in streams]
     chosen = _best(candidates)
     if len(candidates) == 1:
@@ -73,6 +78,21 @@ def choose_stream(
     others = ", ".join(str(each) for each in candidates if each is not chosen)
     note = f"{len(candidates)} video streams: took {chosen}; --stream takes another: {others}"
     return _decodable(chosen.stream), note
+
+
+def _from_the_begin(streams: list[VideoStream]) -> list[VideoStream]:
+    starts = [
+        None if stream.start_time is None else stream.start_time * tick_s(stream)
+        for stream in streams
+    ]
+    first = min((start for start in starts if start is not None), default=None)
+    if first is None:
+        return streams
+    return [
+        stream
+        for stream, start in zip(streams, starts, strict=True)
+        if start is not None and start <= first + _LATE_S
+    ]
 
 
 def _best(candidates: list[_Candidate]) -> _Candidate:

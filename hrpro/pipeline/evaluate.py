@@ -287,16 +287,20 @@ def _choose_subsets(
             raise UsageError(f"{path}: no subset {subset!r}; it has {', '.join(named) or 'none'}")
         return {subset.lower()}, ""
     hit = {_subset(videos[match.video_id]) for match in detected if match.video_id is not None}
-    if "test" in there and ("test" in hit or not hit):
+    if "test" in there and hit <= {"test"}:
         return {"test"}, ""
     if len(there) < 2 or not hit:
         return there, ""
-    texts = " and ".join(repr(name) if name else "no subset" for name in sorted(hit))
+    has = f"{path}: has the subsets {', '.join(named)}; measured on"
+    if "test" in hit:
+        others = _in_words(hit - {"test"})
+        return {"test"}, f"{has} 'test' alone, not on {others} (--subset chooses)"
     only = "alone" if len(hit) == 1 else "together"
-    return hit, (
-        f"{path}: has the subsets {', '.join(named)}; measured on {texts} {only}, where the "
-        "detections are (--subset chooses)"
-    )
+    return hit, f"{has} {_in_words(hit)} {only}, where the detections are (--subset chooses)"
+
+
+def _in_words(subsets: Collection[str]) -> str:
+    return " and ".join(repr(name) if name else "no subset" for name in sorted(subsets))
 
 
 def _subset(video: VideoAnnotation) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -31,6 +32,9 @@ KINDS = {
     "mpeg2.ts": ("mpeg2video", {"b_frames": 2, "options": NO_SCENE_CUTS}),
     "mpeg2.mpg": ("mpeg2video", {"b_frames": 2, "options": NO_SCENE_CUTS}),
     "mpeg4.avi": ("mpeg4", {}),
+    "h264.flv": ("libx264", {}),
+    "vp9.webm": ("libvpx-vp9", {}),
+    "vp9.mkv": ("libvpx-vp9", {}),
     "raw.h264": ("libx264", {"container": "h264"}),
     "raw.264": ("libx264", {"container": "h264", "b_frames": 2}),
     "raw.m2v": ("mpeg2video", {"container": "mpeg2video", "b_frames": 2}),
@@ -112,11 +116,48 @@ def test_a_hole_in_the_middle_costs_what_it_hides(tmp_path, kind):
         return  # they count frames and have no times: what is missing cannot be known
     assert times[-1] == pytest.approx(3.96, abs=0.05)
     assert report.duration_s == pytest.approx(4.0, abs=0.05)
-    if kind.endswith("mkv"):
-        return  # its demuxer skips what it cannot read, and its rate may vary
     assert 0.4 <= report.lost_s <= 1.4
     assert all(1.4 <= start_s < end_s <= 3.0 for start_s, end_s in report.lost)
     assert sum("of the picture lost" in warning for warning in report.warnings) == 1
+
+
+@pytest.mark.parametrize("kind", ["vp9.webm", "vp9.mkv"])
+def test_what_matroska_passes_over_in_silence_is_lost(tmp_path, kind):
+    path = make(tmp_path, kind)
+    begin, end = (video_packets(path)[number].pos for number in (42, 58))
+    data = bytearray(path.read_bytes())
+    data[begin - 8 : end] = bytes(end - begin + 8)
+    path.write_bytes(data)
+    times, reader = shown(path)
+    assert len(times) < 90
+    ((start_s, end_s),) = reader.report.lost
+    gaps = [later - time for time, later in pairwise(times)]
+    assert end_s - start_s == pytest.approx(max(gaps) - 0.04, abs=0.01)
+
+
+@pytest.mark.parametrize(("hold", "is_key"), [(50, False), (3, True)])
+def test_a_gap_of_matroska_is_no_loss_within_a_group_or_if_it_is_short(tmp_path, hold, is_key):
+    """Screen recordings hold a picture for as long as nothing moves."""
+    times = [*range(50), *range(50 + hold, 100 + hold)]
+    path = make(tmp_path, "vp9.mkv", gop=50 if is_key else 1000, times=times)
+    _, reader = shown(path)
+    assert reader.report.lost == []
+
+
+def test_a_stream_that_damage_makes_up_is_not_the_video(tmp_path):
+    path = make_video(tmp_path / "a.flv", 100, gop=25, codec="libx264")
+    data = path.read_bytes()
+    # A tag of a video in VP6, of which FFmpeg makes a stream of its own.
+    body = b"\x14\x00" + bytes(6) + bytes(range(100, 160))
+    size = len(body).to_bytes(3, "big")
+    tag = b"\x09" + size + (3000).to_bytes(3, "big") + bytes(4) + body
+    middle = video_packets(path)[75].pos  # where its tag begins
+    assert data[middle] == 9
+    path.write_bytes(data[:middle] + tag + (len(body) + 11).to_bytes(4, "big") + data[middle:])
+    with av.open(str(path)) as container:
+        assert len(container.streams.video) == 2
+    times, reader = shown(path)
+    assert (reader.info.stream, len(times)) == (0, 100)
 
 
 def test_the_sidecar_says_what_was_lost(tmp_path):

@@ -254,8 +254,11 @@ def test_subsets_with_detections_are_measured(tmp_path):
     value, said = evaluate(tmp_path, {"b": [found()], "a": [found()]}, videos)
     assert (value["average"], value["videos"]) == (1.0, 2)
     assert "measured on 'training' and 'validation' together" in said
-    value, said = evaluate(tmp_path, {"c": [found()], "a": [found()]}, videos)
+    value, said = evaluate(tmp_path, {"c": [found()]}, videos)
     assert (value["videos"], said) == (1, "")
+    value, said = evaluate(tmp_path, {"c": [found()], "a": [found()]}, videos)
+    assert value["videos"] == 1
+    assert "measured on 'test' alone, not on 'training' (--subset chooses)" in said
     value, said = evaluate(tmp_path, {"b": [found()]}, videos, "--subset", "VALIDATION")
     assert (value["videos"], said) == (1, "")
 

@@ -29,12 +29,12 @@ def read_any_json(path: Path, rates: Rates) -> Results:
         DataError: none of these, or malformed; one line that names the file.
         UsageError: it counts in frames and the rate is unknown.
     """
-    value = read_json(path)
+    notes = Notes()
+    value = read_json(path, note=notes.say)
     if isinstance(value, dict) and "database" in value:
         return read_annotations(path)
     if is_tasks(value):
-        return from_tasks(path, value, rates)
-    notes = Notes()
+        return from_tasks(path, value, rates, notes)
     try:
         results = from_json(value, notes.left_out)
     except DataError as error:

@@ -108,7 +108,8 @@ def read_boris(path: Path) -> Results:
     Raises:
         DataError: unreadable, malformed, or nothing could be read; names the observation.
     """
-    project = read_json(path)
+    notes = Notes()
+    project = read_json(path, note=notes.say)
     observations = project.get("observations") if isinstance(project, Mapping) else None
     behaviours = project.get("behaviors_conf") if isinstance(project, Mapping) else None
     if not isinstance(observations, Mapping) or not isinstance(behaviours, Mapping):
@@ -118,7 +119,6 @@ def read_boris(path: Path) -> Results:
         for each in behaviours.values()
         if isinstance(each, Mapping) and str(each.get("type")).startswith(STATE)
     }
-    notes = Notes()
     found: list[Linked] = []
     for name, observation in observations.items():
         where = f"observation {name!r}"

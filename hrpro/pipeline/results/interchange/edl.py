@@ -41,6 +41,11 @@ from hrpro.video_ids import names_video
 
 MARKER_COLORS = ("RED", "GREEN", "BLUE", "CYAN", "MAGENTA", "YELLOW", "ORANGE", "PURPLE", "PINK")
 """One per class, over and over; locators and OpenTimelineIO know these names."""
+_COLORS = (
+    *MARKER_COLORS,
+    *"BLACK WHITE GREY GRAY GOLD VIOLET FOREST DENIM TEAL BROWN".split(),  # of Avid
+    *"FUCHSIA ROSE LAVENDER SKY MINT LEMON SAND COCOA CREAM".split(),  # of Resolve
+)
 
 _RECORD_START_S = 3600  # the usual start of a programme, 01:00:00:00
 _EVENT = re.compile(  # number, reel, channel, kind of edit, four timecodes; reels may hold spaces
@@ -48,9 +53,15 @@ _EVENT = re.compile(  # number, reel, channel, kind of edit, four timecodes; ree
     rf"(?P<source_in>{TIMECODE})\s+(?P<source_out>{TIMECODE})\s+"
     rf"(?P<record_in>{TIMECODE})\s+(?P<record_out>{TIMECODE})"
 )
+_NUMBERED = re.compile(rf"\d{{3,6}}\s|\d.*\s{TIMECODE}")  # else a text that begins with a number
 _LONGEST_EVENT = 500  # characters
-_LOCATOR = re.compile(rf"\*\s*LOC:\s*(?P<time>{TIMECODE})\s+(?P<color>\S+)(?:\s+(?P<text>.*))?")
-_NAME = re.compile(r"\*\s*(?P<kind>(?:FROM|TO) CLIP NAME|SOURCE FILE|FROM FILE):\s*(?P<name>.+)")
+_LOCATOR = re.compile(
+    rf"\*\s*LOC:\s*(?P<time>{TIMECODE})(?:\s+(?P<color>{'|'.join(_COLORS)})(?=\s|$))?(?P<text>.*)",
+    re.IGNORECASE,
+)
+_NAME = re.compile(
+    r"\*\s*(?P<kind>(?:FROM|TO) CLIP NAME|SOURCE FILE|FROM FILE):\s*(?P<name>.+)", re.IGNORECASE
+)
 _MARKER = re.compile(
     r"(?P<note>[^|]*)\|\s*C:(?P<color>[^|]*)\|\s*M:(?P<text>.*)\|\s*D:\s*(?P<frames>\d{1,9})"
 )
@@ -152,7 +163,7 @@ class _Event:
     ) -> Iterator[Detection]:
         """Yield what the locators mark."""
         for line, match in self.locators:
-            label, score = from_caption(match["text"] or match["color"])
+            label, score = from_caption(match["text"].strip() or match["color"] or "")
             try:
                 time = from_timecode(match["time"], rate, self.is_drop)
                 source, record = self.frames("source", rate), self.frames("record", rate)
@@ -185,7 +196,7 @@ def _parsed(path: Path, notes: Notes) -> Iterator[_Event]:
             is_drop = "NON" not in line.upper()
         elif event is not None and (match := _MARKER.fullmatch(line)):
             event.markers.append((number, match))
-        elif line[:1].isdigit():
+        elif _NUMBERED.match(line[:_LONGEST_EVENT]):
             if event is not None:
                 yield event
             match = _EVENT.fullmatch(line) if len(line) <= _LONGEST_EVENT else None
@@ -193,7 +204,7 @@ def _parsed(path: Path, notes: Notes) -> Iterator[_Event]:
             if match is None:
                 notes.left_out(number, "not an event such as 001 AX V C and four timecodes")
         elif event is not None and (match := _NAME.fullmatch(line)):
-            event.names[match["kind"]] = match["name"].strip()
+            event.names[match["kind"].upper()] = match["name"].strip()
         elif event is not None and (match := _LOCATOR.fullmatch(line)):
             event.locators.append((number, match))
     if event is not None:
@@ -217,7 +228,8 @@ def _timeline_start(events: Iterable[_Event], rate: Fraction, rates: Rates, note
         return 0  # the user knows better; `hrpro convert` takes it off
     marked = [event for event in events if event.markers]
     first = min(marked, key=lambda event: event.match["record_in"])
-    start = f"{first.match['record_in'][:2]}:00:00:00"
+    in_first = first.match["record_in"]
+    start = f"{in_first[:2]}:00:00{in_first[8]}00"
     notes.say(
         f"markers count from the start of the timeline, taken to be {start}; --timecode says "
         "otherwise"

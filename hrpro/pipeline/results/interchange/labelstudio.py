@@ -21,6 +21,7 @@ and count in seconds. A region with several labels is an action of each. What ot
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -37,6 +38,7 @@ from hrpro.pipeline.results.interchange.texts import plain
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 from hrpro.video_ids import names_video
 
+_HTML_SOURCE = re.compile(r"""<[^>]*?\ssrc\s*=\s*["']?([^"'\s>]+)""")
 _FRAMES, _SECONDS = "timelinelabels", "labels"  # the keys of labels, which tell how times count
 
 
@@ -71,7 +73,8 @@ def read_labelstudio(path: Path, rates: Rates) -> Results:
         DataError: unreadable, or not tasks of Label Studio; names file and task.
         UsageError: the frame rate of a video is unknown.
     """
-    return from_tasks(path, read_json(path), rates)
+    notes = Notes()
+    return from_tasks(path, read_json(path, note=notes.say), rates, notes)
 
 
 def is_tasks(value: Any) -> bool:
@@ -79,17 +82,16 @@ def is_tasks(value: Any) -> bool:
     return isinstance(value, list) or (isinstance(value, dict) and "data" in value)
 
 
-def from_tasks(path: Path, value: Any, rates: Rates) -> Results:
+def from_tasks(path: Path, value: Any, rates: Rates, notes: Notes) -> Results:
     """Read the JSON value of an export; tasks of one video are put together.
 
-    A region that cannot be read costs that region, a task that
-    is no task costs that task.
+    A region that cannot be read costs that region, a task that is no task costs that task: they
+    go to the `notes` on the file.
 
     Raises:
         DataError: nothing could be read; says in which task something is malformed.
         UsageError: the frame rate of a video is unknown.
     """
-    notes = Notes()
     tasks = []
     for number, value_of_task in enumerate(value if isinstance(value, list) else [value], start=1):
         try:
@@ -161,9 +163,11 @@ def _task(where: str, task: Any, notes: Notes) -> _Task:
     if not isinstance(data, Mapping):
         raise DataError("'data' must be an object")
     link = data.get("video")
-    if not isinstance(link, str) or not link:  # the configuration may call it something else
+    if not isinstance(link, str) or not link or link.lstrip().startswith("<"):
+        # The configuration may call it something else; templates of old play it by HTML.
         texts = [text for text in data.values() if isinstance(text, str) and text]
-        link = next((text for text in texts if names_video(text)), None)
+        sources = [source for text in texts for source in _HTML_SOURCE.findall(text)]
+        link = next((text for text in (*texts, *sources) if names_video(text)), None)
     if link is None:
         raise DataError("'data' names no video")
     stated = data.get("video_id")
@@ -268,10 +272,10 @@ def _spans(ranges: Any, rate: Fraction) -> list[tuple[float, float]]:
     spans = []
     for each in ranges:
         ends = [each.get("start"), each.get("end")] if isinstance(each, Mapping) else [None]
-        frames = [round(frame) for frame in ends if _is_number(frame) and 1 <= frame < 1e9]
+        frames = [round(frame) for frame in ends if _is_number(frame) and 0 <= frame < 1e9]
         if len(frames) < 2:
             raise DataError(f"start and end must be frames, counted from 1, not {each!r}")
-        start, end = sorted(frames)
+        start, end = (max(1, frame) for frame in sorted(frames))  # some scripts count from 0
         spans.append(from_frames(start - 1, end, rate))
     return spans
 

@@ -55,11 +55,12 @@ def read_otio(path: Path) -> Results:
     """
     import opentimelineio as otio
 
-    read_json(path)  # names line and column of what is no JSON, and refuses endless nesting
     notes = Notes()
+    # Names line and column of what is no JSON, and refuses endless nesting.
+    read_json(path, note=notes.say)
     try:
         timeline = otio.adapters.read_from_string(
-            read_text(path),
+            read_text(path, notes.say),
             "otio_json",
             media_linker_name=otio.media_linker.MediaLinkingPolicy.DoNotLinkMedia,
         )

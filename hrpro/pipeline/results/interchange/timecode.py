@@ -3,7 +3,7 @@
 Non-drop timecode at 29.97 and 59.94 frames per second counts 30 and 60 to the second and falls
 behind the clock (3.6 s per hour), but every frame has its own number and none is skipped.
 Drop-frame timecode skips numbers, not frames, and keeps up with the clock; a semicolon, comma or
-point before the frames tells it.
+point before the frames tells it (Premiere Pro writes semicolons throughout).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from fractions import Fraction
 from hrpro.errors import DataError
 from hrpro.pipeline.results.interchange.rates import to_seconds
 
-TIMECODE = r"\d\d:\d\d:\d\d[:;.,]\d\d\d?"
+TIMECODE = r"\d\d[:;]\d\d[:;]\d\d[:;.,]\d\d\d?"
 """A pattern without groups."""
-_PARTS = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.,])(\d\d\d?)")
+_PARTS = re.compile(r"(\d\d)[:;](\d\d)[:;](\d\d)([:;.,])(\d\d\d?)")
 
 
 def to_timecode(frame: int, rate: Fraction) -> str:

@@ -183,6 +183,47 @@ def test_markers_of_resolve(tmp_path):
         convert(path, tmp_path / "r.csv", fps=Fraction(25), timecode="soon")
 
 
+def test_markers_of_resolve_in_drop_frame(tmp_path):
+    rates = Rates(NTSC_RATE)
+    for head in ("TITLE: T\nFCM: DROP FRAME\n\n", "TITLE: T\nFCM: NON-DROP FRAME\n\n"):
+        time = "01:10:00;00"  # ten minutes of frames behind 01:00:00;00, whatever the head says
+        path = edl(
+            tmp_path,
+            f"001  001      V     C        {time} 01:10:00;01 {time} 01:10:00;01  \n"
+            " |C:ResolveColorCream |M:jump |D:1\n",
+            head,
+        )
+        ((_, label, start_s, _),) = found(path, rates)
+        assert (label, round(start_s, 2)) == ("jump", 600.0)
+
+
+def test_notes_of_markers_may_begin_with_a_number_and_have_several_lines(tmp_path):
+    path = edl(
+        tmp_path,
+        "001  001      V     C        01:00:05:00 01:00:05:01 01:00:05:00 01:00:05:01  \n"
+        "2 people,\n1 dog |C:ResolveColorSky |M:run |D:25\n",
+    )
+    assert found(path) == [("cut", "run", 5.0, 6.0)]
+
+
+def test_locators_in_lower_case_without_color_and_with_semicolons(tmp_path):
+    path = edl(
+        tmp_path,
+        "001  AX V C 00;00;10;00 00;00;20;00 01;00;00;00 01;00;10;00\n"
+        "* From Clip Name: cam1.mp4\n"
+        "* LOC: 01;00;03;00 JUMP HIGH\n"
+        "* Loc: 01;00;04;00 Yellow Fall\n"
+        "* LOC: 01;00;05;00 Redo\n"
+        "* LOC: 01;00;06;00 DENIM\n",
+    )
+    assert found(path) == [
+        ("cam1", "JUMP HIGH", 13.0, 13.0),
+        ("cam1", "Fall", 14.0, 14.0),
+        ("cam1", "Redo", 15.0, 15.0),
+        ("cam1", "DENIM", 16.0, 16.0),
+    ]
+
+
 def test_an_edl_without_any_mark_is_an_error(tmp_path):
     with pytest.raises(DataError, match=r"cut\.edl:4: no locator .* and no marker names it"):
         found(edl(tmp_path, EVENT))
