@@ -8,6 +8,7 @@ print(reader.report)
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -254,4 +255,19 @@ class FrameReader(Iterator[np.ndarray]):
         promised = self.info.duration_s
         if promised is None or (self.info.has_audio and not stream.duration):
             return False  # no promise about the picture
-        return self.report.duration_s < promised - max(3 * float(period_s), 0.05 * promised)
+        if self.report.duration_s >= promised - max(3 * float(period_s), 0.05 * promised):
+            return False
+        # An MP4 lists its frames. FFmpeg's length counts those that an edit list leaves out, too,
+        # where the picture starts late.
+        shown_to_s = self.info.clock_start_s + self.info.start_s + self.report.duration_s
+        is_listed = self._source.opened.container.format.name.startswith("mov") and stream.frames
+        return not is_listed or _last_listed_s(stream) > shown_to_s
+
+
+def _last_listed_s(stream: av.video.stream.VideoStream) -> float:
+    """Return the decoding time of the last frame in the index that is to be shown."""
+    index = stream.index_entries
+    for number in reversed(range(len(index))):
+        if not index[number].is_discard:
+            return float(index[number].timestamp * tick_s(stream))
+    return math.inf

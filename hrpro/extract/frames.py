@@ -205,7 +205,8 @@ class Decoding(Iterator[TimedFrame]):
         time_s = self._times.of_packet(packet, refused)
         if time_s is None:
             return
-        self.losses.seen(time_s)
+        if not packet.is_discard:  # else an edit list leaves it out
+            self.losses.seen(time_s)
         if refused or packet.is_corrupt:
             self.losses.damaged(time_s)
         elif not packet.is_discard and self._times.by_pts:

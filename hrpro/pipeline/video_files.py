@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from hrpro.errors import DataError
 from hrpro.pipeline.results.model import VideoResult
-from hrpro.video_ids import KnownVideos
+from hrpro.video_ids import KnownVideos, Match
 from hrpro.videos_folder import video_key, videos_below
 
 
@@ -27,9 +27,9 @@ class VideoFiles:
 
     def find(self, video: VideoResult) -> Path | None:
         """The file of a video, if it is where the person or the results say."""
-        for name in filter(None, (video.path, video.video_id)):
-            if (key := self._known.match(name).video_id) is not None:
-                return self._files[key]
+        for match in self._matches(video):
+            if match.video_id is not None:
+                return self._files[match.video_id]
         path = Path(video.path) if video.path else None
         return path if path is not None and path.is_file() else None
 
@@ -37,12 +37,18 @@ class VideoFiles:
         """As `find`.
 
         Raises:
-            DataError: the file is not there; names it and the remedy.
+            DataError: the file is not there, or several could be meant; names them and the remedy.
         """
         if (found := self.find(video)) is not None:
             return found
+        for match in self._matches(video):
+            if match.problem and match.near is None:
+                raise DataError(match.problem)
         where = video.path or video.video_id
         raise DataError(f"{where}: no such video; name the folder it is in with --videos")
+
+    def _matches(self, video: VideoResult) -> list[Match]:
+        return [self._known.match(name) for name in (video.path, video.video_id) if name]
 
 
 def link_to(video: Path, page: Path) -> str:

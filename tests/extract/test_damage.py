@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -145,15 +146,15 @@ def test_a_gap_of_matroska_is_no_loss_within_a_group_or_if_it_is_short(tmp_path,
 
 
 def test_a_stream_that_damage_makes_up_is_not_the_video(tmp_path):
-    path = make_video(tmp_path / "a.flv", 100, gop=25, codec="libx264")
-    data = path.read_bytes()
-    # A tag of a video in VP6, of which FFmpeg makes a stream of its own.
-    body = b"\x14\x00" + bytes(6) + bytes(range(100, 160))
-    size = len(body).to_bytes(3, "big")
-    tag = b"\x09" + size + (3000).to_bytes(3, "big") + bytes(4) + body
+    path = make_video(tmp_path / "a.flv", 100, gop=25)
+    larger = make_video(tmp_path / "b.flv", 1, codec="flv", painter=numbered(320, 240))
+    data, other = path.read_bytes(), larger.read_bytes()
+    begin = video_packets(larger)[0].pos
+    tag = other[begin : begin + 15 + int.from_bytes(other[begin + 1 : begin + 4], "big")]
+    tag = tag[:4] + (3000).to_bytes(3, "big") + tag[7:]
     middle = video_packets(path)[75].pos  # where its tag begins
     assert data[middle] == 9
-    path.write_bytes(data[:middle] + tag + (len(body) + 11).to_bytes(4, "big") + data[middle:])
+    path.write_bytes(data[:middle] + tag + data[middle:])
     with av.open(str(path)) as container:
         assert len(container.streams.video) == 2
     times, reader = shown(path)
@@ -229,6 +230,26 @@ def test_a_picture_that_starts_after_the_sound_keeps_its_time(tmp_path, suffix):
     facts, _ = facts_of(path)
     assert facts.start_s == reader.info.start_s
     assert facts.duration_s == pytest.approx(2.0, abs=0.03)
+
+
+def test_an_edit_list_that_delays_and_cuts_loses_nothing(tmp_path):
+    path = make_video(tmp_path / "a.mp4", 100)
+    data = path.read_bytes()
+    at = data.index(b"elst")
+    ticks, entries = 12800, data[at + 8 : at + 12]
+    assert entries == (1).to_bytes(4, "big")
+    # 2 s of nothing, then the picture from 1 s on; lengths in milliseconds.
+    edits = struct.pack(">IiiIiiI", 2, 2000, -1, 1 << 16, 3000, ticks, 1 << 16)
+    data = data[: at + 8] + edits + data[at + 24 :]
+    for box in (b"moov", b"trak", b"edts", b"elst"):
+        begin = data.index(box) - 4
+        size = int.from_bytes(data[begin : begin + 4], "big") + 12
+        data = data[:begin] + size.to_bytes(4, "big") + data[begin + 4 :]
+    path.write_bytes(data)
+    times, reader = shown(path)
+    assert (times[0], times[-1], len(times)) == (2.0, pytest.approx(4.96), 75)
+    report = reader.report
+    assert (report.lost, report.truncated, report.warnings) == ([], False, [])
 
 
 def test_snippets_of_a_variable_rate_have_their_times(tmp_path):

@@ -144,6 +144,16 @@ def test_what_cannot_be_cut_is_an_exit_code(result, tmp_path):
     assert "a#1.mp4: no such video; name the folder it is in with --videos" in errors
 
 
+def test_a_name_that_two_videos_have_names_both(tmp_path):
+    for day in ("mon", "tue"):
+        make_video(tmp_path / "rec" / day / "a.mp4", 25)
+    results = Results([VideoResult("a", detections=(Detection("run", 1, 0, 0.4),))])
+    (path,) = write_results(results, tmp_path / "r.json")
+    code, _, errors = hrpro("clips", path, "--videos", tmp_path / "rec", "-o", tmp_path / "c")
+    assert code == 1
+    assert "'a' can be 'mon/a.mp4' or 'tue/a.mp4'" in errors
+
+
 def test_detect_cuts_clips_too(result, tmp_path, monkeypatch):
     monkeypatch.setattr("hrpro.pipeline.detect.build_detection", fake_worker.build_detection)
     out = tmp_path / "clips"

@@ -43,8 +43,8 @@ MARKER_COLORS = ("RED", "GREEN", "BLUE", "CYAN", "MAGENTA", "YELLOW", "ORANGE", 
 """One per class, over and over; locators and OpenTimelineIO know these names."""
 _COLORS = (
     *MARKER_COLORS,
-    *"BLACK WHITE GREY GRAY GOLD VIOLET FOREST DENIM TEAL BROWN".split(),  # of Avid
-    *"FUCHSIA ROSE LAVENDER SKY MINT LEMON SAND COCOA CREAM".split(),  # of Resolve
+    *("BLACK", "WHITE", "GREY", "GRAY", "GOLD", "VIOLET", "FOREST", "DENIM"),  # of Avid
+    *("FUCHSIA", "ROSE", "LAVENDER", "SKY", "MINT", "LEMON", "SAND", "COCOA", "CREAM"),  # Resolve
 )
 
 _RECORD_START_S = 3600  # the usual start of a programme, 01:00:00:00
