@@ -255,6 +255,8 @@ class FrameReader(Iterator[np.ndarray]):
         promised = self.info.duration_s
         if promised is None or (self.info.has_audio and not stream.duration):
             return False  # no promise about the picture
+        if self._source.decoding.clock_was_set:
+            return False  # the header has the difference of two clocks
         if self.report.duration_s >= promised - max(3 * float(period_s), 0.05 * promised):
             return False
         # An MP4 lists its frames. FFmpeg's length counts those that an edit list leaves out, too,

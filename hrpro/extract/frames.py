@@ -107,6 +107,11 @@ class Decoding(Iterator[TimedFrame]):
         """Whether packets and their frames have the same times."""
         return self._times.by_pts
 
+    @property
+    def clock_was_set(self) -> bool:
+        """Whether the file is made of parts with clocks of their own, and its length unknown."""
+        return self._reader.clock_was_set
+
     def _in_order(self) -> Iterator[TimedFrame]:
         """Hold back what comes too early, as frames do around a part that is missing."""
         held: list[tuple[Fraction, int, TimedFrame]] = []
@@ -302,10 +307,19 @@ class _Due:
         return skipped
 
 
+def stated_fps(stream: av.video.stream.VideoStream) -> Fraction | None:
+    """Return the frames per second that a stream states; None if it states none.
+
+    Raw streams have no times, and FFmpeg's average rate of them is 25 whatever they say themselves.
+    """
+    is_raw = stream.container.start_time is None
+    own = rational(stream.codec_context.framerate) if is_raw else None
+    return own or rational(stream.average_rate) or rational(stream.guessed_rate)
+
+
 def nominal_period_s(stream: av.video.stream.VideoStream) -> Fraction:
     """Return the nominal seconds per frame, for frames that state no time of their own."""
-    for stated in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        rate = rational(stated)
+    for rate in (stated_fps(stream), rational(stream.guessed_rate), rational(stream.base_rate)):
         if rate and _POSSIBLE_FPS[0] <= rate <= _POSSIBLE_FPS[1]:
             return 1 / rate
     return 1 / _FALLBACK_FPS

@@ -106,6 +106,11 @@ class PacketReader:
         self._clock = DecodingClock(tick_s(stream), period_s)
         self._period = max(1, round(period_s / tick_s(stream)))
 
+    @property
+    def clock_was_set(self) -> bool:
+        """Whether the clock of the stream was set somewhere up to now."""
+        return self._clock.resets > 0
+
     def __iter__(self) -> Iterator[av.Packet]:
         ahead: deque[av.Packet] = deque()
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import av
 
 from hrpro.errors import VideoError
-from hrpro.extract.frames import Decoding, TimedFrame
+from hrpro.extract.frames import Decoding, TimedFrame, stated_fps
 from hrpro.extract.geometry import MAX_PIXELS, Orientation, display_size
 from hrpro.extract.losses import DecodeReport
 from hrpro.extract.pyav import Hardware, open_input, pixel_format, rational, tick_s
@@ -190,7 +190,7 @@ def describe(
         mirrored=orientation.mirrored,
         codec=stream.codec_context.codec.canonical_name,
         pixel_format=pixel_format(frame),
-        average_fps=rational(stream.average_rate) or rational(stream.guessed_rate),
+        average_fps=stated_fps(stream),
         duration_s=float(end_s - first_s) if end_s is not None and end_s > first_s else None,
         has_audio=bool(container.streams.audio),
         start_s=float(first_s - clock_start_s),

@@ -122,6 +122,19 @@ def test_a_hole_in_the_middle_costs_what_it_hides(tmp_path, kind):
     assert sum("of the picture lost" in warning for warning in report.warnings) == 1
 
 
+@pytest.mark.parametrize("later_s", [7200, -3])
+def test_parts_with_clocks_of_their_own_promise_nothing(tmp_path, later_s):
+    path = make(tmp_path, "h264.ts", frames=100)
+    ticks = [(5 + later_s) * 25 + number for number in range(100)]
+    second = make(tmp_path / "second", "h264.ts", frames=100, times=ticks)
+    first = make(tmp_path / "first", "h264.ts", frames=100, times=[t + 125 for t in range(100)])
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    times, reader = shown(path)
+    assert (len(times), times[-1]) == (200, pytest.approx(7.96, abs=0.05))
+    assert not reader.report.truncated
+    assert reader.report.lost_s < 0.2
+
+
 @pytest.mark.parametrize("kind", ["vp9.webm", "vp9.mkv"])
 def test_what_matroska_passes_over_in_silence_is_lost(tmp_path, kind):
     path = make(tmp_path, kind)

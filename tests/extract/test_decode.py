@@ -330,6 +330,16 @@ def test_raw_stream_without_times_runs_at_its_nominal_rate(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("fps", [Fraction(30000, 1001), 12, 60])
+@pytest.mark.parametrize("codec, container", [("libx264", "h264"), ("libx265", "hevc")])
+def test_raw_streams_run_at_the_rate_that_they_state(tmp_path, codec, container, fps):
+    path = make_video(tmp_path / "a.bin", 20, fps, codec=codec, container=container)
+    with FrameReader(path, fps=None, short_side=None, crop=None) as reader:
+        times = [time_s for time_s, _ in reader.timed()]
+    assert times == pytest.approx([number / float(fps) for number in range(20)])
+    assert reader.info.average_fps == fps
+
+
 @pytest.mark.parametrize(
     "suffix, codec, pix_fmt", [("mp4", "libx264", "yuv420p"), ("gif", "gif", "gray")]
 )
