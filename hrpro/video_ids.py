@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 
 _CONTAINERS = (
-    "3g2 3gp amv asf avi divx dvr-ms evo f4v flv gxf m4v mj2 mk3d mkv mov mp4 mpe mpeg mpg mxf nsv "
-    "nut ogm ogv qt rm rmvb vob vro webm wm wmv wtv"
+    "3g2 3gp 3gp2 3gpp 3gpp2 amv asf avi divx dvr-ms evo f4v flv gxf ismv m4v mj2 mk3d mkv mov mp4 "
+    "mp4v mpe mpeg mpeg2 mpeg4 mpg mpg2 mpv2 mxf nsv nut ogm ogv qt rm rmvb vob vro webm wm wmv wtv"
 )
 # Of cameras, recorders and broadcasts: JVC, AVCHD, HDV, Dahua, Insta360, GoPro MAX.
-_CAMERAS = "360 dav insv m2p m2t m2ts mod mts tod tp trp ts"
+_CAMERAS = "360 dav insv m2p m2t m2ts mod mp2t mts tod tp trp ts"
 _BARE_STREAMS = (
-    "264 265 266 avc dv h261 h263 h264 h265 h266 hevc ivf m1v m2v mjpeg mjpg mpv obu vvc y4m"
+    "264 265 266 av1 avc dv h261 h263 h264 h265 h266 h64 hevc ivf m1v m2v mjpeg mjpg mpv obu vvc "
+    "y4m"
 )
 _PICTURES = "apng gif"
 VIDEO_SUFFIXES = frozenset(

@@ -21,6 +21,8 @@ NAMES = st.text(st.sampled_from("aAbü\u0301/\\._1v4mp"), min_size=1, max_size=1
         ("a.mp4", "a"),
         ("MOV001.MOD", "MOV001"),
         ("ch01.264", "ch01"),
+        ("cctv/ch1.H64", "cctv/ch1"),
+        ("phone.3gpp", "phone"),
         ("tape1.m2t", "tape1"),
         ("GX010001.LRV", "GX010001"),
         ("v1.2", "v1.2"),
