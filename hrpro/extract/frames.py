@@ -312,7 +312,8 @@ def stated_fps(stream: av.video.stream.VideoStream) -> Fraction | None:
 
     Raw streams have no times, and FFmpeg's average rate of them is 25 whatever they say themselves.
     """
-    is_raw = stream.container.start_time is None
+    container = stream.container
+    is_raw = isinstance(container, av.container.InputContainer) and container.start_time is None
     own = rational(stream.codec_context.framerate) if is_raw else None
     return own or rational(stream.average_rate) or rational(stream.guessed_rate)
 
