@@ -11,7 +11,7 @@ import av
 
 from hrpro.errors import VideoError
 from hrpro.extract.geometry import MAX_PIXELS
-from hrpro.extract.losses import DecodeReport, Losses
+from hrpro.extract.losses import DecodeReport, Losses, SkippedBytes
 from hrpro.extract.packets import MAX_GAP_S, MAX_SLIP_S, PacketReader
 from hrpro.extract.pyav import rational, tick_s
 
@@ -74,11 +74,8 @@ class Decoding(Iterator[TimedFrame]):
         fragile: bool = False,
     ) -> None:
         self.period_s = nominal_period_s(stream)
-        self.losses = Losses(
-            self.period_s,
-            steady=container.format.name == "mpeg",
-            skips=container.format.name == "matroska,webm",
-        )
+        self.losses = Losses(self.period_s, steady=container.format.name == "mpeg")
+        self._skipped = SkippedBytes() if container.format.name == "matroska,webm" else None
         self._stream = stream
         self._tick = tick_s(stream)
         self._report = report
@@ -153,7 +150,7 @@ class Decoding(Iterator[TimedFrame]):
             self.losses.damaged(skipped_s)
         own_s = frame.duration * self._tick if frame.duration else self.period_s
         end_s = start_s + (own_s if own_s <= MAX_GAP_S else self.period_s)
-        self.losses.shown(start_s, end_s, is_keyframe=bool(frame.key_frame))
+        self.losses.shown(start_s, end_s)
         return timed
 
     def _decoded(self) -> Iterator[TimedFrame]:
@@ -212,10 +209,18 @@ class Decoding(Iterator[TimedFrame]):
             return
         if not packet.is_discard:  # else an edit list leaves it out
             self.losses.seen(time_s)
+        if self._was_skipped_before(packet):
+            self.losses.damaged(time_s)
         if refused or packet.is_corrupt:
             self.losses.damaged(time_s)
         elif not packet.is_discard and self._times.by_pts:
             self._due.expect(time_s)
+
+    def _was_skipped_before(self, packet: av.Packet) -> bool:
+        """Whether the container passed over something before a packet, which itself is sound."""
+        if self._skipped is None or packet.pos is None or packet.dts is None:
+            return False
+        return self._skipped.lie_before(packet.pos, packet.size, packet.dts * self._tick)
 
     def _nothing(self, keyframe_seen: bool) -> str:
         """Say why there is not a single frame."""

@@ -12,8 +12,11 @@ _NEAR_S = Fraction(1)
 _USUAL_LEAD_S = Fraction(1, 2)
 # Gaps that nothing explains but a part that the container has passed over in silence are longer.
 _SILENT_GAP_S = Fraction(1, 5)
-# Frames in a row, each where the one before ends, after which the rate is not a variable one.
-_STEADY_FRAMES = 25
+# A container's own bytes: of a packet, and now and then between two.
+_PACKET_HEADER_BYTES = 16
+_HEADER_BYTES = 256
+# Seconds after which it is known how many bytes the other streams take.
+_LEARNING_S = 1
 _NAMED_RANGES = 3
 
 
@@ -40,24 +43,19 @@ class Losses:
     """Finds what was lost: the gaps between shown frames that have damage beside them.
 
     A gap without damage is no loss: screen recordings and cameras at a variable rate hold a picture
-    for as long as nothing moves. But some containers pass over damage in silence. All times are
-    those of the packets, in seconds.
+    for as long as nothing moves. All times are those of the packets, in seconds.
 
     Args:
         period_s: nominal seconds per frame.
         steady: the container knows no variable rate, so that every long gap is a loss.
-        skips: where it is damaged, the container goes on with the next keyframe and says nothing,
-            so that a long gap from steady frames to a keyframe is a loss.
     """
 
-    def __init__(self, period_s: Fraction, steady: bool = False, skips: bool = False) -> None:
+    def __init__(self, period_s: Fraction, steady: bool = False) -> None:
         self.ranges: list[tuple[Fraction, Fraction]] = []
         self.first_packet_s: Fraction | None = None
         """The earliest of the packets before the first shown frame."""
         self._period_s = period_s
         self._steady = steady
-        self._skips = skips
-        self._in_a_row = 0
         self._end_s: Fraction | None = None
         self._damage: list[tuple[Fraction, Fraction]] = []
 
@@ -78,20 +76,16 @@ class Losses:
         else:
             self._damage.append((time_s, time_s))
 
-    def shown(self, start_s: Fraction, end_s: Fraction, is_keyframe: bool = False) -> None:
+    def shown(self, start_s: Fraction, end_s: Fraction) -> None:
         """Note the next frame that is shown."""
         before_s = self.first_packet_s if self._end_s is None else self._end_s
-        self._in_a_row += 1
         if before_s is not None and start_s - before_s > self._period_s / 2:
             if self._end_s is None:
                 is_loss = start_s - before_s > _USUAL_LEAD_S
             else:
-                is_loss = self._caused(before_s, start_s) or self._is_silent_loss(
-                    start_s - before_s, is_keyframe
-                )
+                is_loss = self._caused(before_s, start_s)
             if is_loss:
                 self.ranges.append((before_s, start_s))
-            self._in_a_row = 1
         self._end_s = end_s if self._end_s is None else max(self._end_s, end_s)
         self._damage = [span for span in self._damage if span[1] >= self._end_s - _NEAR_S]
 
@@ -116,14 +110,49 @@ class Losses:
             self.ranges.append((self._end_s, last_s))
 
     def _caused(self, start_s: Fraction, end_s: Fraction) -> bool:
+        if self._steady and end_s - start_s > _SILENT_GAP_S:
+            return True
         return any(
             first_s <= end_s + _NEAR_S and last_s >= start_s - _NEAR_S
             for first_s, last_s in self._damage
         )
 
-    def _is_silent_loss(self, gap_s: Fraction, is_keyframe: bool) -> bool:
-        skipped = self._skips and is_keyframe and self._in_a_row > _STEADY_FRAMES
-        return gap_s > _SILENT_GAP_S and (self._steady or skipped)
+
+class SkippedBytes:
+    """Notices damage that a container passes over in silence.
+
+    Between two packets of a stream lie those of the others, about as many bytes in each second. If
+    there are far more where pictures are missing, nobody could read them.
+    """
+
+    def __init__(self) -> None:
+        self._end: int | None = None  # of the packet before, in bytes
+        self._time_s = Fraction(0)
+        self._others = 0  # bytes between packets
+        self._elapsed_s = Fraction(0)
+
+    def lie_before(self, position: int, size: int, time_s: Fraction) -> bool:
+        """Note the next packet, and say whether bytes before it were skipped.
+
+        Args:
+            position: of the packet in the file, in bytes.
+            size: of the packet, in bytes.
+            time_s: its decoding time.
+        """
+        if self._end is None:
+            between, step_s = 0, Fraction(0)
+        else:
+            between = max(0, position - self._end - _PACKET_HEADER_BYTES)
+            step_s = max(Fraction(0), time_s - self._time_s)
+        skipped = False
+        if step_s > _SILENT_GAP_S and self._elapsed_s >= _LEARNING_S:
+            usual = self._others / self._elapsed_s * step_s
+            skipped = between > 2 * usual + _HEADER_BYTES
+        if not skipped:
+            self._others += between
+            self._elapsed_s += step_s
+        self._end, self._time_s = position + size, time_s
+        return skipped
 
 
 def describe_losses(report: DecodeReport, start_s: float) -> str:

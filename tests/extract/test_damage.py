@@ -16,6 +16,7 @@ from videos import make_video, noise, number_of, numbered
 from hrpro.errors import VideoError
 from hrpro.extract.config import ExtractConfig
 from hrpro.extract.decode import FrameReader, probe
+from hrpro.extract.losses import SkippedBytes
 from hrpro.extract.probe import open_video
 from hrpro.extract.snippet_cutting import cut_snippets
 from hrpro.extract.video_progress import Job, Video
@@ -149,13 +150,23 @@ def test_what_matroska_passes_over_in_silence_is_lost(tmp_path, kind):
     assert end_s - start_s == pytest.approx(max(gaps) - 0.04, abs=0.01)
 
 
-@pytest.mark.parametrize(("hold", "is_key"), [(50, False), (3, True)])
-def test_a_gap_of_matroska_is_no_loss_within_a_group_or_if_it_is_short(tmp_path, hold, is_key):
-    """Screen recordings hold a picture for as long as nothing moves."""
-    times = [*range(50), *range(50 + hold, 100 + hold)]
-    path = make(tmp_path, "vp9.mkv", gop=50 if is_key else 1000, times=times)
+@pytest.mark.parametrize("audio_s", [0.0, 7.0])
+def test_a_held_picture_of_matroska_is_no_loss(tmp_path, audio_s):
+    """Screen recordings hold a picture for as long as nothing moves; here up to a keyframe."""
+    times = [*range(50), *range(100, 150)]
+    path = make(tmp_path, "vp9.mkv", gop=50, times=times, audio_s=audio_s)
     _, reader = shown(path)
     assert reader.report.lost == []
+
+
+def test_bytes_that_are_skipped_are_far_more_than_those_of_the_sound():
+    skipped = SkippedBytes()
+    second = Fraction(1)
+    for number in range(10):  # 100 bytes of picture and 400 of sound in each
+        assert not skipped.lie_before(500 * number, 100, number * second)
+    assert not skipped.lie_before(4600 + 5 * 400, 100, 14 * second)  # five seconds of sound
+    assert skipped.lie_before(6700 + 5 * 1000, 100, 19 * second)  # and of more than that
+    assert not skipped.lie_before(11800 + 400, 100, 20 * second)
 
 
 def test_a_stream_that_damage_makes_up_is_not_the_video(tmp_path):
