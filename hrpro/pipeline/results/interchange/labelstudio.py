@@ -38,7 +38,7 @@ from hrpro.pipeline.results.interchange.texts import plain
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 from hrpro.video_ids import names_video
 
-_HTML_SOURCE = re.compile(r"""<[^>]*?\ssrc\s*=\s*["']?([^"'\s>]+)""")
+_HTML_SOURCE = re.compile(r"""<[^<>]*?\ssrc\s*=\s*["']?([^"'\s>]+)""")
 _FRAMES, _SECONDS = "timelinelabels", "labels"  # the keys of labels, which tell how times count
 
 
@@ -272,10 +272,10 @@ def _spans(ranges: Any, rate: Fraction) -> list[tuple[float, float]]:
     spans = []
     for each in ranges:
         ends = [each.get("start"), each.get("end")] if isinstance(each, Mapping) else [None]
-        frames = [round(frame) for frame in ends if _is_number(frame) and 0 <= frame < 1e9]
+        frames = [round(frame) for frame in ends if _is_number(frame) and 1 <= frame < 1e9]
         if len(frames) < 2:
             raise DataError(f"start and end must be frames, counted from 1, not {each!r}")
-        start, end = (max(1, frame) for frame in sorted(frames))  # some scripts count from 0
+        start, end = sorted(frames)
         spans.append(from_frames(start - 1, end, rate))
     return spans
 

@@ -230,14 +230,6 @@ def test_a_video_that_is_played_by_html_is_found_in_it(tmp_path):
         assert (video.video_id, len(video.detections)) == ("a", 1)
 
 
-def test_frames_that_a_script_counted_from_0(tmp_path):
-    ranges = [{"start": 0, "end": 25}]
-    spans = region("timelinelabels", ranges=ranges, timelinelabels=["jump"])
-    path = write_json(tmp_path / "export.json", [task(spans)])
-    (video,) = read_results(path, PAL).videos
-    assert (video.detections[0].start_s, video.detections[0].end_s) == (0.0, 1.0)
-
-
 def test_json_min_in_seconds(tmp_path):
     tasks = [{"video": "b.mp4", "tricks": [{"start": 1, "end": 2, "labels": ["jump"]}], "n": [3]}]
     (video,) = read_results(write_json(tmp_path / "r.json", tasks)).videos

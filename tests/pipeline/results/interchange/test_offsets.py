@@ -217,10 +217,10 @@ def test_locators_in_lower_case_without_color_and_with_semicolons(tmp_path):
         "* LOC: 01;00;06;00 DENIM\n",
     )
     assert found(path) == [
-        ("cam1", "JUMP HIGH", 13.0, 13.0),
-        ("cam1", "Fall", 14.0, 14.0),
-        ("cam1", "Redo", 15.0, 15.0),
         ("cam1", "DENIM", 16.0, 16.0),
+        ("cam1", "Fall", 14.0, 14.0),
+        ("cam1", "JUMP HIGH", 13.0, 13.0),
+        ("cam1", "Redo", 15.0, 15.0),
     ]
 
 
