@@ -28,7 +28,7 @@ How = Literal["encoded", "copied", "kept"]
 _TOLD: dict[How, str] = {
     "encoded": "encoded again",
     "copied": "copied",
-    "kept": "was there already",
+    "kept": "there already",
 }
 
 

@@ -206,14 +206,16 @@ def _check_template(template: str, reel: Reel | None) -> None:
     if not template or path.is_absolute() or ".." in path.parts or template.endswith("/"):
         raise UsageError(f"--name {template}: name files inside the folder of the clips")
     texts = dict.fromkeys(_FIELDS[reel], "x")
-    sample = {name: _Number(1, "") if name in _NUMBERS else text for name, text in texts.items()}
+    numbers = {name: _Number(value, "") for name, value in _NUMBERS.items()}
+    sample = {name: numbers.get(name, text) for name, text in texts.items()}
     try:
         string.Formatter().vformat(template, (), sample)
     except (ValueError, TypeError) as error:
         raise UsageError(f"--name {template}: {error}") from error
 
 
-_NUMBERS = {"number", "start", "end", "duration", "score"}
+_NUMBERS = {"number": 1, "start": 0.5, "end": 0.5, "duration": 0.5, "score": 0.5}
+"""The fields that are numbers, with one of their kind: only ``number`` is whole."""
 
 
 def _name(template: str, values: Mapping[str, Any], names: DistinctNames) -> str:
