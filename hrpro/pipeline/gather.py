@@ -38,9 +38,11 @@ def gather(
         All videos; of what made them, what the first file says.
 
     Raises:
-        UsageError: nothing is there, or two files are about one video.
+        UsageError: nothing is named or there, or two files are about one video.
         DataError: a file cannot be read.
     """
+    if not paths:
+        raise UsageError("no results given; name result files, folders of them or a dataset folder")
     events = events or EventOptions()
     read = [
         (file, with_events(results, events))

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from hrpro.arguments import check_choice, check_number
 from hrpro.errors import UsageError
 from hrpro.file_names import MOST_BYTES, DistinctNames, safe_name, shortened
 from hrpro.pipeline.results.model import Detection, VideoResult
@@ -65,8 +66,9 @@ class ClipOptions:
             ("--lag", self.lag_s),
             ("--tolerance", self.tolerance_s),
         ):
-            if not 0 <= value < float("inf"):
-                raise UsageError(f"{option} {value:g}: give seconds, 0 or more")
+            check_number(option, value, "seconds, 0 or more")
+        if self.reel is not None:
+            check_choice("--reel", self.reel, get_args(Reel))
         if self.copy and self.reel is not None:
             raise UsageError("--copy makes a file per event; a reel is always encoded again")
         _check_template(self.template, self.reel)

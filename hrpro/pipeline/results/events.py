@@ -7,7 +7,6 @@ what scores above the class's threshold counts, each action once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -17,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hrpro.arguments import check_number
 from hrpro.errors import DataError, UsageError
 from hrpro.pipeline.results.model import Detection, Results, time_order
 from hrpro.wording import some
@@ -82,7 +82,9 @@ def events_of(detections: Iterable[Detection], rules: EventRules) -> tuple[Detec
     while True:  # what was too short does not keep its neighbours apart any more
         before = len(events)
         events = _merged(events, rules)
-        events = [each for each in events if _seconds(each.start_s, each.end_s) >= rules.min_duration_s]
+        events = [
+            each for each in events if _seconds(each.start_s, each.end_s) >= rules.min_duration_s
+        ]
         if len(events) == before:
             return tuple(sorted(events, key=time_order))
 
@@ -168,8 +170,10 @@ class EventOptions:
             ("--min-duration", self.min_duration_s),
             ("--merge-gap", self.merge_gap_s),
         ):
-            if limit_s is not None and not 0 <= limit_s < math.inf:
-                raise UsageError(f"{option} {limit_s:g}: give seconds, 0 or more")
+            if limit_s is not None:
+                check_number(option, limit_s, "seconds, 0 or more")
+        if self.exclusive not in (None, True, False):
+            raise UsageError(f"--exclusive {self.exclusive!r}: give True or False")
         if self.events is False and self.given:
             raise UsageError("--all shows detections as they are: no event option goes with it")
 

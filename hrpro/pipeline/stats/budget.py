@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Literal
 
+from hrpro.arguments import check_number
 from hrpro.errors import UsageError
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 from hrpro.pipeline.results.ranges import joined
@@ -109,8 +110,8 @@ def time_budget(
     Raises:
         UsageError: bins that are no length, or far too many.
     """
-    if bin_s is not None and not 0 < bin_s < math.inf:
-        raise UsageError(f"--bin {bin_s:g}: give a length in seconds, above 0")
+    if bin_s is not None:
+        check_number("--bin", bin_s, "a length in seconds, above 0", open_low=True)
     parts = [_Part.of(video, (groups or {}).get(video.video_id, "")) for video in results.videos]
     classes = sorted({event.label for part in parts for event in part.events})
     named = {event.subject for part in parts for event in part.events}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,7 +75,7 @@ def test_of_bins():
 def test_an_event_on_the_edge_of_a_bin_begins_there(bin_s):
     """Edges such as 0.3 are not multiples of 0.1 to a computer, and 1.1 / 0.1 is more than 11."""
     edges = [round(number * bin_s, 6) for number in range(12)]
-    found = events(*zip(edges[:-1], edges[1:], strict=True))
+    found = events(*pairwise(edges))
     bins = time_budget(Results((video("a", edges[-1], *found),)), bin_s=bin_s).of("bin")
     assert [each.bin_start_s for each in bins] == edges[:-1]
     assert [each.bin_end_s for each in bins] == edges[1:]
