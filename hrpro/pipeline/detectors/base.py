@@ -17,6 +17,8 @@ from hrpro.pipeline.results.model import Curves, Detection
 if TYPE_CHECKING:
     from hrpro.extract.video_progress import VideoFeatures
 
+BUILT_IN = (None, "kinetics400")
+"""Names of the built-in model, which looks at more than features."""
 MIN_SCORE = 0.05
 """Soft-NMS drops nothing, so a localizer leaves hundreds of detections that score next to 0."""
 
