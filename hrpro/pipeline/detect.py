@@ -110,7 +110,7 @@ def detect_videos(
 
         if earlier is not None and (number := take_over(earlier, sources, parts)):
             told = count(len(sources), "video")
-            reporter.line(f"taken over from {earlier}: {number} of {told}")
+            reporter.line(f"{earlier} has {number} of {told}; what was made otherwise is made anew")
         stored = detect_in_stored(sources, parts, folders, options, settings)
         if stored:
             told = count(len(sources), "video")
