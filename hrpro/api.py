@@ -396,7 +396,7 @@ def evaluate(
     subset: str | None = None,
     exclude: str | Sequence[str] = (),
     ambiguous: OnePath | None = None,
-    tious: Sequence[float] | None = None,
+    tious: float | Sequence[float] | None = None,
     out: Paths = (),
     allow_mixed: bool = False,
     device: str | None = None,
@@ -430,6 +430,8 @@ def evaluate(
     from hrpro.pipeline.evaluate import evaluate as run
     from hrpro.pipeline.evaluate_options import ModelOptions, TruthOptions
 
+    if isinstance(tious, int | float):
+        tious = [tious]
     reporter = Listener(progress)
     evaluation = run(
         result.results if isinstance(result, Detections) else path_of(result),
@@ -494,10 +496,18 @@ def event_options(events: Events | bool | None) -> EventOptions:
 
 
 def texts_of(values: Paths) -> list[str]:
-    """One or several paths (or names) as texts."""
-    if isinstance(values, str | os.PathLike):
-        return [os.fspath(values)]
-    return [os.fspath(value) for value in values]
+    """One or several paths (or names) as texts.
+
+    Raises:
+        UsageError: something else.
+    """
+    try:
+        if isinstance(values, str | os.PathLike):
+            return [os.fspath(values)]
+        return [os.fspath(value) for value in values]
+    except TypeError as error:
+        kind = type(values).__name__
+        raise UsageError(f"{kind}: give a path or name as text, or a list of them") from error
 
 
 def paths_of(values: Paths) -> tuple[Path, ...]:
@@ -506,17 +516,26 @@ def paths_of(values: Paths) -> tuple[Path, ...]:
 
 
 def path_of(value: OnePath | None) -> Path | None:
-    """A path, if there is one."""
-    return None if value is None else Path(value)
-
-
-def check_keys(argument: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse keys that an argument does not have.
+    """A path, if there is one.
 
     Raises:
-        UsageError: there is one; says which was meant.
+        UsageError: something else, or several.
+    """
+    try:
+        return None if value is None else Path(value)
+    except TypeError as error:
+        raise UsageError(f"{type(value).__name__}: give one path, as text") from error
+
+
+def check_keys(argument: str, given: Mapping[str, object], known: Iterable[str]) -> None:
+    """Refuse what is no dictionary, and keys that an argument does not have.
+
+    Raises:
+        UsageError: names the key, and which was meant.
     """
     known = list(known)
+    if not isinstance(given, Mapping):
+        raise UsageError(f"{argument}: {given!r} is no dictionary; its keys are {', '.join(known)}")
     for key in given:
         if key not in known:
             close = get_close_matches(key, known, n=1)

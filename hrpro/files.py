@@ -74,6 +74,20 @@ def check_writable(target: str | Path) -> None:
         raise UsageError(f"{target}: cannot write into {folder}; choose another folder")
 
 
+def check_folder(folder: str | Path) -> None:
+    """Refuse a folder in which no file could be made, before hours of work are spent on it.
+
+    Raises:
+        UsageError: it is a file, or it, or the nearest one above it, cannot be written.
+    """
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise UsageError(f"{folder}: is a file; name a folder")
+    try:
+        check_writable(Path(folder) / "x")
+    except UsageError as error:
+        raise UsageError(f"{folder}: cannot write into it; choose another folder") from error
+
+
 def check_kind(target: str | Path, suffixes: Sequence[str], what: str) -> None:
     """Refuse a name that is not that of a kind of file, before hours of work are spent.
 

@@ -49,6 +49,35 @@ def test_unknown_keys_are_refused(found):
         hrpro.stats(found, events={"treshold": 0.5})
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda found: hrpro.stats(3), "int: give a path or name as text, or a list"),
+        (lambda found: hrpro.stats([]), "no results given"),
+        (lambda found: hrpro.stats(found, bin_s="60"), "--bin '60': give a length in seconds"),
+        (lambda found: hrpro.stats(found, bin_s=True), "--bin True: give a length in seconds"),
+        (lambda found: hrpro.stats(found, against=found, width_s="1"), "--width '1'"),
+        (lambda found: hrpro.stats(found, against=found, tiou=1.5), "--tiou 1.5: give a share"),
+        (lambda found: hrpro.stats(found, out=["a.csv"]), "list: give one path"),
+        (lambda found: hrpro.stats(found, events="yes"), "events: 'yes' is no dictionary"),
+        (lambda found: hrpro.stats(found, events={"exclusive": "no"}), "--exclusive 'no'"),
+        (lambda found: hrpro.stats(found, events={"merge_gap_s": "1"}), "--merge-gap '1'"),
+        (lambda found: hrpro.clips(found, "x", lead_s="1"), "--lead '1': give seconds"),
+        (lambda found: hrpro.clips(found, "x", reel="week"), "choose one of class, video, all"),
+        (lambda found: hrpro.detect("a.mp4", min_score="0.1"), "--min-score '0.1': give a score"),
+        (lambda found: hrpro.detect("a.mp4", top_k=0), "--top-k 0: give a whole number"),
+        (lambda found: hrpro.detect("a.mp4", workers=-1), "--workers -1: give a whole number"),
+        (lambda found: hrpro.detect("a.mp4", recipe="rgb"), "recipe: 'rgb' is no dictionary"),
+        (lambda found: hrpro.extract("a.mp4", dtype="int8"), "--dtype 'int8': choose one of"),
+    ],
+)
+def test_values_of_a_wrong_kind_are_one_line(found, call, message):
+    with pytest.raises(UsageError) as error:
+        call(found)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_clips_of_what_was_found(found, tmp_path):
     made = hrpro.clips(found, tmp_path / "out", classes="jump", name="{class}")
     (row,) = made.to_dataframe().itertuples()

@@ -293,6 +293,8 @@ def test_render_names_a_missing_video_and_classes_that_the_result_lacks(tmp_path
     typo = render(video, "-o", str(preview), "--classes", "jump,jmp")
     assert typo.exit_code == 0
     assert f"warning: --classes: {result} has no jmp in this video" in " ".join(typo.stderr.split())
+    renamed = render(make_video(tmp_path / "c.mp4", frames=10), "-o", str(preview))
+    assert f"warning: {result} is about a; taken to be c.mp4" in " ".join(renamed.stderr.split())
 
 
 def test_extract_refuses_a_folder_it_cannot_write_before_the_work(tmp_path):

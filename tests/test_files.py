@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from hrpro.errors import DataError, HrproError
-from hrpro.files import atomic_path, inside, read_json, write_json
+from hrpro.errors import DataError, HrproError, UsageError
+from hrpro.files import atomic_path, check_folder, inside, read_json, write_json
 
 
 def test_atomic_path_keeps_the_old_file_on_failure(tmp_path):
@@ -40,6 +40,15 @@ def test_unwritable_folder_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HrproError, match="cannot write"):
         write_json(tmp_path / "file" / "a.json", {})
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    check_folder(tmp_path / "new" / "folder")
+    with pytest.raises(UsageError, match="file: is a file; name a folder"):
+        check_folder(tmp_path / "file")
+    with pytest.raises(UsageError, match="below: cannot write into it"):
+        check_folder(tmp_path / "file" / "below")
 
 
 def test_nan_is_refused(tmp_path):

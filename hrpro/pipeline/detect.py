@@ -109,7 +109,8 @@ def detect_videos(
             growing.write_soon()
 
         if earlier is not None and (number := take_over(earlier, sources, parts)):
-            reporter.line(f"{number} of {count(len(sources), 'video')} are taken over: {earlier}")
+            told = count(len(sources), "video")
+            reporter.line(f"{earlier} has {number} of {told}; what was made otherwise is made anew")
         stored = detect_in_stored(sources, parts, folders, options, settings)
         if stored:
             told = count(len(sources), "video")

@@ -38,13 +38,15 @@ def gather(
         All videos; of what made them, what the first file says.
 
     Raises:
-        UsageError: nothing is there, or two files are about one video.
+        UsageError: nothing is named or there, or two files are about one video.
         DataError: a file cannot be read.
     """
+    if not paths:
+        raise UsageError("no results given; name result files, folders of them or a dataset folder")
     events = events or EventOptions()
     read = [
         (file, with_events(results, events))
-        for path in paths
+        for path in _each_once(paths)
         for file, results in _read(path, tell)
     ]
     videos = _told_apart([(file, video) for file, results in read for video in results.videos])
@@ -73,6 +75,11 @@ def is_dataset(folder: Path) -> bool:
         return True
     layout = find_layout(folder, DatasetConfig())
     return layout.ground_truth is not None or layout.points is not None
+
+
+def _each_once(paths: Sequence[Path]) -> list[Path]:
+    """Without those that are named twice."""
+    return list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
 
 
 def _read(path: Path, tell: Tell | None) -> Iterator[tuple[Path, Results]]:

@@ -168,6 +168,8 @@ def result_of_video(
         found = by_id[match.video_id]
     elif len(by_id) == 1:
         (found,) = results.videos
+        if tell is not None:
+            tell(f"warning: {result} is about {found.video_id}; taken to be {video.name}")
     elif match.problem and match.near is None:
         raise DataError(f"{result}: {match.problem}")
     else:

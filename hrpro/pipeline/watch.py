@@ -15,13 +15,13 @@ from pathlib import Path
 from hrpro.errors import DataError, HrproError, UsageError
 from hrpro.extract.probe import probe
 from hrpro.extract.sources import VideoSource
-from hrpro.files import check_writable, inside
+from hrpro.files import check_folder, inside
 from hrpro.pipeline.clips.plan import ClipOptions
 from hrpro.pipeline.clips.run import ClipOutputs, clips_of
 from hrpro.pipeline.console.progress import Reporter, Summary
 from hrpro.pipeline.detectors.base import DetectOptions
 from hrpro.pipeline.detectors.parts import ResultParts
-from hrpro.pipeline.detectors.worker import build_detection
+from hrpro.pipeline.detectors.worker import build_detection, check_model
 from hrpro.pipeline.gather import with_events
 from hrpro.pipeline.results.events import EventOptions
 from hrpro.pipeline.results.formats import format_of, write_results
@@ -65,7 +65,7 @@ class WatchOptions:
         if self.settle_s < 0 or self.poll_s <= 0:
             raise UsageError("--settle takes seconds from 0 on, --poll seconds above 0")
         for name in self.formats:
-            if not format_of(Path(f"x.{name}")).for_detections:
+            if not format_of(f"--format {name}", name).for_detections:
                 raise UsageError(f"--format {name}: is for labels by people; take json or csv")
 
 
@@ -173,10 +173,12 @@ def watch(
     reporter, watching = reporter or Reporter(quiet=True), watching or WatchOptions()
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
-    check_writable(out / "x")
+    options = options or DetectOptions()
+    check_model(options.model)
+    check_folder(out)
     desk = _Desk(
         out,
-        options or DetectOptions(),
+        options,
         watching,
         events or EventOptions(),
         settings or WorkerSettings(),

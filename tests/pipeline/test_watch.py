@@ -14,6 +14,7 @@ from videos import make_video
 
 from hrpro.errors import UsageError
 from hrpro.pipeline.console.progress import Reporter
+from hrpro.pipeline.detectors.base import DetectOptions
 from hrpro.pipeline.results.formats import read_results
 from hrpro.pipeline.watch import Incoming, WatchOptions, watch
 
@@ -197,7 +198,9 @@ def test_a_folder_that_is_away_for_a_while(folder, tmp_path, begun):
 def test_wrong_options(folder, tmp_path):
     with pytest.raises(UsageError, match="no such folder"):
         watch(tmp_path / "gone", tmp_path / "out")
-    with pytest.raises(UsageError, match="unknown result format"):
+    with pytest.raises(UsageError, match="--model gone: no such model folder"):
+        watch(folder, tmp_path / "out", DetectOptions(model="gone"))  # before any file comes
+    with pytest.raises(UsageError, match="--format doc: unknown result format"):
         WatchOptions(formats=("doc",))
     with pytest.raises(UsageError, match=r"points\.csv: is for labels by people"):
         WatchOptions(formats=("points.csv",))

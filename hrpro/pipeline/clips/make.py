@@ -12,7 +12,7 @@ import av
 
 from hrpro.errors import HrproError
 from hrpro.extract.probe import VideoInfo, probe
-from hrpro.files import check_writable, inside, remove_leftovers
+from hrpro.files import check_folder, inside, remove_leftovers
 from hrpro.pipeline.clips.copying import CannotCopy, copy_clip
 from hrpro.pipeline.clips.encode import Encoding, encode_films
 from hrpro.pipeline.clips.plan import ClipOptions, Film
@@ -28,7 +28,7 @@ How = Literal["encoded", "copied", "kept"]
 _TOLD: dict[How, str] = {
     "encoded": "encoded again",
     "copied": "copied",
-    "kept": "was there already",
+    "kept": "there already",
 }
 
 
@@ -154,7 +154,7 @@ def make_clips(
     Raises:
         HrproError: a file cannot be written.
     """
-    check_writable(out / "x")
+    check_folder(out)
     made: dict[Film, Clip] = {}
     failed = list(footage.failed)
 

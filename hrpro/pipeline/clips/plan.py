@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from hrpro.arguments import check_choice, check_number
 from hrpro.errors import UsageError
 from hrpro.file_names import MOST_BYTES, DistinctNames, safe_name, shortened
 from hrpro.pipeline.results.model import Detection, VideoResult
@@ -65,8 +66,9 @@ class ClipOptions:
             ("--lag", self.lag_s),
             ("--tolerance", self.tolerance_s),
         ):
-            if not 0 <= value < float("inf"):
-                raise UsageError(f"{option} {value:g}: give seconds, 0 or more")
+            check_number(option, value, "seconds, 0 or more")
+        if self.reel is not None:
+            check_choice("--reel", self.reel, get_args(Reel))
         if self.copy and self.reel is not None:
             raise UsageError("--copy makes a file per event; a reel is always encoded again")
         _check_template(self.template, self.reel)
@@ -206,14 +208,16 @@ def _check_template(template: str, reel: Reel | None) -> None:
     if not template or path.is_absolute() or ".." in path.parts or template.endswith("/"):
         raise UsageError(f"--name {template}: name files inside the folder of the clips")
     texts = dict.fromkeys(_FIELDS[reel], "x")
-    sample = {name: _Number(1, "") if name in _NUMBERS else text for name, text in texts.items()}
+    numbers = {name: _Number(value, "") for name, value in _NUMBERS.items()}
+    sample = {name: numbers.get(name, text) for name, text in texts.items()}
     try:
         string.Formatter().vformat(template, (), sample)
     except (ValueError, TypeError) as error:
         raise UsageError(f"--name {template}: {error}") from error
 
 
-_NUMBERS = {"number", "start", "end", "duration", "score"}
+_NUMBERS = {"number": 1, "start": 0.5, "end": 0.5, "duration": 0.5, "score": 0.5}
+"""The fields that are numbers, with one of their kind: only ``number`` is whole."""
 
 
 def _name(template: str, values: Mapping[str, Any], names: DistinctNames) -> str:

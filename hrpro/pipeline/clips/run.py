@@ -91,6 +91,8 @@ def clips_of(
             colors = result_colors(results, {each.event.label for each in shown})
             for path in write_sheets(shown, outputs.sheet, colors):
                 reporter.line(f"wrote {path}")
+            if not shown:
+                reporter.line(f"{outputs.sheet}: not written, there is no event to show")
         if outputs.thumbnails and outputs.out is not None:
             _write_thumbnails(shown, films, {clip.path for clip in made.clips}, outputs.out)
     return made

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hrpro.arguments import check_number, check_whole
 from hrpro.clock import VideoClock
 from hrpro.extract.config import ExtractConfig
 from hrpro.features import Fingerprint
@@ -16,13 +17,19 @@ from hrpro.pipeline.results.model import Curves, Detection
 if TYPE_CHECKING:
     from hrpro.extract.video_progress import VideoFeatures
 
+BUILT_IN = (None, "kinetics400")
+"""Names of the built-in model, which looks at more than features."""
 MIN_SCORE = 0.05
 """Soft-NMS drops nothing, so a localizer leaves hundreds of detections that score next to 0."""
 
 
 @dataclass(frozen=True)
 class DetectOptions:
-    """What to look for with which model, and what of it to report."""
+    """What to look for with which model, and what of it to report.
+
+    Raises:
+        UsageError: a number that does not fit.
+    """
 
     model: str | None = None
     """A model folder; None for the built-in kinetics400."""
@@ -36,6 +43,11 @@ class DetectOptions:
     """Report the class activation sequences, too."""
     allow_mixed: bool = False
     """Use a model with other features than it was trained on."""
+
+    def __post_init__(self) -> None:
+        check_number("--min-score", self.min_score, "a score, 0 or more")
+        if self.top_k is not None:
+            check_whole("--top-k", self.top_k, "a whole number from 1 on", 1)
 
 
 class Detector(Protocol):

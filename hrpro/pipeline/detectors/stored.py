@@ -16,7 +16,7 @@ from hrpro.extract.probe import probe
 from hrpro.extract.sources import VideoSource
 from hrpro.features import Sidecar, read_features, read_sidecar
 from hrpro.localize.data.features import FeatureFolder
-from hrpro.pipeline.detectors.base import DetectOptions, Detector
+from hrpro.pipeline.detectors.base import BUILT_IN, DetectOptions, Detector
 from hrpro.pipeline.detectors.parts import ResultParts
 from hrpro.pipeline.workers.ledger import file_identity
 from hrpro.pipeline.workers.work import WorkerSettings
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from hrpro.extract.video_progress import VideoFeatures
 
 FEATURES = "features"
-BUILT_IN = (None, "kinetics400")
-"""Names of the model that looks at more than features."""
 
 
 def feature_folders(inputs: Sequence[str], sources: Sequence[VideoSource]) -> list[Path]:

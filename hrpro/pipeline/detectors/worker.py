@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hrpro.errors import UsageError
 from hrpro.extract.jobs import Job
 from hrpro.features import Fingerprint
-from hrpro.pipeline.detectors.base import DetectOptions, Detector
+from hrpro.pipeline.detectors.base import BUILT_IN, DetectOptions, Detector
 from hrpro.pipeline.detectors.parts import RUN_KEY, Part
 from hrpro.pipeline.results.model import Results, VideoResult, to_json
 from hrpro.pipeline.workers.work import WorkerSettings, Workshop, make_extractor
@@ -56,13 +56,28 @@ def load_detector(model: str | None, device: str | None = None) -> Detector:
     from hrpro.pipeline.detectors.kinetics import KineticsDetector
     from hrpro.pipeline.detectors.trained import TrainedDetector
 
-    if model is None or model == "kinetics400":
+    if model is None or model in BUILT_IN:
         return KineticsDetector()
+    check_model(model)
+    return TrainedDetector(model, choose_device(device))
+
+
+def check_model(model: str | None) -> None:
+    """Refuse a model that is not there, before anything is loaded or waited for.
+
+    Raises:
+        UsageError: there is no such folder.
+        DataError: it is not that of a model.
+    """
+    from hrpro.localize.training.model_files import check_model_folder
+
+    if model is None or model in BUILT_IN:
+        return
     if not Path(model).is_dir():
         raise UsageError(
             f"--model {model}: no such model folder; leave it out for the built-in kinetics400"
         )
-    return TrainedDetector(model, choose_device(device))
+    check_model_folder(Path(model))
 
 
 class DetectionParts:

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hrpro.arguments import check_number
 from hrpro.errors import DataError, UsageError
 from hrpro.pipeline.results.model import Detection, Results, time_order
 from hrpro.wording import some
@@ -59,7 +61,9 @@ def make_events(results: Results, rules: EventRules) -> Results:
 
 
 def events_of(detections: Iterable[Detection], rules: EventRules) -> tuple[Detection, ...]:
-    """The events of one video, in time order; those of one class do not overlap.
+    """The events of one video, in time order; those of one class and subject do not overlap.
+
+    What different subjects do is different actions, so each subject is looked at alone.
 
     The best detections come first. One of a lower score that shares half of the shorter of both
     with a better one of its class is the same action again, and left out. Does it share less, it
@@ -69,20 +73,25 @@ def events_of(detections: Iterable[Detection], rules: EventRules) -> tuple[Detec
 
     Events that are made of events by the same rules are the same events.
     """
+    row = partial(_row, rules)
     wanted = sorted(
-        (each for each in detections if each.score >= rules.threshold_of(each.label)),
-        key=lambda each: each.label,
+        (each for each in detections if each.score >= rules.threshold_of(each.label)), key=row
     )
-    groups: Iterable[Iterable[Detection]] = [wanted]
-    if not rules.exclusive:
-        groups = (group for _, group in groupby(wanted, key=lambda each: each.label))
+    groups = (group for _, group in groupby(wanted, key=row))
     events = [event for group in groups for event in _without_overlaps(group)]
     while True:  # what was too short does not keep its neighbours apart any more
         before = len(events)
         events = _merged(events, rules)
-        events = [each for each in events if _duration_s(each) >= rules.min_duration_s]
+        events = [
+            each for each in events if _seconds(each.start_s, each.end_s) >= rules.min_duration_s
+        ]
         if len(events) == before:
             return tuple(sorted(events, key=time_order))
+
+
+def _row(rules: EventRules, span: Detection) -> tuple[str, str]:
+    """In what a span may not overlap with others: its subject, and its class unless exclusive."""
+    return span.subject or "", "" if rules.exclusive else span.label
 
 
 def _without_overlaps(detections: Iterable[Detection]) -> list[Detection]:
@@ -118,14 +127,14 @@ def _longest_free(span: Detection, taken: Iterable[Detection]) -> tuple[float, f
 def _merged(events: Iterable[Detection], rules: EventRules) -> list[Detection]:
     """Join neighbours of one class; with exclusive classes, no other may lie between them."""
     merged: list[Detection] = []
-    last: dict[str, int] = {}
+    last: dict[tuple[str, str], int] = {}
     for event in sorted(events, key=time_order):
-        row = "" if rules.exclusive else event.label
+        row = _row(rules, event)
         before = merged[last[row]] if row in last else None
         if (
             before is not None
             and before.label == event.label
-            and event.start_s - before.end_s < rules.merge_gap_s
+            and _seconds(before.end_s, event.start_s) < rules.merge_gap_s
         ):
             best = max(before, event, key=lambda each: each.score)
             merged[last[row]] = replace(best, start_s=before.start_s, end_s=event.end_s)
@@ -135,8 +144,8 @@ def _merged(events: Iterable[Detection], rules: EventRules) -> list[Detection]:
     return merged
 
 
-def _duration_s(event: Detection) -> float:
-    return round(event.end_s - event.start_s, 6)  # 0.3 - 0.1 is as long as 0.2
+def _seconds(start_s: float, end_s: float) -> float:
+    return round(end_s - start_s, 6)  # from 0.1 to 0.3 is as long as 0.2
 
 
 # --------------------------------------------------------------------- what a person asks for
@@ -157,6 +166,14 @@ class EventOptions:
     def __post_init__(self) -> None:
         for text in self.threshold:
             _parse_threshold(text)
+        for option, limit_s in (
+            ("--min-duration", self.min_duration_s),
+            ("--merge-gap", self.merge_gap_s),
+        ):
+            if limit_s is not None:
+                check_number(option, limit_s, "seconds, 0 or more")
+        if self.exclusive not in (None, True, False):
+            raise UsageError(f"--exclusive {self.exclusive!r}: give True or False")
         if self.events is False and self.given:
             raise UsageError("--all shows detections as they are: no event option goes with it")
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hrpro.arguments import check_number
 from hrpro.errors import DataError, UsageError
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 from hrpro.pipeline.results.ranges import joined
@@ -144,10 +145,10 @@ def compare_observers(
         UsageError: a width or threshold that is none.
         DataError: there is no video that both have.
     """
-    if not 0 < width_s < math.inf:
-        raise UsageError(f"--width {width_s:g}: give the width of bins in seconds, above 0")
-    if not 0 < tiou <= 1:
-        raise UsageError(f"--tiou {tiou:g}: give a number above 0, up to 1")
+    check_number("--width", width_s, "the width of bins in seconds, above 0", open_low=True)
+    check_number("--tiou", tiou, "a share above 0, up to 1", open_low=True)
+    if tiou > 1:
+        raise UsageError(f"--tiou {tiou:g}: give a share above 0, up to 1")
     pairs = list(_same_videos(a, b))
     if not pairs:
         raise DataError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Literal
 
+from hrpro.arguments import check_number
 from hrpro.errors import UsageError
 from hrpro.pipeline.results.model import Detection, Results, VideoResult
 from hrpro.pipeline.results.ranges import joined
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Scope = Literal["all", "group", "video", "bin"]
 MOST_BINS = 100_000
+_HAIR = 1e-9
+"""Share of a bin by which a time may miss an edge and lie on it: 0.3 // 0.1 is 2 to a computer."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ def time_budget(
     Raises:
         UsageError: bins that are no length, or far too many.
     """
-    if bin_s is not None and not 0 < bin_s < math.inf:
-        raise UsageError(f"--bin {bin_s:g}: give a length in seconds, above 0")
+    if bin_s is not None:
+        check_number("--bin", bin_s, "a length in seconds, above 0", open_low=True)
     parts = [_Part.of(video, (groups or {}).get(video.video_id, "")) for video in results.videos]
     classes = sorted({event.label for part in parts for event in part.events})
     named = {event.subject for part in parts for event in part.events}
@@ -164,12 +167,12 @@ class _Part:
 
     def bins(self, bin_s: float) -> Iterator[_Part]:
         """Cut into bins that are counted from 0; what lies outside counts to the nearest."""
-        first = int(self.start_s // bin_s)
-        last = max(first, math.ceil(self.last_s / bin_s) - 1)
-        homes = [min(max(int(event.start_s // bin_s), first), last) for event in self.events]
+        first = _bin_at(self.start_s, bin_s)
+        last = max(first, math.ceil(self.last_s / bin_s - _HAIR) - 1)
+        homes = [min(max(_bin_at(event.start_s, bin_s), first), last) for event in self.events]
         for number in range(first, last + 1):
-            start_s = max(self.start_s, number * bin_s)
-            end_s = (number + 1) * bin_s
+            start_s = max(self.start_s, round(number * bin_s, 9))
+            end_s = round((number + 1) * bin_s, 9)
             if number == last and self.end_s is not None:
                 end_s = self.end_s
             inside = [
@@ -227,6 +230,11 @@ def _row(scope: Scope, parts: Sequence[_Part], label: str, subject: str | None) 
         max_s=_rounded(max(durations, default=None)),
         first_s=_rounded(fmean(firsts) if firsts else None),
     )
+
+
+def _bin_at(time_s: float, bin_s: float) -> int:
+    """Number of the bin of a time; what lies on an edge is in the later bin."""
+    return math.floor(time_s / bin_s + _HAIR)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -7,7 +7,7 @@ import io
 from pathlib import Path, PurePosixPath
 
 from hrpro.cells import delimiter_of, from_cell, from_id_cell
-from hrpro.errors import DataError
+from hrpro.errors import DataError, UsageError
 from hrpro.pipeline.results.model import Results
 from hrpro.texts import read_text
 from hrpro.video_ids import KnownVideos
@@ -28,6 +28,7 @@ def groups_of(results: Results, by: str) -> dict[str, str]:
         Video id -> group; those that a table does not name are missing.
 
     Raises:
+        UsageError: there is no such table.
         DataError: the table cannot be read, or names no video of the results.
     """
     if by == BY_FOLDER:
@@ -35,7 +36,10 @@ def groups_of(results: Results, by: str) -> dict[str, str]:
             video.video_id: _folder(video.video_id) or _folder(Path(video.path or "").as_posix())
             for video in results.videos
         }
-    return _by_table(results, Path(by))
+    path = Path(by)
+    if not path.exists():
+        raise UsageError(f"--group {by}: no such file; give folder, or a table: video_id,group")
+    return _by_table(results, path)
 
 
 def _folder(path: str) -> str:

@@ -86,7 +86,7 @@ def _draw_bins(
             linewidth=0.5,
         )
         bottoms = {start: bottoms[start] + totals[start] for start in starts}
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=12, steps=[1, 2, 3, 6, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=12, steps=[1, 2, 3, 6, 10], integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda time_s, _: clock(time_s)))
     axes.set_ylabel("seconds per bin")
     axes.margins(x=0.01)

@@ -22,7 +22,7 @@ _HEADS = ("n", "per hour", "total s", "share", "mean s", "median", "min", "max",
 def budget_lines(budget: TimeBudget) -> Iterator[str]:
     """The time budget for people: all videos, groups, and what there is room for of the rest."""
     if not budget.classes:
-        yield f"{count(budget.num_videos, 'video')}: nothing happens in them"
+        yield f"{count(budget.num_videos, 'video')}: no events"
         return
     rows = budget.of("all")
     yield from _budget_table(f"{count(budget.num_videos, 'video')}{_observed(rows[0])}", rows)
@@ -36,8 +36,12 @@ def budget_lines(budget: TimeBudget) -> Iterator[str]:
     if 1 < budget.num_videos <= MOST_VIDEOS:
         for video, of_video in groupby(budget.of("video"), key=lambda row: row.video):
             yield ""
-            rows = [row for row in of_video if row.count]
-            yield from _budget_table(f"{video}{_observed(rows[0]) if rows else ''}", rows)
+            all_rows = list(of_video)
+            title = f"{video}{_observed(all_rows[0])}"
+            if rows := [row for row in all_rows if row.count]:
+                yield from _budget_table(title, rows)
+            else:
+                yield f"{title}: no events"
     elif budget.num_videos > MOST_VIDEOS:
         yield f"the {budget.num_videos} videos one by one: --out budget.csv"
     if bins := budget.of("bin"):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from hrpro.arguments import check_whole
 from hrpro.errors import UsageError
 from hrpro.pipeline.workers.engines import Engine, InlineEngine, LocalEngine
 from hrpro.pipeline.workers.ray_engine import RayEngine, ray_cluster
@@ -18,7 +19,11 @@ STALL_TIMEOUT_S = 600.0
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """Where the workers of a run are, how many, and how long one of them may be silent."""
+    """Where the workers of a run are, how many, and how long one of them may be silent.
+
+    Raises:
+        UsageError: a number that does not fit.
+    """
 
     workers: int | None = 0
     """Worker processes; None for one per GPU, or one. With 0 this process does the work itself:
@@ -31,6 +36,10 @@ class WorkerOptions:
     """Of the Ray cluster; see `ray_cluster`."""
     stall_timeout_s: float = STALL_TIMEOUT_S
     """A worker whose video gets no further for so many seconds is ended; 0 waits for ever."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None:
+            check_whole("--workers", self.workers, "a whole number from 0 on")
 
     def at_most(self, num_videos: int) -> WorkerOptions:
         """No more workers than videos, so that those there are share all cores."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from hrpro.arguments import check_choice
 from hrpro.compute import ComputeOptions
 from hrpro.errors import HrproError, VideoError
 from hrpro.extract.jobs import Job
@@ -64,6 +65,9 @@ class WorkerSettings:
     dtype: str = "float32"
     """Of the numbers in feature files: ``float32`` or ``float16``."""
     show_download: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("--dtype", self.dtype, ("float32", "float16"))
 
 
 class Output(Protocol):

@@ -191,7 +191,7 @@ def test_a_second_run_keeps_what_is_the_same(tmp_path):
     first = cut(tmp_path / "out", (video, [event(0, 1), event(1, 2)]))
     second = cut(tmp_path / "out", (video, [event(0, 1), event(1.2, 2)]))
     assert [clip.how for clip in second.clips] == ["kept", "encoded"]
-    assert second.line() == "2 clips: 1 encoded again, 1 was there already"
+    assert second.line() == "2 clips: 1 encoded again, 1 there already"
     assert len(numbers_in(first.clips[1].path)) == 20
     again = cut(tmp_path / "out", (video, [event(0, 1), event(1.2, 2)]), overwrite=True)
     assert [clip.how for clip in again.clips] == ["encoded", "encoded"]

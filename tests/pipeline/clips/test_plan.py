@@ -58,6 +58,7 @@ def test_names_by_template(template, name):
         ("{video!r}", "there is no {video}"),
         ("{number:{video.path}}", "there is no {number}"),
         ("{number:q}", "Unknown format code 'q'"),
+        ("{score:d}", "Unknown format code 'd'"),
         ("{class:.2f}", "Unknown format code 'f'"),
         ("{class", "expected '}'"),
         ("/tmp/{class}", "inside the folder"),

@@ -91,6 +91,13 @@ def test_many_events_go_on_several_sheets(tmp_path, monkeypatch):
     assert all(path.is_file() for path in paths)
 
 
+def test_a_sheet_of_nothing_is_told_of(result, tmp_path):
+    options = ("--sheet", tmp_path / "s.jpg", "--threshold", "0.99")
+    code, _, errors = hrpro("clips", result, *options)
+    assert (code, errors) == (0, f"{tmp_path / 's.jpg'}: not written, there is no event to show\n")
+    assert not (tmp_path / "s.jpg").exists()
+
+
 def test_m3u(result, tmp_path):
     playlist = tmp_path / "p.m3u8"
     assert hrpro("clips", result, "--playlist", playlist, "--lead", "0.5")[0] == 0

@@ -291,6 +291,20 @@ def test_events_are_shown_first_and_all_detections_on_request(browser, written, 
     window.close()
 
 
+def test_a_video_without_events_says_where_the_rest_is(browser, written, tmp_path):
+    page = tmp_path / "report.html"
+    report([written], page, events=EventOptions(threshold=("5",)))
+    window = new_window(browser)
+    tab = window.new_page()
+    tab.goto(page.as_uri())
+    assert tab.get_by_text("No events; “all detections” shows what scores lower.").count()
+    assert tab.locator("input[type=range]").is_disabled()
+    tab.locator(".kind", has_text="all detections").click()
+    assert tab.locator("input[type=range]").is_enabled()
+    assert tab.locator(".timeline .row-label").count()
+    window.close()
+
+
 def test_strips_follow_the_filters(opened):
     def found() -> int:
         return opened.locator(".strip .found-here").count()

@@ -123,10 +123,10 @@ def test_each_class_has_its_threshold():
 
 def test_neighbours_are_merged_and_what_is_short_is_left_out():
     detections = [
-        Detection("a", 0.5, 0, 1),
+        Detection("a", 0.5, 0, 1, subject="Ann"),
         Detection("a", 0.9, 1.4, 2, subject="Ann", modifiers=("fast",)),
-        Detection("a", 0.5, 3, 4),
-        Detection("a", 0.5, 9, 9.2),
+        Detection("a", 0.5, 3, 4, subject="Ann"),
+        Detection("a", 0.5, 9, 9.2, subject="Ann"),
     ]
     rules = EventRules(threshold=0.4, merge_gap_s=0.5, min_duration_s=0.5)
     events = events_of(detections, rules)
@@ -135,6 +135,21 @@ def test_neighbours_are_merged_and_what_is_short_is_left_out():
     # 0.3 - 0.1 is less than 0.2 in binary numbers.
     tenths = [Detection("a", 0.5, 0.1, 0.3)]
     assert events_of(tenths, EventRules(threshold=0.4, min_duration_s=0.2))
+    apart = [Detection("a", 0.5, 0, 0.1), Detection("a", 0.5, 0.3, 1)]
+    assert len(events_of(apart, EventRules(threshold=0.4, merge_gap_s=0.2))) == 2
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_what_two_subjects_do_at_once_stays_two_events(exclusive):
+    detections = [
+        Detection("a", 1, 0, 4, subject="Ann"),
+        Detection("a", 1, 1, 4, subject="Ben"),
+        Detection("a", 1, 2, 5),
+        Detection("b", 1, 2, 3, subject="Ben"),
+    ]
+    found = spans(events_of(detections, EventRules(exclusive=exclusive, merge_gap_s=1)))
+    alone = [] if exclusive else [("b", 2, 3)]
+    assert sorted(found) == [("a", 0, 4), ("a", 1, 4), ("a", 2, 5), *alone]
 
 
 def test_of_exclusive_classes_the_better_one_wins():
@@ -222,6 +237,13 @@ def test_what_is_not_asked_for_is_as_recommended():
     assert (one.threshold, one.min_duration_s, one.merge_gap_s) == (0.4, 2, 1)
     every = EventOptions(threshold=("0.2", "a=0.3"), merge_gap_s=0).rules(recommended)
     assert (every.threshold, every.thresholds, every.merge_gap_s) == (0.2, {"a": 0.3}, 0)
+
+
+@pytest.mark.parametrize("limit", ["min_duration_s", "merge_gap_s"])
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_seconds_that_are_none_are_refused(limit, seconds):
+    with pytest.raises(UsageError, match="give seconds, 0 or more"):
+        EventOptions(**{limit: seconds})
 
 
 @pytest.mark.parametrize("text", ["", "high", "a=", "a=high", "nan", "a=inf"])

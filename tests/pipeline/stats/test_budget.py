@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +71,18 @@ def test_of_bins():
     assert found == [(0, 40, 2, 20, 0.5, 10), (40, 80, 1, 4, 0.1, 10), (80, 100, 0, 0, 0, None)]
 
 
+@pytest.mark.parametrize("bin_s", [0.04, 0.1, 0.3])
+def test_an_event_on_the_edge_of_a_bin_begins_there(bin_s):
+    """Edges such as 0.3 are not multiples of 0.1 to a computer, and 1.1 / 0.1 is more than 11."""
+    edges = [round(number * bin_s, 6) for number in range(12)]
+    found = events(*pairwise(edges))
+    bins = time_budget(Results((video("a", edges[-1], *found),)), bin_s=bin_s).of("bin")
+    assert [each.bin_start_s for each in bins] == edges[:-1]
+    assert [each.bin_end_s for each in bins] == edges[1:]
+    assert [each.count for each in bins] == [1] * 11
+    assert [each.share for each in bins] == pytest.approx([1] * 11, abs=1e-5)
+
+
 def test_an_event_over_the_edge_of_bins_is_one_and_its_time_is_shared():
     budget = time_budget(Results((video("a", 20.0, *events((8, 13))),)), bin_s=10)
     found = [(each.count, each.total_s, each.max_s) for each in budget.of("bin")]
@@ -113,7 +127,7 @@ def test_without_a_length_there_is_no_rate():
 
 
 def test_nothing_at_all():
-    assert list(budget_lines(time_budget(Results()))) == ["0 videos: nothing happens in them"]
+    assert list(budget_lines(time_budget(Results()))) == ["0 videos: no events"]
     assert budget_csv(time_budget(Results())).count("\n") == 1
 
 
@@ -132,6 +146,11 @@ def test_lines_and_csv():
     csv = budget_csv(time_budget(Results((video("=a", 1.0, *events((0, 1), label="=cmd")),))))
     assert csv.splitlines()[1].startswith("all,,,,,,'=cmd,1,1.0,3600.0,1.0,1.0,")
     assert csv.splitlines()[2].startswith("video,,'=a,,,,'=cmd,")
+
+
+def test_lines_of_a_video_without_events():
+    quiet = Results((*TWO.videos, video("quiet", 61.0)))
+    assert list(budget_lines(time_budget(quiet)))[-1] == "quiet, 1:01 observed: no events"
 
 
 def test_data_frame():

@@ -75,6 +75,13 @@ def test_one_video_in_two_files_is_refused(one, tmp_path):
     )
 
 
+def test_a_file_that_is_named_twice_counts_once(one, tmp_path):
+    (tmp_path / "x").mkdir()
+    code, printed, _ = hrpro("stats", one, tmp_path / "x" / ".." / one.name)
+    assert code == 0
+    assert printed == hrpro("stats", one)[1]
+
+
 def test_groups_by_a_table(one, tmp_path):
     table = tmp_path / "groups.csv"
     table.write_text("video_id,group\na.mp4,treated\nb,control\n")
@@ -118,6 +125,8 @@ def test_agreement_of_two_files(one, tmp_path):
         (["-o", "x.txt"], "x.txt: a table must be one of .csv, .json"),
         (["--plot", "x.doc"], "a plot must be one of"),
         (["--bin", "0"], "--bin 0: give a length"),
+        (["--group", "folders"], "--group folders: no such file; give folder, or a table"),
+        (["--min-duration", "nan"], "--min-duration nan: give seconds"),
         (["--against", "{one}", "--bin", "5"], "--bin and --group do not go with it"),
         (["--against", "{one}", "--plot", "x.png"], "does not go with --against"),
     ],

@@ -112,7 +112,8 @@ function controls(filters, changed) {
     slider.min = scores.reduce((least, score) => Math.min(least, score), filters.all ? 0 : highest);
     slider.value = filters.all ? data.threshold : slider.min;
     filters.score = filters.all ? data.threshold : -Infinity;
-    text.textContent = Number(slider.value).toFixed(2);
+    slider.disabled = !scores.length;
+    text.textContent = scores.length ? Number(slider.value).toFixed(2) : "";
   }
   const kinds = [["events", false], ["all detections", true]].map(([name, every]) =>
     el("button", {

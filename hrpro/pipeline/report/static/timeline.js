@@ -5,6 +5,10 @@ import { place } from "./place.js";
 import { el, svg } from "./web/dom.js";
 import { clock } from "./web/format.js";
 
+const emptyWords = (video) => (video.events?.length === 0 && video.detections.length
+  ? "No events; “all detections” shows what scores lower."
+  : "Nothing to show with these filters.");
+
 /** @param on `seek(seconds)` and `play(seconds)`; without them it is a picture */
 export function makeTimeline(video, classes, on) {
   const inner = el("div", { class: "timeline-inner" });
@@ -16,7 +20,7 @@ export function makeTimeline(video, classes, on) {
     playheads.length = 0;
     const labels = rowsOf(video, shown);
     inner.replaceChildren(axis(video), ...labels.map((label) => row(label, shown)));
-    if (!labels.length) inner.append(el("p", { class: "quiet" }, "Nothing to show with these filters."));
+    if (!labels.length) inner.append(el("p", { class: "quiet" }, emptyWords(video)));
     move(playing);
   }
 
