@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Route, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 SIZES = {"phone": (390, 844), "laptop": (1366, 768), "large": (2560, 1440)}
@@ -147,6 +147,24 @@ class LabelPage:
     def _check_origin(self, address: str) -> None:
         if not address.startswith(self._origin):
             self.problems.append(f"request to {address}")
+
+    def intercept(self, pattern: str, handler: Callable[[Route], object]) -> None:
+        """Give a handler all requests to some addresses from now on.
+
+        Chromium lets some through for a moment after it was told to.
+        """
+        probe = re.compile(r"/icon\.svg\?probe$")
+        caught: list[Route] = []
+
+        def catch(route: Route) -> None:
+            caught.append(route)
+            route.fulfill(body="")
+
+        self.page.route(pattern, handler)
+        self.page.route(probe, catch)
+        ask = "fetch('/static/icon.svg?probe').then(() => true)"
+        self.wait_for(lambda: self.page.evaluate(ask) and bool(caught), "the interception")
+        self.page.unroute(probe)
 
     def wait_for_picture(self) -> None:
         """Wait until the video can be played."""

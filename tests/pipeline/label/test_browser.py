@@ -540,7 +540,7 @@ def test_two_tabs_stay_in_step_and_undo_only_their_own(dataset, browser, serve, 
     one.press("Tab")
     one.wait_for_toast(re.compile("^point “HandShaking” at 2.02 s$"))
     one.requests_may_fail = True
-    one.page.route("**/api/changes*", lambda route: route.abort())  # one does not hear of it
+    one.intercept("**/api/changes*", lambda route: route.abort())  # one does not hear of it
     one.page.locator("#banner", has_text="does not answer").wait_for()  # no poll is under way
     two.press("Shift+Tab", "Delete")
     two.wait_until_saved()
@@ -586,7 +586,7 @@ def test_an_answer_that_gets_lost_does_not_make_a_second_point(dataset, serve, o
         lost.append(route.fetch().text())
         route.abort()
 
-    label.page.route("**/actions", lose)
+    label.intercept("**/actions", lose)
     label.seek(3)
     label.press("1")
     label.wait_for(lambda: bool(lost))
@@ -614,7 +614,7 @@ def test_an_undo_whose_answer_gets_lost_takes_back_one_point(dataset, serve, ope
         lost.append(route.fetch().text())
         route.abort()
 
-    label.page.route("**/actions", lose)
+    label.intercept("**/actions", lose)
     label.press("z")
     label.wait_for(lambda: len(lost) == 2)
     label.wait_until_saved()
@@ -651,7 +651,7 @@ def test_unsent_actions_stay_with_their_dataset(dataset, tmp_path, browser, serv
         label = open_page(url, window=window)
         label.wait_for_picture()
         label.requests_may_fail = True
-        label.page.route("**/actions", lambda route: route.abort())
+        label.intercept("**/actions", lambda route: route.abort())
         label.seek(3)
         label.press("1")
         label.page.locator("#banner", has_text="1 action not saved").wait_for()
@@ -677,7 +677,7 @@ def test_unsent_actions_outlive_a_reload_of_the_page(dataset, serve, open_page):
     label = open_page(url)
     label.wait_for_picture()
     label.requests_may_fail = True
-    label.page.route("**/actions", lambda route: route.abort())
+    label.intercept("**/actions", lambda route: route.abort())
     label.seek(3)
     label.press("1")
     label.page.locator("#banner", has_text="1 action not saved").wait_for()
@@ -695,7 +695,7 @@ def test_a_page_without_the_token_says_what_to_do(dataset, serve, open_page):
     label.wait_for_picture()
     assert label.page.request.get(url.partition("?")[0]).status == 403
     label.requests_may_fail = True
-    label.page.route("**/api/**", lambda route: route.fulfill(status=403, json={"error": "no"}))
+    label.intercept("**/api/**", lambda route: route.fulfill(status=403, json={"error": "no"}))
     label.press("1")
     banner = label.page.locator("#banner", has_text="Open the address it printed in this tab")
     banner.wait_for()

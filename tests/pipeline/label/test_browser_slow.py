@@ -50,7 +50,7 @@ class HeldBack:
 def holding_back(label, pattern):
     """Hold back all answers to the requests of a page that match a pattern."""
     held = HeldBack(label, pattern)
-    label.page.route(pattern, held.hold)
+    label.intercept(pattern, held.hold)
     yield held
     held.stop()
 
@@ -111,7 +111,7 @@ def test_what_another_tab_does_between_two_answers_is_not_missed(dataset, open_p
             done.append(True)
         route.continue_()
 
-    label.page.route("**/api/state", meanwhile)
+    label.intercept("**/api/state", meanwhile)
     post(label, "/api/classes", {"name": "swim"})
     label.wait_to_be(lambda: label.marks, ["point run at 2.00 s"])
 
