@@ -36,12 +36,19 @@ NEEDS = {
 """Marker of the tests that ask for a fixture, themselves or by way of another one."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they need."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by what they need.
+
+    Those in a browser are tried again: on a busy machine it loses a key press or a moment now and
+    then. A fault of the page fails each time.
+    """
+    can_try_again = config.pluginmanager.hasplugin("rerunfailures")
     for item in items:
         for fixture, marker in NEEDS.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(marker)
+        if can_try_again and item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 @pytest.hookimpl(wrapper=True)

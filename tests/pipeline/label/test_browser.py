@@ -429,7 +429,9 @@ def test_detections_are_accepted_rejected_and_corrected_by_key(dataset, serve, o
     label.press("x")
     label.wait_for_toast("rejected “Pushing”")
 
-    label.press("k")  # the third one begins a little later, and is a push
+    label.wait_for(lambda: label.playing and 10 <= label.time <= 13.3, "the third one")
+    label.press("k")  # it begins a little later, and is a push
+    label.wait_for(lambda: not label.playing)
     label.seek(11.5)
     label.press("i")
     label.wait_for_toast("“Kicking” is now 11.50–13.20 s")
