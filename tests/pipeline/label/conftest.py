@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
-from browser import LabelPage, label_server, new_window
 from videos import make_video, numbered
+
+if TYPE_CHECKING:
+    from browser import LabelPage
 
 FPS = 25
 CLASSES = ["jump", "run", "throw"]
@@ -32,6 +35,8 @@ def dataset(tmp_path, clip):
 @pytest.fixture
 def open_page(browser):
     """Serve a dataset and open its page in a new window; afterwards its console is clean."""
+    from browser import LabelPage, label_server, new_window  # not there for core tests
+
     with ExitStack() as servers:
         opened: list[LabelPage] = []
 
