@@ -263,6 +263,28 @@ class FusionConfig(BaseModel):
         return bool(self.generator_share or self.generator_ends or self.generator_segments)
 
 
+class RecognitionConfig(BaseModel):
+    """What the features of a whole segment say about its class; see `SegmentClassifier`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: float = Field(
+        0.0,
+        ge=0,
+        description="scores are multiplied by the probability of their class to this power, which "
+        "a logistic regression sees in the mean features of the segment; it is fitted to the "
+        "segments that the student learns from; 0: there is none",
+    )
+    border: float = Field(
+        0.15, ge=0, lt=0.5, description="share of a segment that is left out at each end"
+    )
+    penalty: float = Field(
+        0.01,
+        gt=0,
+        description="of squared weights, beside a sum of losses over segments: more for less trust",
+    )
+
+
 class StudentConfig(BaseModel):
     """The student: a regression detector that learns from segments (FuSTAL; TriDet's network)."""
 
@@ -282,6 +304,7 @@ class StudentConfig(BaseModel):
     optimiser: OptimiserConfig = OptimiserConfig()
     teacher: TeacherConfig = TeacherConfig()
     pseudo: PseudoConfig = PseudoConfig()
+    recognition: RecognitionConfig = RecognitionConfig()
     fusion: FusionConfig = FusionConfig()
 
     @model_validator(mode="before")

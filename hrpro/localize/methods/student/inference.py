@@ -13,6 +13,7 @@ from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.methods.student.batch import pad_features, padded_length, refine_steps
 from hrpro.localize.methods.student.config import DetectionConfig
 from hrpro.localize.methods.student.model import StudentModel, StudentOutput
+from hrpro.localize.methods.student.recognition import LEAST_PROBABILITY, SegmentClassifier
 from hrpro.localize.proposals.generate import Array, Proposals
 from hrpro.localize.proposals.nms import soft_nms
 
@@ -109,9 +110,36 @@ def detect_in(
         wanted = torch.zeros(len(videos), model.num_classes, dtype=torch.bool, device=device)
         wanted[:, list(classes)] = True
     found = detect(model, [features for features, _ in refined], wanted)
+    if model.recognition is not None:
+        found = recognised(found, model.recognition, [f for f, _ in refined], wanted)
     # Features cover the video but for less than a snippet at its end.
     covered_s = [v.grid.covered_s(len(v.features)) + v.grid.stride_s for v in videos]
     return in_seconds(found, [grid for _, grid in refined], covered_s)
+
+
+def recognised(
+    table: Proposals,
+    classifier: SegmentClassifier,
+    features: Sequence[Tensor],
+    classes: Tensor | None = None,
+) -> Proposals:
+    """Candidates with scores that follow what class their segments are as a whole.
+
+    Args:
+        table: in steps.
+        classifier: its config says how much it counts.
+        features: ``[T, D]`` of each video.
+        classes: bool ``[B, C]``, which are looked for; all by default.
+    """
+    probability = np.ones(len(table))
+    for video in np.unique(table.video):
+        rows = np.flatnonzero(table.video == video)
+        bounds = np.stack([table.start_s[rows], table.end_s[rows]], axis=1)
+        wanted = None if classes is None else classes[video]
+        found = classifier.probabilities(features[video], torch.from_numpy(bounds), wanted)
+        probability[rows] = to_numpy(found)[np.arange(len(rows)), table.label[rows]]
+    probability = np.maximum(probability, LEAST_PROBABILITY)
+    return table.replace(score=table.score * probability**classifier.config.share)
 
 
 def batches_of_alike(lengths: Sequence[int], limit: int, mixed: bool) -> Iterator[list[int]]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrpro.localize.methods.student.config import StudentConfig
+from hrpro.localize.methods.student.recognition import SegmentClassifier
 from hrpro.localize.nn.pyramid import ConvStack, Levels, MaskedConv, Pyramid
 
 
@@ -88,6 +89,8 @@ class StudentModel(nn.Module):
 
     normaliser: Tensor
     """Running count of the positive points of a batch, by which losses are divided."""
+    recognition: SegmentClassifier | None
+    """Beside the network: what class a whole segment is; None unless the config asks for it."""
 
     def __init__(self, dim: int, num_classes: int, config: StudentConfig | None = None) -> None:
         super().__init__()
@@ -107,6 +110,10 @@ class StudentModel(nn.Module):
             assert bias is not None
             nn.init.constant_(bias, -math.log((1 - heads.prior) / heads.prior))
         self.register_buffer("normaliser", torch.tensor(self.config.loss.normaliser_start))
+        recognition = self.config.recognition
+        self.recognition = (
+            SegmentClassifier(dim, num_classes, recognition) if recognition.share else None
+        )
 
     def forward(self, features: Tensor, valid: Tensor) -> StudentOutput:
         """Look at padded videos.

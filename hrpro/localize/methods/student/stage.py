@@ -143,6 +143,7 @@ def point_videos(
 class StudentStage(Stage):
     """The student in training on segments.
 
+    What class whole segments are is learned right away, from the segments as they are given.
     All random numbers are PyTorch's global ones, so that whoever seeds them knows the update.
 
     Args:
@@ -166,6 +167,8 @@ class StudentStage(Stage):
         self.opinion = opinion or Opinion(FusionConfig())
         self.num_videos = len(videos)
         self.config = model.config
+        if model.recognition is not None:
+            model.recognition.fit([v.features for v in videos], [v.segments for v in videos])
         optimiser, teacher = self.config.optimiser, self.config.teacher
         batches = EpochBatches(len(videos), optimiser.batch_videos, 0)
         self.per_epoch = max(batches.per_epoch, optimiser.min_epoch_updates)
