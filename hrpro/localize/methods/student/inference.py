@@ -198,4 +198,6 @@ def in_seconds(
 
 def to_numpy(values: Tensor) -> Array:
     """A tensor's values, from wherever they are; float64 if they are not integers."""
-    return (values.double() if values.is_floating_point() else values).cpu().numpy()
+    # Not every device has float64.
+    values = values.cpu()
+    return (values.double() if values.is_floating_point() else values).numpy()

@@ -27,7 +27,8 @@ class SegmentClassifier(nn.Module):
     """Softmax over the classes of a linear function of a segment's normalised mean features.
 
     All it knows are buffers: it is fitted at once, before the network is trained, and not moved by
-    the training.
+    the training. It works on the CPU, wherever they and the features are: there is little to
+    compute, and not every device has float64.
 
     Args:
         dim: feature width D.
@@ -65,22 +66,20 @@ class SegmentClassifier(nn.Module):
         labels = torch.cat([some.labels for some in segments]).cpu()
         if not len(labels):
             return
-        weights = torch.cat([some.weights for some in segments]).double().cpu()
+        weights = torch.cat([some.weights for some in segments]).cpu().double()
         total = sum(len(values) for values in features)
-        mean = torch.stack([values.double().sum(0) for values in features]).sum(0) / total
-        squares = torch.stack([(values.double() - mean).square().sum(0) for values in features])
+        mean = torch.stack([values.cpu().double().sum(0) for values in features]).sum(0) / total
+        squares = [(values.cpu().double() - mean).square().sum(0) for values in features]
         # A channel that never changes says nothing.
-        deviation = (squares.sum(0) / total).sqrt()
+        deviation = (torch.stack(squares).sum(0) / total).sqrt()
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(deviation > 0, 1 / deviation, 0))
-        inputs = torch.cat(
-            [
-                self.inputs(values.to(self.mean), some.bounds)
-                for values, some in zip(features, segments, strict=True)
-            ]
-        )
+        inputs = [
+            self.inputs(values, some.bounds)
+            for values, some in zip(features, segments, strict=True)
+        ]
         weight, bias = logistic_regression(
-            inputs.double().cpu(), labels, weights, len(self.bias), self.config.penalty
+            torch.cat(inputs).double(), labels, weights, len(self.bias), self.config.penalty
         )
         self.weight.copy_(weight)
         self.bias.copy_(bias)
@@ -97,31 +96,32 @@ class SegmentClassifier(nn.Module):
             classes: bool ``[C]``, those that are possible; all by default.
 
         Returns:
-            ``[M, C]``, rows add up to 1.
+            ``[M, C]`` on the CPU, rows add up to 1.
         """
-        found = [self.bias.new_zeros(0, len(self.bias))]
-        for some in bounds.to(features.device).split(SEGMENTS_AT_ONCE):
-            logits = F.linear(self.inputs(features, some), self.weight, self.bias)
+        weight, bias = self.weight.cpu(), self.bias.cpu()
+        found = [bias.new_zeros(0, len(bias))]
+        for some in bounds.split(SEGMENTS_AT_ONCE):
+            logits = F.linear(self.inputs(features, some), weight, bias)
             if classes is not None:
-                logits = logits.masked_fill(~classes, float("-inf"))
+                logits = logits.masked_fill(~classes.cpu(), float("-inf"))
             found.append(logits.softmax(1))
         return torch.cat(found)
 
     def inputs(self, features: Tensor, bounds: Tensor) -> Tensor:
-        """The mean of a video's standardised features within segments, of length 1, ``[M, D]``.
+        """The mean of a video's standardised features in segments, of length 1, float32 ``[M, D]``.
 
         Args:
             features: ``[T, D]``.
             bounds: ``[M, 2]`` in steps, each of which holds for half a step to both sides.
         """
-        start, end = bounds.to(features).unbind(1)
+        start, end = bounds.cpu().double().unbind(1)
         border = self.config.border * (end - start)
-        standard = (features - self.mean) * self.scale
+        standard = (features.cpu() - self.mean.cpu()) * self.scale.cpu()
         # float64, for in a long video the sums are large beside a step.
         sums = F.pad(standard.double().cumsum(0), (0, 0, 1, 0))
         area = [_interpolated(sums, at + 0.5) for at in (start + border, end - border)]
         # The length does not count, only the direction.
-        return F.normalize(area[1] - area[0], dim=1).to(features.dtype)
+        return F.normalize(area[1] - area[0], dim=1).float()
 
 
 def logistic_regression(
@@ -159,6 +159,6 @@ def logistic_regression(
 
 def _interpolated(sums: Tensor, position: Tensor) -> Tensor:
     """Values ``[T + 1, D]`` at positions from 0 to T, linear in between, ``[M, D]``."""
-    position = position.clamp(0, len(sums) - 1).double()
+    position = position.clamp(0, len(sums) - 1)
     low = position.long().clamp(max=len(sums) - 2)
     return sums[low].lerp(sums[low + 1], (position - low).unsqueeze(1))
