@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +51,26 @@ class Video:
     """Ground truth, in the clock of the video file; None if there is none for this video."""
     labels: tuple[int, ...] = ()
     """Indices of the classes that a training video is known to show, rising."""
+    every: int = 1
+    """Of the snippets in the file, every n-th is one of the video."""
+
+    def thinned(self, stride: int) -> Video:
+        """The video of snippets `stride` frames apart, or the nearest below."""
+        every = self.grid.thinning(stride)
+        if every == 1:
+            return self
+        grid, num_snippets = self.grid.thinned(every), -(-self.num_snippets // every)
+        points = tuple(
+            replace(point, snippet=min(max(grid.index_at(point.time_s), 0), num_snippets - 1))
+            for point in self.points
+        )
+        return replace(
+            self,
+            num_snippets=num_snippets,
+            grid=grid,
+            points=points,
+            every=self.every * every,
+        )
 
 
 @dataclass(frozen=True)
@@ -79,7 +99,16 @@ class Dataset:
         Raises:
             DataError: the file is damaged, or holds NaN or infinity.
         """
-        return self._store.read(video.feature_path)
+        features = self._store.read(video.feature_path)
+        return features if video.every == 1 else features[:: video.every]
+
+    def thinned(self, stride: int) -> Dataset:
+        """The dataset of snippets `stride` frames apart, or the nearest below."""
+        return replace(
+            self,
+            train=tuple(video.thinned(stride) for video in self.train),
+            test=tuple(video.thinned(stride) for video in self.test),
+        )
 
     def point_labels(self, video: Video) -> np.ndarray:
         """Return ``[T, C]`` float32: 1 where a point of class c lies in snippet t."""

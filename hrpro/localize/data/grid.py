@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,6 +31,14 @@ class SnippetGrid:
     def stride_s(self) -> float:
         """Seconds from one snippet to the next."""
         return self.stride / self.fps
+
+    def thinning(self, stride: int) -> int:
+        """Every how many-th snippet makes a grid of `stride` frames, or the nearest below; >= 1."""
+        return max(stride // self.stride, 1)
+
+    def thinned(self, every: int) -> SnippetGrid:
+        """The grid of every n-th snippet."""
+        return replace(self, stride=self.stride * every)
 
     @property
     def offset_s(self) -> float:

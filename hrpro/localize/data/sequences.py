@@ -25,6 +25,11 @@ class FeatureSequence:
     """``[T, D]`` float32."""
     grid: SnippetGrid
 
+    def thinned(self, stride: int) -> FeatureSequence:
+        """Every n-th snippet, so that they lie `stride` frames apart, or the nearest below."""
+        every = self.grid.thinning(stride)
+        return FeatureSequence(self.features[::every], self.grid.thinned(every))
+
 
 class DatasetSequences(Sequence[FeatureSequence]):
     """The features of some videos of a dataset, read when asked for.

@@ -32,6 +32,7 @@ from hrpro.localize.evaluation.average_precision import AveragePrecision
 from hrpro.localize.evaluation.measure import from_json, measure, to_json
 from hrpro.localize.methods import GENERATOR, find_method, get_method
 from hrpro.localize.methods.base import Earlier, MethodConfig, Stage
+from hrpro.localize.methods.student.config import GeneratedConfig
 from hrpro.localize.sampling.epochs import derive_seed
 from hrpro.localize.training.model_files import CONFIG_FILE
 from hrpro.localize.training.model_folder import (
@@ -301,7 +302,12 @@ class TrainingRun:
         localize = self.config.localize
         if before.method != find_method(localize.method).generator:
             return before, weights
-        as_own = localize.model_copy(update={GENERATOR: before})
+        assert isinstance(localize, GeneratedConfig)
+        stride, made = localize.generator_stride, model.features.fingerprint
+        if stride is not None and made is not None:
+            # It has seen every snippet of its features.
+            stride = min(stride, made.stride)
+        as_own = localize.model_copy(update={GENERATOR: before, "generator_stride": stride})
         return as_own, {f"{GENERATOR}.{name}": weight for name, weight in weights.items()}
 
     def _evaluate(

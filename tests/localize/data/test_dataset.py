@@ -276,6 +276,25 @@ def test_overlapping_snippets_answer_for_their_middle() -> None:
         assert grid.start_s(snippet) <= middle_s < grid.start_s(snippet + 1)
 
 
+def test_fine_features_thinned_are_those_of_the_coarser_stride(folder: Path) -> None:
+    for path in (folder / "features").rglob("*.npy"):
+        facts = VideoFacts(duration_s=13)
+        sidecar = Sidecar(fingerprint=Fingerprint(stride=4), video=facts, dim=DIM)
+        write_features(path, features(5, 78), sidecar)
+    fine = load_dataset(folder)
+    for stride, every in ((16, 4), (11, 2), (4, 1), (3, 1)):
+        thin = fine.thinned(stride)
+        for video, before in zip(thin.train + thin.test, fine.train + fine.test, strict=True):
+            assert video.grid == SnippetGrid(stride=4 * every)
+            assert len(thin.features(video)) == video.num_snippets == -(-78 // every)
+            np.testing.assert_array_equal(thin.features(video), features(5, 78)[::every])
+            assert thin.point_labels(video).sum() == len(before.points)
+    coarse = fine.thinned(16)
+    # Frames 72 and 300 at 30 fps, as with features that were made so.
+    assert [point.snippet for point in coarse.train[1].points] == [3, 15]
+    assert coarse.thinned(32).train[0].every == 8
+
+
 def test_grid_comes_from_the_sidecar(folder: Path) -> None:
     for path in (folder / "features").rglob("*.npy"):
         facts = VideoFacts(duration_s=13, fps="30000/1001")

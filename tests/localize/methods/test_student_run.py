@@ -196,7 +196,7 @@ def test_segments_of_points_lie_around_them(dataset, train):
     model = load_model(train("hrpro+student")[0])
     data = load_dataset(dataset, model.config.dataset)
     student = model.config.localize.student
-    videos = pointed_videos(data, model.localizer.generator, student, CPU)
+    videos = pointed_videos(data, data, model.localizer.generator, student, CPU)
     assert len(videos) == 8
     for video, given in zip(data.train, videos, strict=True):
         assert sorted(given.segments.labels.tolist()) == sorted(
@@ -210,7 +210,7 @@ def test_segments_of_labels_are_of_the_videos_classes(dataset, train):
     model = load_model(train("sal+student")[0])
     data = load_dataset(dataset, model.config.dataset, needs="labels")
     student = model.config.localize.student
-    videos = labelled_videos(data, model.localizer.generator, student, CPU)
+    videos = labelled_videos(data, data, model.localizer.generator, student, CPU)
     assert sum(len(video.segments) for video in videos) > 0
     for video, given in zip(data.train, videos, strict=True):
         assert set(given.segments.labels.tolist()) <= set(video.labels)
@@ -225,11 +225,45 @@ def test_segments_move_on_by_a_share_of_the_generators_snippets(dataset, train):
     def segments(shift):
         pseudo = student.pseudo.model_copy(update={"shift": shift})
         moved = student.model_copy(update={"pseudo": pseudo})
-        return labelled_videos(data, model.localizer.generator, moved, CPU)
+        return labelled_videos(data, data, model.localizer.generator, moved, CPU)
 
     for video, first, second in zip(data.train, segments(0.0), segments(0.25), strict=True):
         steps = 0.25 * video.grid.stride / first.grid.stride
         torch.testing.assert_close(second.segments.bounds, first.segments.bounds + steps)
+
+
+def test_a_generator_may_see_fewer_snippets_than_the_student(dataset):
+    settings = [*overrides("sal+student"), "localize.generator_stride=32"]
+    config = load_config("sal+student-small", settings).localize
+    data, method = load_dataset(dataset, needs="labels"), get_method(config)
+    localizer = method.build(data.dim, len(data.classes), config, 2)
+    first = method.stage(1, localizer, data, config, CPU)
+    assert len(first.train[0].features) == -(-SNIPPETS // 2)
+    assert torch.equal(first.train[0].features, torch.from_numpy(data.features(data.train[0])[::2]))
+    videos = DatasetSequences(data, data.test, CPU)
+    thinned = [video.thinned(32) for video in videos]
+    opinion, generator = localizer.opinion(videos, [0]), localizer.generator
+    assert opinion.config == localizer.student.config.fusion
+    # The student sees all of them, and learns from what the generator makes of fewer.
+    second = method.stage(2, localizer, data, config, CPU)
+    assert second.videos[0].grid.stride == 8
+    found = labelled_videos(data, data.thinned(32), generator, localizer.student.config, CPU)
+    for ours, theirs in zip(second.videos, found, strict=True):
+        torch.testing.assert_close(ours.segments.bounds, theirs.segments.bounds)
+
+    alone = method.build(data.dim, len(data.classes), config, 1)
+    ours, theirs = alone.localize(videos, [0]), alone.generator.localize(thinned, [0])
+    np.testing.assert_array_equal(ours.start_s, theirs.start_s)
+    assert np.array_equal(alone.video_scores(videos), alone.generator.video_scores(thinned))
+    for values, few, video in zip(
+        alone.activations(videos), alone.generator.activations(thinned), videos, strict=True
+    ):
+        assert len(values) == len(video.features)
+        assert np.array_equal(values[::2], few)
+        assert np.array_equal(values[1::2], few[: len(values) // 2])
+
+    other = load_config("sal+student-small", overrides("sal+student")).localize
+    assert method.differences(2, Earlier(1, other), config) == ["localize.generator_stride"]
 
 
 def test_marked_segments_are_what_people_marked(dataset):

@@ -24,19 +24,26 @@ class StudentLocalizer(Localizer):
     Args:
         student: the network; None while only the generator is trained, which then answers alone.
         generator: needed if the config's fusion counts on it.
+        generator_stride: frames from snippet to snippet that it sees; of all by default.
     """
 
-    def __init__(self, student: StudentModel | None, generator: Localizer | None = None) -> None:
+    def __init__(
+        self,
+        student: StudentModel | None,
+        generator: Localizer | None = None,
+        generator_stride: int | None = None,
+    ) -> None:
         super().__init__()
         self.student = student
         self.generator = generator
+        self.generator_stride = generator_stride
 
     def localize(
         self, videos: Sequence[FeatureSequence], classes: Sequence[int] | None = None
     ) -> Proposals:
         """Detect actions, see `hrpro.localize.methods.base.Localizer`."""
         if self.student is None:
-            return self._generator.localize(videos, classes)
+            return self._generator.localize(self._for_generator(videos), classes)
         return suppress(self.candidates(videos, classes), self.student.config.detection)
 
     def candidates(
@@ -44,7 +51,7 @@ class StudentLocalizer(Localizer):
     ) -> Proposals:
         """What the student sees, with the generator's help; before soft-NMS."""
         if self.student is None:
-            return self._generator.candidates(videos, classes)
+            return self._generator.candidates(self._for_generator(videos), classes)
         found = detect_in(self.student, videos, classes)
         return self.opinion(videos, classes).applied(found)
 
@@ -56,6 +63,7 @@ class StudentLocalizer(Localizer):
         fusion = self.student.config.fusion
         if self.generator is None:
             return Opinion(FusionConfig())
+        videos = self._for_generator(videos)
         segments: Proposals | None = None
         if fusion.needs_segments:
             found = self.generator.localize(videos, classes)
@@ -73,17 +81,24 @@ class StudentLocalizer(Localizer):
         assert self.generator is not None
         return self.generator
 
+    def _for_generator(self, videos: Sequence[FeatureSequence]) -> Sequence[FeatureSequence]:
+        if self.generator_stride is None:
+            return videos
+        return [video.thinned(self.generator_stride) for video in videos]
+
     def video_scores(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The best probability of each class in each video, ``[C]``."""
         if self.student is None:
-            return self._generator.video_scores(videos)
+            return self._generator.video_scores(self._for_generator(videos))
         return [activation.max(axis=0) for activation in self.activations(videos)]
 
     @torch.no_grad()
     def activations(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The best probability of each class at each snippet over all levels, ``[T, C]``."""
         if self.student is None:
-            return self._generator.activations(videos)
+            seen = self._for_generator(videos)
+            activations = self._generator.activations(seen)
+            return [_spread(*one) for one in zip(activations, seen, videos, strict=True)]
         found: list[Array] = []
         for _, batch in in_batches(videos):
             found += [_activation(self.student, video) for video in batch]
@@ -96,6 +111,12 @@ def signals_of(generator: Localizer, videos: Sequence[FeatureSequence]) -> list[
         Signal(values, video.grid.centre_s(np.arange(len(values), dtype=float)))
         for video, values in zip(videos, generator.activations(videos), strict=True)
     ]
+
+
+def _spread(values: Array, seen: FeatureSequence, video: FeatureSequence) -> Array:
+    """Values of thinned snippets, repeated for those of the video that are not among them."""
+    every = seen.grid.stride // video.grid.stride
+    return np.repeat(values, every, axis=0)[: len(video.features)]
 
 
 def _activation(student: StudentModel, video: FeatureSequence) -> Array:

@@ -42,14 +42,17 @@ class StudentMethod:
         """Return the generator's networks, and at the last stage the student's, untrained."""
         student: StudentModel | None = None
         generator: Localizer | None = None
+        generator_stride: int | None = None
         if self.generator is not None:
+            assert isinstance(config, GeneratedConfig)
+            generator_stride = config.generator_stride
             of_generator = min(num_stages, self.generator.num_stages)
             generator = self.generator.build(
                 dim, num_classes, _generator_config(config), of_generator
             )
         if num_stages == self.num_stages:
             student = StudentModel(dim, num_classes, config.resolved_student())
-        return StudentLocalizer(student, generator)
+        return StudentLocalizer(student, generator, generator_stride)
 
     def stage(
         self,
@@ -63,8 +66,9 @@ class StudentMethod:
         assert isinstance(localizer, StudentLocalizer)
         if self.generator is not None and number < self.num_stages:
             assert localizer.generator is not None
+            seen = _seen_by_generator(dataset, config)
             return self.generator.stage(
-                number, localizer.generator, dataset, _generator_config(config), device
+                number, localizer.generator, seen, _generator_config(config), device
             )
         return _student_stage(localizer, dataset, config, device)
 
@@ -85,7 +89,11 @@ class StudentMethod:
         """The student builds on all that the generator is."""
         if self.generator is None:
             return []
-        before, now = _generator_config(earlier.config), _generator_config(config)
+        assert isinstance(earlier.config, GeneratedConfig)
+        assert isinstance(config, GeneratedConfig)
+        if earlier.config.generator_stride != config.generator_stride:
+            return ["localize.generator_stride"]
+        before, now = earlier.config.generator, config.generator
         if number == self.num_stages:
             shared = {name: getattr(now, name) for name in SHARED}
             return [] if before.model_copy(update=shared) == now else ["localize.generator"]
@@ -97,6 +105,12 @@ def _generator_config(config: StudentMethodConfig) -> Any:
     """The settings of the generator, as its method takes them."""
     assert isinstance(config, GeneratedConfig)
     return config.generator
+
+
+def _seen_by_generator(dataset: Dataset, config: StudentMethodConfig) -> Dataset:
+    assert isinstance(config, GeneratedConfig)
+    stride = config.generator_stride
+    return dataset if stride is None else dataset.thinned(stride)
 
 
 def _student_stage(
@@ -114,6 +128,7 @@ def _student_stage(
         # when training is resumed.
         localizer.generator.eval()
         segments = pointed_videos if config.needs == "points" else labelled_videos
-        videos = segments(dataset, localizer.generator, student, device)
+        seen = _seen_by_generator(dataset, config)
+        videos = segments(dataset, seen, localizer.generator, student, device)
     tested = DatasetSequences(dataset, dataset.measured, device)
     return StudentStage(localizer.student, videos, tested, localizer.opinion(tested))

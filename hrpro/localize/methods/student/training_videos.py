@@ -42,21 +42,25 @@ def marked_videos(dataset: Dataset, config: StudentConfig) -> list[TrainingVideo
 
 
 def pointed_videos(
-    dataset: Dataset, generator: Localizer, config: StudentConfig, device: torch.device
+    dataset: Dataset,
+    seen: Dataset,
+    generator: Localizer,
+    config: StudentConfig,
+    device: torch.device,
 ) -> list[TrainingVideo]:
     """The training videos with a segment around each point label, from a trained generator.
 
     Args:
         dataset: of the videos and points.
+        seen: the same, as the generator sees it: maybe with fewer snippets.
         generator: a trained localizer.
         config: how a segment is chosen.
         device: of the generator.
     """
     points = points_table(dataset)
-    on_device = DatasetSequences(dataset, dataset.train, device)
-    signals = signals_of(generator, on_device)
-    found = find_known_classes(generator.candidates, dataset, device)
-    found = moved_on(found, [v.grid.stride_s for v in dataset.train], config.pseudo.shift)
+    signals = signals_of(generator, DatasetSequences(seen, seen.train, device))
+    found = find_known_classes(generator.candidates, seen, device)
+    found = moved_on(found, [v.grid.stride_s for v in seen.train], config.pseudo.shift)
     sequences = _read(dataset)
     return point_videos(
         [sequence.features for sequence in sequences],
@@ -69,7 +73,11 @@ def pointed_videos(
 
 
 def labelled_videos(
-    dataset: Dataset, generator: Localizer, config: StudentConfig, device: torch.device
+    dataset: Dataset,
+    seen: Dataset,
+    generator: Localizer,
+    config: StudentConfig,
+    device: torch.device,
 ) -> list[TrainingVideo]:
     """The training videos with a trained generator's detections of the classes they show.
 
@@ -78,13 +86,14 @@ def labelled_videos(
 
     Args:
         dataset: of the videos and their labels.
+        seen: the same, as the generator sees it: maybe with fewer snippets.
         generator: a trained localizer.
         config: of the density filter.
         device: of the generator.
     """
-    found = find_known_classes(generator.localize, dataset, device)
+    found = find_known_classes(generator.localize, seen, device)
     found = density_filter(found, config.pseudo.density)
-    found = moved_on(found, [v.grid.stride_s for v in dataset.train], config.pseudo.shift)
+    found = moved_on(found, [v.grid.stride_s for v in seen.train], config.pseudo.shift)
     videos = []
     for number, (video, sequence) in enumerate(zip(dataset.train, _read(dataset), strict=True)):
         mine = found[found.video == number]
