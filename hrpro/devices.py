@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from hrpro.errors import UsageError
 from hrpro.shared_switch import SharedSwitch
@@ -53,6 +55,14 @@ def has_fast_bfloat16(device: torch.device | str) -> bool:
         abilities = _cpu_capabilities()
         return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
     return False
+
+
+def upload(values: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
+    """Bring values to a device without waiting for what it is busy with."""
+    values = torch.as_tensor(values)
+    if torch.device(device).type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()  # from other memory the copy would wait
+    return values.to(device, non_blocking=True)
 
 
 @contextmanager

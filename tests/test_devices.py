@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from tiny_datasets import PRESET, make_dataset
 
 from hrpro.cli import main
-from hrpro.devices import choose_device, deterministic, full_float32
+from hrpro.devices import choose_device, deterministic, full_float32, upload
 from hrpro.errors import UsageError
 
 
@@ -91,3 +92,11 @@ def test_the_same_seed_gives_the_same_model(tmp_path, device):
         assert not torch.are_deterministic_algorithms_enabled()
         weights.append((run / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
+
+
+def test_values_come_to_a_device_as_they_are(device):
+    numbers = np.arange(5)
+    for values in (numbers, torch.from_numpy(numbers), torch.from_numpy(numbers).to(device)):
+        there = upload(values, device)
+        assert there.device.type == device
+        assert there.tolist() == [0, 1, 2, 3, 4]

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hrpro.devices import full_float32
-from hrpro.extract.flow.transfer import hand_over, upload
+from hrpro.devices import full_float32, upload
+from hrpro.extract.flow.transfer import hand_over
 from hrpro.extract.weights.library import load_weights
 from hrpro.extract.weights.zoo import load_network
 

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hrpro.devices import upload
 from hrpro.extract.compute_threads import computing_pool
 from hrpro.extract.faster import OrPlain
 from hrpro.extract.flow.native import available, solve_natively
@@ -34,7 +35,7 @@ from hrpro.extract.flow.solvers import (
     solve_in_batches,
     solve_in_place,
 )
-from hrpro.extract.flow.transfer import hand_over, upload
+from hrpro.extract.flow.transfer import hand_over
 
 _log = logging.getLogger(__name__)
 _SLOWER = "TV-L1 flow: not with %s here, so more slowly (%s)"

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from hrpro.localize.nn.dropout import draw_kept
+from hrpro.localize.sampling.packing import Packing
 
 TILE_SIZE = 1 << 20  # attention weights worked on at once: about what a CPU cache holds
 
@@ -24,7 +24,7 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    lengths: Sequence[int],
+    packing: Packing,
     num_heads: int,
     dropout: float = 0.0,
 ) -> Tensor:
@@ -34,7 +34,7 @@ def attend(
         query: ``[N, D]`` packed tokens, projected; `key` and `value` likewise.
         key: ``[N, D]``.
         value: ``[N, D]``.
-        lengths: number of tokens of each video; their sum is N.
+        packing: where each video lies among the N.
         num_heads: heads; divides D.
         dropout: share of the attention weights set to zero.
 
@@ -42,11 +42,11 @@ def attend(
         ``[N, D]``, heads side by side.
     """
     if dropout > 0 and query.device.type == "cpu":
-        return _TiledAttention.apply(query, key, value, tuple(lengths), num_heads, dropout)
+        return _TiledAttention.apply(query, key, value, packing.lengths, num_heads, dropout)
     if query.device.type != "cpu":
-        return attend_in_buckets(query, key, value, lengths, num_heads, dropout)
+        return attend_in_buckets(query, key, value, packing, num_heads, dropout)
     outputs = []
-    for q, k, v in zip(*(x.split(lengths) for x in (query, key, value)), strict=True):
+    for q, k, v in zip(*(packing.split(x) for x in (query, key, value)), strict=True):
         q, k, v = (_to_heads(x, num_heads).unsqueeze(0) for x in (q, k, v))
         attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         outputs.append(_from_heads(attended.squeeze(0)))
@@ -57,36 +57,26 @@ def attend_in_buckets(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    lengths: Sequence[int],
+    packing: Packing,
     num_heads: int,
     dropout: float = 0.0,
 ) -> Tensor:
     """Attention of videos of about the same length in one call; see `attend`.
 
-    A GPU is kept waiting by the calls of single videos. Those whose lengths have the same power of
-    two above them are padded to the longest of them, and what was padded is masked.
+    A GPU is kept waiting by the calls of single videos, and by cutting them out one by one.
     """
-    buckets: dict[int, list[int]] = {}
-    for video, length in enumerate(lengths):
-        buckets.setdefault((max(length, 1) - 1).bit_length(), []).append(video)
-    packed = [x.split(tuple(lengths)) for x in (query, key, value)]
-    outputs: dict[int, Tensor] = {}
-    for videos in buckets.values():
+    buckets = packing.buckets
+    padded = [x.index_select(0, buckets.rows).split(buckets.sizes) for x in (query, key, value)]
+    outputs = []
+    for mask, *qkv in zip(buckets.masks, *padded, strict=True):
         q, k, v = (
-            pad_sequence([x[video] for video in videos], batch_first=True)
-            .unflatten(2, (num_heads, -1))
-            .transpose(1, 2)  # [videos, heads, T, D / heads]
-            for x in packed
+            x.view(*mask.shape, num_heads, -1).transpose(1, 2)  # [videos, heads, T, D / heads]
+            for x in qkv
         )
-        longest = q.shape[2]
-        mask = None
-        if any(lengths[video] != longest for video in videos):
-            ends = torch.tensor([lengths[video] for video in videos], device=query.device)
-            mask = (torch.arange(longest, device=query.device) < ends[:, None])[:, None, None]
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-        for video, tokens in zip(videos, attended.transpose(1, 2).flatten(2), strict=True):
-            outputs[video] = tokens[: lengths[video]]
-    return torch.cat([outputs[video] for video in range(len(lengths))])
+        seen = mask[:, None, None] if len(mask) > 1 else None  # a single video is all there
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout)
+        outputs.append(attended.transpose(1, 2).flatten(2).flatten(0, 1))
+    return torch.cat(outputs).index_select(0, buckets.places)
 
 
 def _to_heads(tokens: Tensor, num_heads: int) -> Tensor:

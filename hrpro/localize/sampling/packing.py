@@ -14,6 +14,31 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from hrpro.devices import upload
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """Videos of about the same length side by side, padded to the longest of them.
+
+    Those are together whose lengths have the same power of two above them. All places of all
+    buckets lie end to end.
+
+    Attributes:
+        masks: bool ``[videos, T]`` of each bucket, False where padded.
+        rows: which packed row is at each place, int64; where padded, any of the same video.
+        places: where each packed row is, ``[S]`` int64.
+    """
+
+    masks: tuple[Tensor, ...]
+    rows: Tensor
+    places: Tensor
+
+    @property
+    def sizes(self) -> list[int]:
+        """Places of each bucket."""
+        return [mask.numel() for mask in self.masks]
+
 
 @dataclass(frozen=True)
 class Packing:
@@ -46,7 +71,7 @@ class Packing:
     @cached_property
     def length(self) -> Tensor:
         """Rows per video, ``[B]`` int64."""
-        return torch.tensor(self.lengths, device=self.device, dtype=torch.int64)
+        return upload(torch.tensor(self.lengths, dtype=torch.int64), self.device)
 
     @cached_property
     def start(self) -> Tensor:
@@ -63,6 +88,35 @@ class Packing:
     def position(self) -> Tensor:
         """Row number within its own video, ``[S]`` int64."""
         return torch.arange(self.num_rows, device=self.device) - self.start[self.video]
+
+    @cached_property
+    def buckets(self) -> Buckets:
+        """The videos by their length, for what has to see several of them at once."""
+        members: dict[int, list[int]] = {}
+        for video, length in enumerate(self.lengths):
+            if length:
+                members.setdefault((length - 1).bit_length(), []).append(video)
+        lengths = torch.tensor(self.lengths, dtype=torch.int64)
+        start = lengths.cumsum(0) - lengths
+        masks, rows = [], []
+        for videos in members.values():
+            own = lengths[videos].unsqueeze(1)
+            position = torch.arange(int(own.max()))
+            masks.append(position < own)
+            rows.append(start[videos].unsqueeze(1) + torch.minimum(position, own - 1))
+        row = torch.cat([start[:0], *(each.flatten() for each in rows)])
+        inside = torch.cat([row[:0].bool(), *(each.flatten() for each in masks)])
+        places = torch.empty(self.num_rows, dtype=torch.int64)
+        places[row[inside]] = inside.nonzero().squeeze(1)
+        return Buckets(
+            tuple(upload(mask, self.device) for mask in masks),
+            upload(row, self.device),
+            upload(places, self.device),
+        )
+
+    def extended(self, num_rows: int) -> Packing:
+        """The packing after `num_rows` rows were added to the end of each video."""
+        return Packing(tuple(length + num_rows for length in self.lengths), self.device)
 
     def to(self, device: torch.device | str) -> Packing:
         """The same packing with its index tensors on `device`."""
@@ -128,8 +182,8 @@ class VideoBatch:
     def to(self, device: torch.device | str) -> VideoBatch:
         """The same batch on `device`."""
         return VideoBatch(
-            features=self.features.to(device, non_blocking=True),
-            points=self.points.to(device, non_blocking=True),
-            labels=self.labels.to(device, non_blocking=True),
+            features=upload(self.features, device),
+            points=upload(self.points, device),
+            labels=upload(self.labels, device),
             packing=self.packing.to(device),
         )

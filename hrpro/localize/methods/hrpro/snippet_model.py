@@ -142,13 +142,13 @@ class ReliabilityAwareBlock(nn.Module):
         self.feedforward_norm = nn.LayerNorm(dim)
         self.dropout = Dropout(config.block_dropout)
 
-    def forward(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
-        """``[N, D]`` tokens of all videos, `lengths` of each, to the same shape."""
+    def forward(self, tokens: Tensor, packing: Packing) -> Tensor:
+        """Packed ``[N, D]`` tokens to the same shape."""
         attended = attend(
             self.query_projection(self.query(tokens)),
             self.key_projection(self.key(tokens)),
             self.value_projection(tokens),
-            lengths,
+            packing,
             self.num_heads,
             self.attention_dropout if self.training else 0.0,
         )
@@ -168,28 +168,20 @@ class SnippetEncoder(nn.Module):
 
     def forward(self, features: Tensor, memory: Tensor, packing: Packing) -> Tensor:
         """Embed packed ``[S, D]`` features, given ``[C, D]`` memory tokens: ``[S, D]``."""
-        num_memory = len(memory)
         # Every video brings its own copy of the memory: [X_1; M; X_2; M; ...].
-        is_snippet = torch.ones(
-            len(features) + packing.num_videos * num_memory,
-            dtype=torch.bool,
-            device=features.device,
-        )
-        memory_rows = (packing.start + packing.length).unsqueeze(1) + torch.arange(
-            packing.num_videos * num_memory, device=features.device
-        ).view(packing.num_videos, num_memory)
-        is_snippet[memory_rows.flatten()] = False
-        tokens = features.new_empty(len(is_snippet), features.shape[1])
-        tokens[is_snippet] = features
-        tokens[memory_rows] = memory.to(features.dtype)
-
-        lengths = [length + num_memory for length in packing.lengths]
+        extended = packing.extended(len(memory))
+        beyond = extended.position - packing.length[extended.video]
+        is_snippet = beyond < 0
+        row = packing.start[extended.video] + extended.position
+        row = torch.where(is_snippet, row, len(features) + beyond)
+        tokens = torch.cat([features, memory.to(features.dtype)]).index_select(0, row)
         for block in self.blocks:
-            tokens = block(tokens, lengths)
+            tokens = block(tokens, extended)
         # Zeroed, the memory tokens are the convolution's padding between two videos.
         tokens = tokens * is_snippet.unsqueeze(1)
         embedded = self.embedding(tokens.T.unsqueeze(0)).squeeze(0).T
-        return F.relu(embedded[is_snippet])
+        snippets = torch.arange(len(features), device=row.device) + len(memory) * packing.video
+        return F.relu(embedded.index_select(0, snippets))
 
 
 class SnippetModel(nn.Module):
