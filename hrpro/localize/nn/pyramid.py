@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
+from hrpro.localize.nn.compiling import compilable
+
 Padding = Literal["seen", "masked"]
 """``seen``, as released: the statistics of a video are taken over its padding, too, and padded
 steps leak into its last ones, so that every video has to be padded alike. ``masked``: a video comes
@@ -251,6 +253,7 @@ class PyramidBlock(nn.Module):
             self.scale_out = nn.Parameter(torch.full((config.width,), config.scale_init))
             self.scale_mlp = nn.Parameter(torch.full((config.width,), config.scale_init))
 
+    @compilable("many")
     def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, T, D]`` and mask ``[B, T, 1]`` to those of the block's level."""
         if self.branch:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrpro.localize.methods.fustal.config import GeneratorNetwork
+from hrpro.localize.nn.compiling import compilable
 from hrpro.localize.nn.dropout import Dropout
 from hrpro.localize.nn.pooling import topk_mean
 
@@ -51,6 +52,7 @@ class GeneratorModel(nn.Module):
         self.dropout = Dropout(self.config.dropout)
         self.classifier = nn.Linear(width, num_classes, bias=False)
 
+    @compilable("one")
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> GeneratorOutput:
         """Score snippets.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hrpro.localize.methods.hrpro.config import InstanceConfig
+from hrpro.localize.nn.compiling import compilable
 from hrpro.localize.nn.dropout import Dropout
 from hrpro.localize.nn.roi import region_features
 from hrpro.localize.sampling.packing import Packing
@@ -100,6 +101,7 @@ class InstanceModel(nn.Module):
         self.start_head = _regression_head(dim)
         self.end_head = _regression_head(dim)
 
+    @compilable("many")
     def forward(self, regions: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
         """Score and refine proposals.
 

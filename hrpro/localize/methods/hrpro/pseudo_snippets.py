@@ -8,10 +8,12 @@ labelled at once, without a loop over snippets, points or videos.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from hrpro.localize.nn.compiling import compilable
 from hrpro.localize.sampling.packing import Packing
 
 
@@ -52,18 +54,38 @@ def select_pseudo_snippets(
         action_threshold: b of an action snippet is at most this.
         background_threshold: b of a background snippet is at least this.
     """
+    rows = _Rows(packing.video, packing.start, packing.length)
+    return PseudoSnippets(*_select(background, points, rows, action_threshold, background_threshold))
+
+
+class _Rows(NamedTuple):
+    """What a `Packing` knows of each snippet and of each video, without the numbers in Python."""
+
+    video: Tensor
+    start: Tensor
+    length: Tensor
+
+
+@compilable("many")
+def _select(
+    background: Tensor,
+    points: Tensor,
+    rows: _Rows,
+    action_threshold: float,
+    background_threshold: float,
+) -> tuple[Tensor, Tensor]:
     is_point = points.any(dim=1)
-    pseudo_background = _background(background, is_point, packing, background_threshold)
+    pseudo_background = _background(background, is_point, rows, background_threshold)
     quiet = (background <= action_threshold) & ~pseudo_background
-    return PseudoSnippets(_spread(points, is_point, quiet, packing), pseudo_background)
+    return _spread(points, is_point, quiet, rows), pseudo_background
 
 
-def _background(scores: Tensor, is_point: Tensor, packing: Packing, threshold: float) -> Tensor:
+def _background(scores: Tensor, is_point: Tensor, rows: _Rows, threshold: float) -> Tensor:
     row = torch.arange(len(scores), device=scores.device)
     # Segment g of a video holds the snippets with g points before them; "+ video" keeps the last
     # segment of one video apart from the first of the next.
-    segment = is_point.cumsum(0) + packing.video
-    num_segments = len(scores) + packing.num_videos + 1
+    segment = is_point.cumsum(0) + rows.video
+    num_segments = len(scores) + len(rows.length) + 1
 
     def per_segment(values: Tensor, reduce: str, initial: float) -> Tensor:
         result = values.new_full((num_segments,), initial)
@@ -80,19 +102,21 @@ def _background(scores: Tensor, is_point: Tensor, packing: Packing, threshold: f
 
     first = per_segment(row.masked_fill(~certain, len(row)), "amin", len(row))
     last = per_segment(row.masked_fill(~certain, -1), "amax", -1)
-    points_before = is_point.cumsum(0) - _at_start(is_point.cumsum(0) - is_point.long(), packing)
-    points_of_video = packing.sum(is_point.long())[packing.video]
+    before = is_point.cumsum(0) - is_point.long()
+    points_before = is_point.cumsum(0) - before[rows.start[rows.video]]
+    count = torch.zeros_like(rows.length).index_add(0, rows.video, is_point.long())
+    points_of_video = count[rows.video]
     behind_first = (row >= first) | (points_before == 0)
     before_last = (row <= last) | (points_before == points_of_video)
     return behind_first & before_last & ~is_point & (points_of_video > 0)
 
 
-def _spread(points: Tensor, is_point: Tensor, quiet: Tensor, packing: Packing) -> Tensor:
+def _spread(points: Tensor, is_point: Tensor, quiet: Tensor, rows: _Rows) -> Tensor:
     """Give each snippet the label of a point that it reaches through quiet snippets only."""
     row = torch.arange(len(quiet), device=quiet.device)
     size = len(row)
-    start = packing.start[packing.video]
-    end = start + packing.length[packing.video]
+    start = rows.start[rows.video]
+    end = start + rows.length[rows.video]
     previous = row.masked_fill(~is_point, -1).cummax(0).values
     following = row.masked_fill(~is_point, size).flip(0).cummin(0).values.flip(0)
     # Stops up to and including each snippet: equal counts mean no stop on the way.
@@ -103,8 +127,3 @@ def _spread(points: Tensor, is_point: Tensor, quiet: Tensor, packing: Packing) -
     # A snippet reached from both sides belongs to the later point, as in the HR-Pro release.
     source = torch.where(from_right, following, previous).clamp(0, size - 1)
     return points[source] & (from_left | from_right).unsqueeze(1)
-
-
-def _at_start(counts: Tensor, packing: Packing) -> Tensor:
-    """The value at the first snippet of each snippet's own video."""
-    return counts[packing.start[packing.video]]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hrpro.localize.methods.hrpro.config import SnippetConfig
 from hrpro.localize.nn.attention import attend
+from hrpro.localize.nn.compiling import compilable
 from hrpro.localize.nn.dropout import Dropout
 from hrpro.localize.nn.pooling import topk_pool
 from hrpro.localize.sampling.packing import Packing, VideoBatch
@@ -144,14 +145,22 @@ class ReliabilityAwareBlock(nn.Module):
 
     def forward(self, tokens: Tensor, packing: Packing) -> Tensor:
         """Packed ``[N, D]`` tokens to the same shape."""
-        attended = attend(
+        dropout = self.attention_dropout if self.training else 0.0
+        attended = attend(*self.project(tokens), packing, self.num_heads, dropout)
+        return self.take_in(tokens, attended)
+
+    @compilable("many")
+    def project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of ``[N, D]`` tokens."""
+        return (
             self.query_projection(self.query(tokens)),
             self.key_projection(self.key(tokens)),
             self.value_projection(tokens),
-            packing,
-            self.num_heads,
-            self.attention_dropout if self.training else 0.0,
         )
+
+    @compilable("many")
+    def take_in(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """What becomes of ``[N, D]`` tokens that have attended to these values."""
         tokens = self.attention_norm(tokens + self.dropout(self.output_projection(attended)))
         return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
 

@@ -9,9 +9,11 @@ from hrpro.localize.methods.sal.config import SalLosses
 from hrpro.localize.methods.sal.model import SalModel, SalTrainingOutput
 from hrpro.localize.methods.sal.pseudo_labels import AdaptiveMask, batch_mix, pseudo_actions
 from hrpro.localize.methods.video_labels import label_shares
+from hrpro.localize.nn.compiling import compilable
 from hrpro.localize.nn.pooling import topk_mean
 
 
+@compilable("one")
 def training_losses(
     model: SalModel, mask: AdaptiveMask, features: Tensor, labels: Tensor, config: SalLosses
 ) -> dict[str, Tensor]:
