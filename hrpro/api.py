@@ -323,6 +323,7 @@ def train(
     device: str | None = None,
     precision: Literal["auto", "float32", "bfloat16"] | None = None,
     deterministic: bool = False,
+    compile: bool | None = None,
     workers: int | None = 0,
     progress: bool = False,
 ) -> TrainOutcome:
@@ -347,6 +348,7 @@ def train(
         device: ``cpu``, ``cuda``, ``cuda:1``, ...; by default a GPU if there is one.
         precision: arithmetic of the training; what the settings say by default.
         deterministic: the same result in every run on a GPU, too, more slowly.
+        compile: train with ``torch.compile`` as far as that works; for GPUs.
         workers: processes that extract missing features; 0 works in this one.
         progress: show progress on standard error.
 
@@ -359,7 +361,7 @@ def train(
     from hrpro.pipeline.train import train as train_model
     from hrpro.pipeline.workers.launch import WorkerOptions
 
-    named = {"seed": seed, "precision": precision}
+    named = {"seed": seed, "precision": precision, "compile": compile}
     overrides = {f"localize.{key}": value for key, value in named.items() if value is not None}
     reporter = Listener(progress)
     outcome = train_model(

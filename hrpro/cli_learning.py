@@ -151,6 +151,12 @@ def label(ctx: click.Context, dataset: Path, no_browser: bool, **options: Any) -
     help="Arithmetic of the training; auto is bfloat16 where that is fast.",
 )
 @click.option("--deterministic", is_flag=True, help="The same result on a GPU, too; slower.")
+@click.option(
+    "--compile",
+    is_flag=True,
+    default=None,
+    help="Compile the networks at the start (torch.compile): for long trainings on a GPU.",
+)
 @click.option("--allow-mixed", is_flag=True, help="Accept features made with other settings.")
 @click.option("--tensorboard/--no-tensorboard", default=True, help="Write scalars for it.")
 @click.option(
@@ -173,6 +179,7 @@ def train(
     compare: str | None,
     seed: int | None,
     precision: str | None,
+    compile: bool | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -206,7 +213,7 @@ def train(
         from hrpro.localize.methods import METHOD_FOR
 
         method = METHOD_FOR[supervision]
-    named = {"seed": seed, "precision": precision}
+    named = {"seed": seed, "precision": precision, "compile": compile}
     overrides += tuple(f"localize.{k}={v}" for k, v in named.items() if v is not None)
     settings = WorkerSettings(take_recipe(options), take_compute(options))
     run_options = take(RunOptions, options)

@@ -38,6 +38,9 @@ class MethodConfig(BaseModel):
     ema: float | None = Field(
         None, gt=0, lt=1, description="average the weights with this decay, in every stage"
     )
+    compile: bool = Field(
+        False, description="train with torch.compile as far as that works, which is for GPUs"
+    )
 
     @property
     def needs(self) -> Supervision:

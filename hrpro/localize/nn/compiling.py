@@ -1,39 +1,39 @@
 """Functions that ``torch.compile`` may have while networks are trained.
 
-An update of networks as small as these is some thousand little kernels, and a GPU waits for the
-next one to be launched. Compiled, those between two matrix products become one, and where shapes
-come back, a whole function becomes a CUDA graph that is launched at once.
+An update of networks as small as these is many hundred little kernels, and a GPU waits for the
+next one to be launched. Compiled, those between two matrix products become one; where shapes are
+always the same, a whole function becomes a CUDA graph, launched at once.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Shapes = Literal["one", "few", "many"]
-"""How many different shapes the inputs of a function have during a training."""
 
-
-def compilable(shapes: Shapes) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def compilable(*, dynamic: bool) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a `Compiler` that is at work have a function of tensors, or a method of a network.
 
-    What it computes must not depend on the values in tensors but by tensor operations, and it must
-    not call another one that is marked so.
+    Such a function never looks at the numbers in a tensor, nor calls another that is marked so.
+
+    Args:
+        dynamic: its inputs have other shapes in every update.
     """
 
     def mark(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             compiler = _AT_WORK.get()
-            chosen = function if compiler is None else compiler.compiled(function, shapes)
+            chosen = function if compiler is None else compiler.compiled(function, dynamic)
             return chosen(*args, **kwargs)
 
         return call
@@ -57,21 +57,24 @@ class Compiler:
         """Context of one update."""
         if self._has_graphs:
             torch.compiler.cudagraph_mark_step_begin()  # what the last update gave is not needed
-        token = _AT_WORK.set(self)
+        log = logging.getLogger("torch._functorch")
+        level, token = log.level, _AT_WORK.set(self)
+        log.setLevel(logging.ERROR)  # what it has to say is raised, too, if it matters
         try:
             yield
         finally:
+            log.setLevel(level)
             _AT_WORK.reset(token)
 
-    def compiled(self, function: Callable[P, R], shapes: Shapes) -> Callable[P, R]:
+    def compiled(self, function: Callable[P, R], dynamic: bool) -> Callable[P, R]:
         """The function in the hands of ``torch.compile``, which begins at the first call."""
         if function not in self._compiled:
             options = {
                 "fallback_random": True,  # the random numbers of the function as it is
-                "triton.cudagraphs": self._has_graphs and shapes != "many",
+                "triton.cudagraphs": self._has_graphs and not dynamic,  # a graph has one shape
             }
             self._compiled[function] = torch.compile(
-                function, fullgraph=True, dynamic=shapes != "one", options=options
+                function, fullgraph=True, dynamic=dynamic, options=options
             )
         return self._compiled[function]
 

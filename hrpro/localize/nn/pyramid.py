@@ -253,7 +253,7 @@ class PyramidBlock(nn.Module):
             self.scale_out = nn.Parameter(torch.full((config.width,), config.scale_init))
             self.scale_mlp = nn.Parameter(torch.full((config.width,), config.scale_init))
 
-    @compilable("many")
+    @compilable(dynamic=True)
     def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, T, D]`` and mask ``[B, T, 1]`` to those of the block's level."""
         if self.branch:

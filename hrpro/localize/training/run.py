@@ -193,6 +193,7 @@ class TrainingRun:
                 localize.ema,
                 self.save_every_s,
                 _rate_keys(localize, is_last=number == self.method.num_stages),
+                localize.compile,
             ),
             folder / CHECKPOINT,
             notes,

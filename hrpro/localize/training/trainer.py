@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from hrpro.localize.training.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
+from hrpro.localize.training.compilation import CompiledOrPlain
 from hrpro.localize.training.interruption import Interruption, held_back
 from hrpro.localize.training.optimization import (
     build_optimizer,
@@ -59,6 +61,8 @@ class TrainerConfig:
     """Seconds between checkpoints."""
     rate_keys: tuple[str, ...] = ("localize.lr",)
     """Settings that learning rates are taken from, to name them where one is too high."""
+    compile: bool = False
+    """Let ``torch.compile`` have what it can of an update."""
 
 
 class Trainer:
@@ -90,7 +94,8 @@ class Trainer:
         self.num_done = 0
         # Only the forward pass is under autocast; the backward pass follows its number formats.
         self._exact = resolve_precision(self.device, config.precision) is torch.float32
-        self._unread: list[tuple[int, dict[str, Tensor]]] = []
+        self._compiled = CompiledOrPlain(stage, self.device) if config.compile else None
+        self._unread: list[tuple[int, list[str], Tensor]] = []
         self._loss_sums: Losses = {}
         self._num_summed = 0
 
@@ -119,6 +124,8 @@ class Trainer:
             self._seed(0)
             self.stage.prepare()
         total, every = self.stage.schedule.updates, self.stage.schedule.eval_every
+        if self._compiled and self.num_done < total:
+            self._compiled.prove(lambda: self._gradients(0))
         saved = watched = time.monotonic()
         while self.num_done < total and not asked_to_stop:
             self._update()
@@ -141,31 +148,39 @@ class Trainer:
         torch.manual_seed(derive_seed(self.config.seed, number))
 
     def _update(self) -> None:
-        self._seed(self.num_done + 1)
-        self.stage.model.train()
+        make = partial(self._gradients, self.num_done)
         try:
-            with autocast(self.device, self.config.precision):
-                losses = self.stage.losses(self.batches[self.num_done])
+            losses = self._compiled(make) if self._compiled else make()
         except RuntimeError as error:
             # PyTorch's cross entropy refuses NaN before any loss can show it.
             if "between 0 and 1" in str(error) or "device-side assert" in str(error):
                 raise self._diverged(self.num_done + 1) from error
             raise
         if losses is not None:
-            with full_float32(self.device) if self._exact else nullcontext():
-                self._step(losses["total"])
+            self._step()
         self.num_done += 1
         self.stage.after_update(self.num_done)
         if losses is not None:
             if self.average:
                 self.average.update(self.num_done)
-            self._unread.append((self.num_done, {k: loss.detach() for k, loss in losses.items()}))
+            values = torch.stack([loss.detach() for loss in losses.values()])
+            self._unread.append((self.num_done, list(losses), values))
 
-    def _step(self, loss: Tensor) -> None:
+    def _gradients(self, update: int) -> dict[str, Tensor] | None:
+        """The losses of an update, counted from 0, whose gradients the parameters then have."""
+        self._seed(update + 1)
+        self.stage.model.train()
+        self.optimizer.zero_grad()
+        with autocast(self.device, self.config.precision):
+            losses = self.stage.losses(self.batches[update])
+        if losses is not None:
+            with full_float32(self.device) if self._exact else nullcontext():
+                losses["total"].backward()
+        return losses
+
+    def _step(self) -> None:
         schedule = self.stage.schedule
         set_learning_rate(self.optimizer, learning_rate(schedule, self.num_done))
-        self.optimizer.zero_grad()
-        loss.backward()
         if schedule.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.stage.model.parameters(), schedule.clip_norm)
         self.optimizer.step()
@@ -174,12 +189,10 @@ class Trainer:
         """Bring the losses of several updates from the device at once, and pass them on."""
         if not self._unread:
             return
-        names = list(self._unread[0][1])
-        table = torch.stack([losses[name] for _, losses in self._unread for name in names])
-        rows = table.cpu().double().view(len(self._unread), len(names)).tolist()
+        rows = torch.stack([values for _, _, values in self._unread]).cpu().double().tolist()
         read = [
             (update, dict(zip(names, row, strict=True)))
-            for (update, _), row in zip(self._unread, rows, strict=True)
+            for (update, names, _), row in zip(self._unread, rows, strict=True)
         ]
         self._unread = []
         for update, losses in read:

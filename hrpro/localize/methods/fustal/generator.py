@@ -52,7 +52,7 @@ class GeneratorModel(nn.Module):
         self.dropout = Dropout(self.config.dropout)
         self.classifier = nn.Linear(width, num_classes, bias=False)
 
-    @compilable("one")
+    @compilable(dynamic=False)
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> GeneratorOutput:
         """Score snippets.
 

@@ -101,7 +101,7 @@ class InstanceModel(nn.Module):
         self.start_head = _regression_head(dim)
         self.end_head = _regression_head(dim)
 
-    @compilable("many")
+    @compilable(dynamic=True)
     def forward(self, regions: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
         """Score and refine proposals.
 

@@ -55,7 +55,8 @@ def select_pseudo_snippets(
         background_threshold: b of a background snippet is at least this.
     """
     rows = _Rows(packing.video, packing.start, packing.length)
-    return PseudoSnippets(*_select(background, points, rows, action_threshold, background_threshold))
+    thresholds = (action_threshold, background_threshold)
+    return PseudoSnippets(*_select(background, points, rows, *thresholds))
 
 
 class _Rows(NamedTuple):
@@ -66,7 +67,7 @@ class _Rows(NamedTuple):
     length: Tensor
 
 
-@compilable("many")
+@compilable(dynamic=True)
 def _select(
     background: Tensor,
     points: Tensor,

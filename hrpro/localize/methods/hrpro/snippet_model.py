@@ -149,7 +149,7 @@ class ReliabilityAwareBlock(nn.Module):
         attended = attend(*self.project(tokens), packing, self.num_heads, dropout)
         return self.take_in(tokens, attended)
 
-    @compilable("many")
+    @compilable(dynamic=True)
     def project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value of ``[N, D]`` tokens."""
         return (
@@ -158,7 +158,7 @@ class ReliabilityAwareBlock(nn.Module):
             self.value_projection(tokens),
         )
 
-    @compilable("many")
+    @compilable(dynamic=True)
     def take_in(self, tokens: Tensor, attended: Tensor) -> Tensor:
         """What becomes of ``[N, D]`` tokens that have attended to these values."""
         tokens = self.attention_norm(tokens + self.dropout(self.output_projection(attended)))

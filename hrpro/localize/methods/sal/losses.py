@@ -13,7 +13,7 @@ from hrpro.localize.nn.compiling import compilable
 from hrpro.localize.nn.pooling import topk_mean
 
 
-@compilable("one")
+@compilable(dynamic=False)
 def training_losses(
     model: SalModel, mask: AdaptiveMask, features: Tensor, labels: Tensor, config: SalLosses
 ) -> dict[str, Tensor]:
