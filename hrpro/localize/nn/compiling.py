@@ -15,6 +15,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import torch
+from torch import nn
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,7 +24,8 @@ R = TypeVar("R")
 def compilable(*, dynamic: bool) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a `Compiler` that is at work have a function of tensors, or a method of a network.
 
-    Such a function never looks at the numbers in a tensor, nor calls another that is marked so.
+    Such a function never looks at the numbers in a tensor, nor calls another that is marked so. A
+    network in eval mode, as that of a teacher, is left as it is.
 
     Args:
         dynamic: its inputs have other shapes in every update.
@@ -33,8 +35,10 @@ def compilable(*, dynamic: bool) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             compiler = _AT_WORK.get()
-            chosen = function if compiler is None else compiler.compiled(function, dynamic)
-            return chosen(*args, **kwargs)
+            looks_only = args and isinstance(args[0], nn.Module) and not args[0].training
+            if compiler is None or looks_only:
+                return function(*args, **kwargs)
+            return compiler.compiled(function, dynamic)(*args, **kwargs)
 
         return call
 

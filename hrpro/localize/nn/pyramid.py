@@ -272,7 +272,7 @@ class PyramidBlock(nn.Module):
         return seen + self._dropped(changed, "scale_mlp"), mask
 
     def _halve(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        half = mask[:, ::2]
+        half = mask[:, ::2].contiguous()
         low = float("-inf")
         if self.masked:
             values = values.masked_fill(mask == 0, low)
