@@ -10,6 +10,7 @@ from typing import overload
 import torch
 from torch import Tensor
 
+from hrpro.devices import upload
 from hrpro.localize.data.dataset import Dataset, Video
 from hrpro.localize.data.grid import SnippetGrid
 
@@ -64,7 +65,7 @@ class DatasetSequences(Sequence[FeatureSequence]):
             # The dataset's arrays are read-only, which PyTorch cannot express; nobody writes here.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             features = torch.from_numpy(self._dataset.features(video))
-        sequence = FeatureSequence(features.to(self._device), video.grid)
+        sequence = FeatureSequence(upload(features, self._device), video.grid)
         if self._keep:
             self._kept[index] = sequence
         return sequence

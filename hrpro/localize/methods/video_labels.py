@@ -15,6 +15,7 @@ import torch
 from pydantic import AfterValidator, PositiveInt
 from torch import Tensor, nn
 
+from hrpro.devices import upload
 from hrpro.errors import DataError
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.data.sequences import DatasetSequences, FeatureSequence
@@ -88,6 +89,7 @@ class VideoLabelStage(Stage):
 
     Attributes:
         title: of the method, for people.
+        device: of the network.
         train: features of the training videos.
         test: features of the test videos that are measured on.
         num_snippets: of the training videos, int64 ``[N]``.
@@ -113,7 +115,7 @@ class VideoLabelStage(Stage):
                 f"{dataset.folder}: {self.title} learns what tells classes apart, and there is one "
                 "only; label moments of it and use --method hrpro"
             )
-        self.localizer = localizer
+        self.localizer, self.device = localizer, device
         self.schedule = config.schedule()
         self.num_videos = len(dataset.train)
         self.train = DatasetSequences(dataset, dataset.train, device)
@@ -121,6 +123,10 @@ class VideoLabelStage(Stage):
         self.num_snippets = torch.tensor([video.num_snippets for video in dataset.train])
         labels = np.stack([dataset.video_label(video) for video in dataset.train])
         self.labels = torch.from_numpy(labels).to(device)
+
+    def labels_of(self, videos: Sequence[int]) -> Tensor:
+        """Rows of `labels`, ``[B, C]``."""
+        return self.labels[upload(torch.tensor(videos), self.device)]
 
     def detect(self) -> Proposals:
         """Detections in the test videos."""

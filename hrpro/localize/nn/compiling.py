@@ -73,7 +73,7 @@ class Compiler:
     def compiled(self, function: Callable[P, R], dynamic: bool) -> Callable[P, R]:
         """The function in the hands of ``torch.compile``, which begins at the first call."""
         if function not in self._compiled:
-            options = {
+            options: dict[str, str | int | bool | Callable[..., Any]] = {
                 "fallback_random": True,  # the random numbers of the function as it is
                 "triton.cudagraphs": self._has_graphs and not dynamic,  # a graph has one shape
             }

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class WeightAverage:
@@ -26,8 +27,9 @@ class WeightAverage:
         decay = self._decay
         if self._warmup:
             decay = min(decay, (1 + num_updates) / (10 + num_updates))
-        for name, parameter in self._model.named_parameters():
-            self.tensors[name].lerp_(parameter, 1 - decay)
+        parameters = dict(self._model.named_parameters())
+        average = get_ema_multi_avg_fn(decay)  # a GPU does all of them at once
+        average([self.tensors[name] for name in parameters], [*parameters.values()], num_updates)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
+from hrpro.devices import upload
 from hrpro.localize.nn.compiling import compilable
 
 Padding = Literal["seen", "masked"]
@@ -96,22 +97,25 @@ class Levels:
         return sum(self.lengths)
 
     @cached_property
+    def length(self) -> Tensor:
+        """`lengths`, int64."""
+        return upload(torch.tensor(self.lengths), self.device)
+
+    @cached_property
     def level(self) -> Tensor:
         """Level of each point, ``[P]`` int64."""
-        lengths = torch.tensor(self.lengths, device=self.device)
-        return torch.arange(len(lengths), device=self.device).repeat_interleave(lengths)
+        index = torch.arange(len(self.lengths), device=self.device)
+        return index.repeat_interleave(self.length, output_size=self.num_points)
 
     @cached_property
     def first(self) -> Tensor:
         """First point of each point's level, ``[P]`` int64."""
-        lengths = torch.tensor(self.lengths, device=self.device)
-        return (lengths.cumsum(0) - lengths)[self.level]
+        return (self.length.cumsum(0) - self.length)[self.level]
 
     @cached_property
     def last(self) -> Tensor:
         """Last point of each point's level, ``[P]`` int64."""
-        lengths = torch.tensor(self.lengths, device=self.device)
-        return lengths.cumsum(0)[self.level] - 1
+        return self.length.cumsum(0)[self.level] - 1
 
     @cached_property
     def stride(self) -> Tensor:

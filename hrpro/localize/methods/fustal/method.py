@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hrpro.devices import upload
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.methods.fustal.config import GeneratorConfig
 from hrpro.localize.methods.fustal.generator import GeneratorModel
@@ -36,11 +37,11 @@ class GeneratorStage(VideoLabelStage):
         """Losses of a batch of videos, each sampled anew."""
         random = torch.rand(len(videos), self.config.network.length)
         chosen = perturbed_indices(self.num_snippets[videos], random)
-        features, _ = take((self.train[v].features for v in videos), chosen)
+        features, _ = take((self.train[v].features for v in videos), upload(chosen, self.device))
         output = self.model(features)
         # What follows from the scores is float32 even under autocast, which refuses their loss.
         with torch.autocast(features.device.type, enabled=False):
-            return generator_losses(output, self.labels[videos], self.config.contrast)
+            return generator_losses(output, self.labels_of(videos), self.config.contrast)
 
 
 class GeneratorMethod(VideoLabelMethod[GeneratorConfig]):

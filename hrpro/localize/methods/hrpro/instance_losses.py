@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hrpro.devices import upload
 from hrpro.localize.methods.hrpro.instance_model import InstanceConfig, InstanceModel, ProposalBatch
 from hrpro.localize.sampling.packing import Packing
 
@@ -47,8 +48,8 @@ class InstanceTargets:
     def to(self, device: torch.device | str) -> InstanceTargets:
         """The same targets on `device`."""
         labels = (self.labels, self.reliable_labels)
-        moved = (None if label is None else label.to(device) for label in labels)
-        return InstanceTargets(self.reliable.to(device), self.packing.to(device), *moved)
+        moved = (None if label is None else upload(label, device) for label in labels)
+        return InstanceTargets(upload(self.reliable, device), self.packing.to(device), *moved)
 
 
 def training_losses(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from hrpro.devices import upload
 from hrpro.localize.methods.hrpro.config import InstanceConfig
 from hrpro.localize.nn.compiling import compilable
 from hrpro.localize.nn.dropout import Dropout
@@ -44,9 +45,9 @@ class ProposalBatch:
     def to(self, device: torch.device | str) -> ProposalBatch:
         """The same batch on `device`."""
         return ProposalBatch(
-            features=self.features.to(device, non_blocking=True),
+            features=upload(self.features, device),
             snippets=self.snippets.to(device),
-            proposals=self.proposals.to(device, non_blocking=True),
+            proposals=upload(self.proposals, device),
             packing=self.packing.to(device),
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hrpro.devices import upload
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.methods.base import StageState
 from hrpro.localize.methods.sal.config import SalConfig
@@ -48,10 +49,9 @@ class SalStage(VideoLabelStage):
         network = self.config.network
         draw = perturbed_indices if network.short_videos == "repeat" else resampled_indices
         chosen = draw(self.num_snippets[videos], torch.rand(len(videos), network.length))
-        features, _ = take((self.train[v].features for v in videos), chosen)
-        return training_losses(
-            self.model, self.mask, features, self.labels[videos], self.config.losses
-        )
+        features, _ = take((self.train[v].features for v in videos), upload(chosen, self.device))
+        labels = self.labels_of(videos)
+        return training_losses(self.model, self.mask, features, labels, self.config.losses)
 
     def state(self) -> StageState:
         """The moments of the adaptive mask."""

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hrpro.devices import upload
 from hrpro.localize.methods.student.config import AssignmentConfig
 from hrpro.localize.nn.pyramid import Levels
 
@@ -63,7 +64,8 @@ def assign(
         )
     position = levels.position.to(segments.dtype).view(1, -1, 1)
     stride = levels.stride.to(segments.dtype).view(1, -1, 1)
-    reach = segments.new_tensor(config.reaches(len(levels.lengths)))[levels.level]
+    reaches = torch.tensor(config.reaches(len(levels.lengths)), dtype=segments.dtype)
+    reach = upload(reaches, segments.device)[levels.level]
     start, end = segments[:, None, :, 0], segments[:, None, :, 1]
     radius = config.center_radius * stride
     centre = (start + end) / 2

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from hrpro.devices import upload
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.methods.student.config import WindowConfig
 
@@ -157,13 +159,9 @@ class WindowBatch:
     ) -> WindowBatch:
         """Pad windows of ``[T, D]`` features to `length` and put them together."""
         padded, valid = pad_features(features, length)
-        longest = max(map(len, segments), default=0)
 
         def pad(rows: Sequence[Tensor]) -> Tensor:
-            filled = rows[0].new_zeros((len(rows), longest, *rows[0].shape[1:]))
-            for place, row in zip(filled, rows, strict=True):
-                place[: len(row)] = row
-            return filled.to(padded.device)
+            return upload(pad_sequence(list(rows), batch_first=True), padded.device)
 
         return cls(
             features=padded,
@@ -181,7 +179,7 @@ class WindowBatch:
 def pad_features(features: Sequence[Tensor], length: int) -> tuple[Tensor, Tensor]:
     """``[T, D]`` features of B videos as ``[B, length, D]``, and bool ``[B, length]``."""
     padded = torch.stack([F.pad(f, (0, 0, 0, length - len(f))) for f in features])
-    lengths = torch.tensor([len(f) for f in features], device=padded.device)
+    lengths = upload(torch.tensor([len(f) for f in features]), padded.device)
     return padded, torch.arange(length, device=padded.device) < lengths.unsqueeze(1)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hrpro.devices import upload
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.localize.data.sequences import FeatureSequence
 from hrpro.localize.methods.base import Schedule, Stage, StageState
@@ -221,9 +222,9 @@ class StudentStage(Stage):
             cut_window(self.videos[v].features, self.videos[v].segments, config.window)
             for v in videos
         ]
-        features = [window.to(device) for window, _ in windows]
+        features = [upload(window, device) for window, _ in windows]
         given = [segments for _, segments in windows]
-        label = torch.stack([self.videos[v].label for v in videos]).to(device)
+        label = upload(torch.stack([self.videos[v].label for v in videos]), device)
         chosen = self.switch.choose(
             epoch, given, lambda: self._taught(self._collate(features, given, label), videos, given)
         )
@@ -237,8 +238,8 @@ class StudentStage(Stage):
         )
         if not config.window.noise:
             return batch
-        noise = torch.randn(batch.features.shape).to(batch.features) * config.window.noise
-        return replace(batch, features=batch.features + noise)
+        noise = upload(torch.randn(batch.features.shape), device).to(batch.features.dtype)
+        return replace(batch, features=batch.features + noise * config.window.noise)
 
     def _collate(
         self, features: Sequence[Tensor], segments: Sequence[Segments], label: Tensor
