@@ -49,7 +49,7 @@ class CompiledOrPlain:
             with self._compiler.at_work():
                 return make()
         except Exception as error:
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
         # Here, so that what failed does not keep its memory.
         put_back()
         losses = make()  # if the fault is another, this fails, too

@@ -128,7 +128,7 @@ def test_what_fails_at_any_call_leaves_no_trace(tmp_path, monkeypatch, caplog, a
     assert len(calls) == at
     (record,) = caplog.records
     reason = {"forward": "no compiler", "backward": "no way back"}[how]
-    assert (record.levelno, record.message) == (logging.WARNING, f"{NOTE} ({reason})")
+    assert (record.levelno, record.message) == (logging.WARNING, f"{NOTE} (RuntimeError: {reason})")
 
 
 def test_what_cannot_be_begun_is_one_line(tmp_path, monkeypatch, caplog):
@@ -138,7 +138,9 @@ def test_what_cannot_be_begun_is_one_line(tmp_path, monkeypatch, caplog):
     plain = train(tmp_path / "plain", compile=False)
     monkeypatch.setattr(torch, "compile", refuse)
     assert same(train(tmp_path / "compiled"), plain)
-    assert [record.message for record in caplog.records] == [f"{NOTE} (not on this Python)"]
+    assert [record.message for record in caplog.records] == [
+        f"{NOTE} (RuntimeError: not on this Python)"
+    ]
 
 
 def test_wrong_numbers_are_not_trained_with(tmp_path, monkeypatch, caplog):
