@@ -5,7 +5,8 @@
 Every update has other videos, as in training. Both forms start from the same weights and draw the
 same random numbers. Printed are the first update, which compiles, the median of the others, the
 largest relative difference of a loss, and how many operations PyTorch is asked for in an update as
-it is: on a GPU most of them are a kernel to launch.
+it is: on a GPU most of them are a kernel to launch. (On a CPU attention goes by tiles, of which
+each is several.)
 """
 
 from __future__ import annotations
