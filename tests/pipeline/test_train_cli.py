@@ -142,6 +142,18 @@ def test_train_without_ground_truth_says_so(tmp_path):
     assert "nothing to measure" in text
 
 
+def test_overlapping_snippets_are_not_for_hrpro_alone(tmp_path):
+    data = make_dataset(tmp_path / "data")
+    (data / "dataset.yaml").write_text("features:\n  snippet: 32\n")
+    quick = ("--dataset", data, "--stage", 1, "--set", "localize.updates=1", "--run-dir")
+    alone = hrpro("train", *quick, tmp_path / "alone", "--method", "hrpro")
+    assert "data: features every 16 frames, of which HR-Pro makes less" in alone.stderr
+    named = ("--method", "hrpro+student", "--set", "localize.generator.updates=1")
+    both = hrpro("train", *quick[:4], "--run-dir", tmp_path / "both", *named)
+    assert both.exit_code == 0, both.output
+    assert "HR-Pro makes less" not in both.stderr
+
+
 def test_terminated_training_saves_what_it_has(dataset, tmp_path):
     words = ["-m", "hrpro", "train", "--dataset", dataset, *SETTINGS, "--no-tensorboard"]
     words += ["--set", "localize.updates=100000", "--save-every", "1000", "--device", "cpu"]
