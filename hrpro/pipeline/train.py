@@ -263,7 +263,7 @@ def train(
 
 
 def _overlapping(data: Dataset, config: RunConfig) -> Iterator[str]:
-    """HR-Pro lost 9 points of mAP on features of stride 4; the methods of video labels did not."""
+    """A warning where snippets overlap, which HR-Pro alone does not cope with: docs/methods.md."""
     fine = [v.grid for v in data.train if v.grid.stride < v.grid.snippet]
     if config.localize.method == "hrpro" and fine:
         stride, snippet = fine[0].stride, fine[0].snippet

@@ -51,15 +51,15 @@ class Video:
     """Ground truth, in the clock of the video file; None if there is none for this video."""
     labels: tuple[int, ...] = ()
     """Indices of the classes that a training video is known to show, rising."""
-    every: int = 1
-    """Of the snippets in the file, every n-th is one of the video."""
+    thinning_factor: int = 1
+    """Of so many snippets in the file, the first is one of the video."""
 
     def thinned(self, stride: int) -> Video:
-        """The video of snippets `stride` frames apart, or the nearest below."""
-        every = self.grid.thinning(stride)
-        if every == 1:
+        """The video of every n-th snippet; see `SnippetGrid.thinned`."""
+        factor = self.grid.thinning_factor(stride)
+        if factor == 1:
             return self
-        grid, num_snippets = self.grid.thinned(every), -(-self.num_snippets // every)
+        grid, num_snippets = self.grid.thinned(stride), -(-self.num_snippets // factor)
         points = tuple(
             replace(point, snippet=min(max(grid.index_at(point.time_s), 0), num_snippets - 1))
             for point in self.points
@@ -69,7 +69,7 @@ class Video:
             num_snippets=num_snippets,
             grid=grid,
             points=points,
-            every=self.every * every,
+            thinning_factor=self.thinning_factor * factor,
         )
 
 
@@ -100,10 +100,10 @@ class Dataset:
             DataError: the file is damaged, or holds NaN or infinity.
         """
         features = self._store.read(video.feature_path)
-        return features if video.every == 1 else features[:: video.every]
+        return features if video.thinning_factor == 1 else features[:: video.thinning_factor]
 
     def thinned(self, stride: int) -> Dataset:
-        """The dataset of snippets `stride` frames apart, or the nearest below."""
+        """The dataset with every n-th snippet of its videos; see `SnippetGrid.thinned`."""
         return replace(
             self,
             train=tuple(video.thinned(stride) for video in self.train),

@@ -32,13 +32,16 @@ class SnippetGrid:
         """Seconds from one snippet to the next."""
         return self.stride / self.fps
 
-    def thinning(self, stride: int) -> int:
-        """Every how many-th snippet makes a grid of `stride` frames, or the nearest below; >= 1."""
+    def thinning_factor(self, stride: int) -> int:
+        """Of every how many snippets one stays where they are thinned; see `thinned`."""
         return max(stride // self.stride, 1)
 
-    def thinned(self, every: int) -> SnippetGrid:
-        """The grid of every n-th snippet."""
-        return replace(self, stride=self.stride * every)
+    def thinned(self, stride: int) -> SnippetGrid:
+        """The grid of every n-th snippet, `stride` frames apart, or the nearest below.
+
+        A grid that is as coarse stays as it is.
+        """
+        return replace(self, stride=self.stride * self.thinning_factor(stride))
 
     @property
     def offset_s(self) -> float:

@@ -27,9 +27,9 @@ class FeatureSequence:
     grid: SnippetGrid
 
     def thinned(self, stride: int) -> FeatureSequence:
-        """Every n-th snippet, so that they lie `stride` frames apart, or the nearest below."""
-        every = self.grid.thinning(stride)
-        return FeatureSequence(self.features[::every], self.grid.thinned(every))
+        """Every n-th snippet; see `SnippetGrid.thinned`."""
+        factor = self.grid.thinning_factor(stride)
+        return FeatureSequence(self.features[::factor], self.grid.thinned(stride))
 
 
 class DatasetSequences(Sequence[FeatureSequence]):

@@ -292,7 +292,7 @@ def test_fine_features_thinned_are_those_of_the_coarser_stride(folder: Path) -> 
     coarse = fine.thinned(16)
     # Frames 72 and 300 at 30 fps, as with features that were made so.
     assert [point.snippet for point in coarse.train[1].points] == [3, 15]
-    assert coarse.thinned(32).train[0].every == 8
+    assert coarse.thinned(32).train[0].thinning_factor == 8
 
 
 def test_grid_comes_from_the_sidecar(folder: Path) -> None:

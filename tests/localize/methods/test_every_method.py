@@ -16,14 +16,15 @@ import tiny_methods
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
-from tiny_datasets import CLASSES, SNIPPETS, make_dataset
+from tiny_datasets import CLASSES, DIM, SNIPPETS, make_dataset
 
 from hrpro.cli import main
 from hrpro.errors import HrproError, UsageError
+from hrpro.features import Fingerprint, WeightsId
 from hrpro.localize.config import load_config, resolve_dataset
 from hrpro.localize.data.dataset import load_dataset
 from hrpro.localize.methods import METHODS, get_method
-from hrpro.localize.training.model_folder import load_model
+from hrpro.localize.training.model_folder import FeaturesNeeded, load_model
 from hrpro.localize.training.run import CHECKPOINT, TrainingRun
 
 EVAL = {"eval_every": 2}
@@ -240,6 +241,17 @@ def test_a_student_builds_on_a_generator_that_was_trained_alone(
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=0, equal_nan=True)
+
+    # It saw every snippet of its features: where they were finer, it is not what is asked for.
+    coarse = ("--set", "localize.generator_stride=16", "--set", "localize.student.teacher.epochs=1")
+    for stride, code in ((16, 0), (4, 2)):
+        weights = {"rgb": WeightsId(sha256="a" * 64)}
+        made = FeaturesNeeded(dim=DIM, fingerprint=Fingerprint(stride=stride, weights=weights))
+        (tmp_path / "alone" / "fingerprint.json").write_text(made.model_dump_json())
+        given = ("--run-dir", tmp_path / f"{stride}", "--stage1-model", tmp_path / "alone")
+        run = hrpro(*command, *given, *settings, *coarse)
+        assert run.exit_code == code, run.output
+    assert "trained with other localize.generator_stride" in run.stderr
 
     refused = hrpro(*command, "--run-dir", tmp_path / "c", "--stage1-model", run_dir, *settings)
     assert refused.exit_code == 2

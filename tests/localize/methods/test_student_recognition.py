@@ -170,6 +170,7 @@ def test_the_stage_fits_it_and_the_network_learns_as_without():
         config = StudentConfig.model_validate({**SMALL, "recognition": {"share": share}})
         models[share] = StudentModel(6, 2, config)
         stage = StudentStage(models[share], videos, tested)
+        stage.prepare()
         losses = stage.losses([0, 1])
         assert losses is not None
         sum(losses.values()).backward()

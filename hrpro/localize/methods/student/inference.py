@@ -109,9 +109,10 @@ def detect_in(
     if classes is not None:
         wanted = torch.zeros(len(videos), model.num_classes, dtype=torch.bool, device=device)
         wanted[:, list(classes)] = True
-    found = detect(model, [features for features, _ in refined], wanted)
+    features = [values for values, _ in refined]
+    found = detect(model, features, wanted)
     if model.recognition is not None:
-        found = recognised(found, model.recognition, [f for f, _ in refined], wanted)
+        found = recognised(found, model.recognition, features, wanted)
     # Features cover the video but for less than a snippet at its end.
     covered_s = [v.grid.covered_s(len(v.features)) + v.grid.stride_s for v in videos]
     return in_seconds(found, [grid for _, grid in refined], covered_s)

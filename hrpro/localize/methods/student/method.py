@@ -44,12 +44,10 @@ class StudentMethod:
         generator: Localizer | None = None
         generator_stride: int | None = None
         if self.generator is not None:
-            assert isinstance(config, GeneratedConfig)
-            generator_stride = config.generator_stride
+            generated = _generated(config)
+            generator_stride = generated.generator_stride
             of_generator = min(num_stages, self.generator.num_stages)
-            generator = self.generator.build(
-                dim, num_classes, _generator_config(config), of_generator
-            )
+            generator = self.generator.build(dim, num_classes, generated.generator, of_generator)
         if num_stages == self.num_stages:
             student = StudentModel(dim, num_classes, config.resolved_student())
         return StudentLocalizer(student, generator, generator_stride)
@@ -66,9 +64,10 @@ class StudentMethod:
         assert isinstance(localizer, StudentLocalizer)
         if self.generator is not None and number < self.num_stages:
             assert localizer.generator is not None
-            seen = _seen_by_generator(dataset, config)
+            generated = _generated(config)
+            seen = _seen_by_generator(dataset, generated)
             return self.generator.stage(
-                number, localizer.generator, seen, _generator_config(config), device
+                number, localizer.generator, seen, generated.generator, device
             )
         return _student_stage(localizer, dataset, config, device)
 
@@ -78,7 +77,7 @@ class StudentMethod:
         """The generator's choice among its stages; the student builds on the last weights."""
         if self.generator is None or number == self.num_stages:
             return "last"
-        return self.generator.earlier_weights(number, _generator_config(config))
+        return self.generator.earlier_weights(number, _generated(config).generator)
 
     def differences(
         self,
@@ -89,11 +88,10 @@ class StudentMethod:
         """The student builds on all that the generator is."""
         if self.generator is None:
             return []
-        assert isinstance(earlier.config, GeneratedConfig)
-        assert isinstance(config, GeneratedConfig)
-        if earlier.config.generator_stride != config.generator_stride:
+        earlier_config, own_config = _generated(earlier.config), _generated(config)
+        if earlier_config.generator_stride != own_config.generator_stride:
             return ["localize.generator_stride"]
-        before, now = earlier.config.generator, config.generator
+        before, now = earlier_config.generator, own_config.generator
         if number == self.num_stages:
             shared = {name: getattr(now, name) for name in SHARED}
             return [] if before.model_copy(update=shared) == now else ["localize.generator"]
@@ -101,14 +99,13 @@ class StudentMethod:
         return [name.replace("localize.", "localize.generator.", 1) for name in found]
 
 
-def _generator_config(config: StudentMethodConfig) -> Any:
-    """The settings of the generator, as its method takes them."""
+def _generated(config: StudentMethodConfig) -> GeneratedConfig:
+    """The settings, where there is a generator."""
     assert isinstance(config, GeneratedConfig)
-    return config.generator
+    return config
 
 
-def _seen_by_generator(dataset: Dataset, config: StudentMethodConfig) -> Dataset:
-    assert isinstance(config, GeneratedConfig)
+def _seen_by_generator(dataset: Dataset, config: GeneratedConfig) -> Dataset:
     stride = config.generator_stride
     return dataset if stride is None else dataset.thinned(stride)
 
@@ -128,7 +125,7 @@ def _student_stage(
         # when training is resumed.
         localizer.generator.eval()
         segments = pointed_videos if config.needs == "points" else labelled_videos
-        seen = _seen_by_generator(dataset, config)
+        seen = _seen_by_generator(dataset, _generated(config))
         videos = segments(dataset, seen, localizer.generator, student, device)
     tested = DatasetSequences(dataset, dataset.measured, device)
     return StudentStage(localizer.student, videos, tested, localizer.opinion(tested))

@@ -144,7 +144,6 @@ def point_videos(
 class StudentStage(Stage):
     """The student in training on segments.
 
-    What class whole segments are is learned right away, from the segments as they are given.
     All random numbers are PyTorch's global ones, so that whoever seeds them knows the update.
 
     Args:
@@ -168,8 +167,6 @@ class StudentStage(Stage):
         self.opinion = opinion or Opinion(FusionConfig())
         self.num_videos = len(videos)
         self.config = model.config
-        if model.recognition is not None:
-            model.recognition.fit([v.features for v in videos], [v.segments for v in videos])
         optimiser, teacher = self.config.optimiser, self.config.teacher
         batches = EpochBatches(len(videos), optimiser.batch_videos, 0)
         self.per_epoch = max(batches.per_epoch, optimiser.min_epoch_updates)
@@ -188,6 +185,12 @@ class StudentStage(Stage):
         self.average = WeightAverage(model, optimiser.ema, warmup=optimiser.ema_warmup)
         self.switch = LabelSwitch(teacher)
         self.num_done = 0
+
+    def prepare(self) -> None:
+        """Learn what class whole segments are, from the segments as they are given."""
+        if self.model.recognition is not None:
+            features = [video.features for video in self.videos]
+            self.model.recognition.fit(features, [video.segments for video in self.videos])
 
     def losses(self, videos: Sequence[int]) -> dict[str, Tensor] | None:
         """Losses of some videos; None if there is nothing to learn from them."""
