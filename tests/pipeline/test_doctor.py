@@ -31,6 +31,17 @@ def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HRPRO_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def room_on_the_disk(monkeypatch):
+    """However full the disk of the machine is that runs the tests."""
+    leave_free(monkeypatch, 50_000_000_000)
+
+
+def leave_free(monkeypatch, num_bytes: int):
+    usage = shutil.disk_usage("/")._replace(free=num_bytes)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+
+
 def checks() -> dict[str, doctor.Check]:
     found = diagnose()
     assert len({check.name for check in found}) == len(found)
@@ -90,8 +101,7 @@ def test_a_cache_that_cannot_be_written(tmp_path):
 
 
 def test_a_full_disk(monkeypatch):
-    usage = shutil.disk_usage("/")._replace(free=5_000_000)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    leave_free(monkeypatch, 5_000_000)
     check = checks()["cache"]
     assert check.status == "warn"
     assert "0.0 GB free" in check.detail
