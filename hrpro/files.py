@@ -153,3 +153,35 @@ def inside(folder: str | Path, name: str) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{name!r}: leads outside {folder}")
     return path
+
+
+def walk(
+    folder: str | Path, on_error: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[Path, list[str]]]:
+    """Yield a folder and those below it with the names of their files; hidden ones do not count.
+
+    Links to folders elsewhere are followed, as people keep what is large on another disk. Not so
+    those to what is looked through anyway, or to a folder above: they would go in circles.
+
+    Args:
+        folder: it need not exist.
+        on_error: is told of a folder that cannot be listed, by default left out.
+    """
+    trees = [Path(folder).resolve()]
+    for parent, folders, files in os.walk(folder, onerror=on_error, followlinks=True):
+        visible = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in visible if _leads_down(Path(parent, name), trees)]
+        yield Path(parent), sorted(name for name in files if not name.startswith("."))
+
+
+def _leads_down(folder: Path, trees: list[Path]) -> bool:
+    """Whether to walk into a folder; the target of a link becomes one of the trees."""
+    if not folder.is_symlink():
+        return True
+    target = folder.resolve()
+    if any(target.is_relative_to(tree) for tree in trees):
+        return False
+    if folder.parent.resolve().is_relative_to(target):
+        return False
+    trees.append(target)
+    return True

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from hrpro.errors import DataError
+from hrpro.files import walk
 from hrpro.texts import read_text
 from hrpro.video_ids import PREVIEW_SUFFIXES, distinct_ids, names_video
 
@@ -66,7 +67,7 @@ def videos_folder(folder: str | Path) -> Path:
 
 
 def videos_below(folder: Path, left_out: LeftOut | None = None) -> Iterator[Path]:
-    """Yield the videos below a folder; hidden files and folders count for nothing.
+    """Yield the videos below a folder, as `hrpro.files.walk` goes through it.
 
     Raises:
         DataError: a folder cannot be listed.
@@ -75,12 +76,8 @@ def videos_below(folder: Path, left_out: LeftOut | None = None) -> Iterator[Path
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot list: {error.strerror}") from error
 
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if name.startswith("."):
-                continue
-            path = Path(parent, name)
+    for parent, names in walk(folder, refuse):
+        for path in (parent / name for name in names):
             if is_video(path, left_out):
                 yield path
 

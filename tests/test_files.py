@@ -7,7 +7,7 @@ import os
 import pytest
 
 from hrpro.errors import DataError, HrproError, UsageError
-from hrpro.files import atomic_path, check_folder, inside, read_json, write_json
+from hrpro.files import atomic_path, check_folder, inside, read_json, walk, write_json
 
 
 def test_atomic_path_keeps_the_old_file_on_failure(tmp_path):
@@ -76,6 +76,41 @@ def test_links_that_leave_the_folder_are_refused(tmp_path):
     with pytest.raises(DataError, match="outside"):
         inside(tmp_path / "in", "link/x")
     assert inside(tmp_path, "a/b.npy") == tmp_path / "a" / "b.npy"
+
+
+def walked(folder):
+    return {path.relative_to(folder).as_posix(): names for path, names in walk(folder)}
+
+
+def make(*files):
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+def test_walk_leaves_hidden_ones_out_and_follows_links_to_elsewhere(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    make(here / "z", here / "a", here / ".h", here / ".hidden/x", there / "deep/b")
+    (here / "link").symlink_to(there)
+    assert walked(here) == {".": ["a", "z"], "link": [], "link/deep": ["b"]}
+
+
+def test_walk_does_not_go_in_circles(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    make(here / "sub/a", there / "b")
+    for name, target in (("up", tmp_path), ("self", here), ("again", here / "sub"), ("l", there)):
+        (here / name).symlink_to(target)
+    (here / "twice").symlink_to(there)
+    (there / "back").symlink_to(here)
+    (there / "round").symlink_to(there)
+    (there / "above").symlink_to(tmp_path)
+    assert walked(here) == {".": [], "l": ["b"], "sub": ["a"]}
+
+
+def test_walk_tells_of_a_folder_that_is_not_there(tmp_path):
+    errors = []
+    assert list(walk(tmp_path / "gone")) == list(walk(tmp_path / "gone", errors.append)) == []
+    assert errors[0].filename == str(tmp_path / "gone")
 
 
 def test_short_write_says_that_the_disk_may_be_full(tmp_path):

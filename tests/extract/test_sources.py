@@ -111,6 +111,12 @@ def test_links_to_files_are_followed_and_loops_of_folders_are_not(tmp_path):
     assert keys(tmp_path) == ["real/a.mp4", "real/link.mp4"]
 
 
+def test_links_to_folders_elsewhere_are_followed(tmp_path):
+    touch(tmp_path, "other disk/2019/b.mp4", "here/a.mp4")
+    (tmp_path / "here/old").symlink_to(tmp_path / "other disk", target_is_directory=True)
+    assert keys(tmp_path / "here") == ["a.mp4", "old/2019/b.mp4"]
+
+
 @pytest.mark.parametrize(
     "given, message",
     [

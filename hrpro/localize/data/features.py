@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from hrpro.errors import DataError
 from hrpro.features import Sidecar, read_features, read_sidecar
+from hrpro.files import walk
 from hrpro.localize.data.grid import SnippetGrid
 from hrpro.problems import Problems
 from hrpro.video_ids import KnownVideos
@@ -58,13 +58,10 @@ class FeatureFolder:
         """Look through the folder once; it need not exist."""
         self.folder = Path(folder)
         self._by_name: dict[str, Path] = {}
-        for parent, folders, files in os.walk(self.folder):
-            folders.sort()
-            for file in sorted(files):
-                if file.endswith(".npy") and not file.startswith("."):
-                    path = Path(parent, file)
-                    name = path.relative_to(self.folder).as_posix().removesuffix(".npy")
-                    self._by_name[name] = path
+        for parent, files in walk(self.folder):
+            for path in (parent / file for file in files if file.endswith(".npy")):
+                name = path.relative_to(self.folder).as_posix().removesuffix(".npy")
+                self._by_name[name] = path
 
         self._videos = KnownVideos(self._by_name)
         self._videos_of = {

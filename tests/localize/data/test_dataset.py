@@ -185,6 +185,12 @@ def test_nested_feature_is_found_by_its_name(folder: Path) -> None:
     assert load_dataset(folder).train[0].feature_path.parts[-2:] == ("deep", "a.npy")
 
 
+def test_features_of_a_subset_may_be_a_link_to_another_disk(folder: Path, tmp_path: Path) -> None:
+    elsewhere = (folder / "features/train").rename(tmp_path / "large disk")
+    (folder / "features/train").symlink_to(elsewhere)
+    assert load_dataset(folder).train[0].feature_path == folder / "features/train/a.npy"
+
+
 def test_without_test_split_the_rest_of_the_ground_truth_is_the_test(folder: Path) -> None:
     (folder / "split_test.txt").unlink()
     (folder / "split_train.txt").unlink()
