@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from published_layout import DIM, SNIPPETS, damage_nan, features, refusal, save, write_points
 
 from hrpro.annotations import Action, VideoAnnotation, read_ground_truth, write_ground_truth
-from hrpro.errors import DataError, UsageError
+from hrpro.errors import UsageError
 from hrpro.features import Fingerprint, Sidecar, VideoFacts, write_features
 from hrpro.localize.data.config import DatasetConfig
 from hrpro.localize.data.dataset import load_dataset
@@ -22,60 +22,10 @@ from hrpro.localize.data.points import PointLabel, read_points
 from hrpro.localize.data.scan import video_fps
 from hrpro.pipeline.datasets.check import check_dataset
 
-DIM = 6
-SNIPPETS = 20  # 12.8 s
 THUMOS = DatasetConfig(
     excluded_videos=("video_test_0000270", "video_test_0001292", "video_test_0001496"),
     ambiguous="Ambiguous_test.txt",
 )
-
-
-def save(path: Path, features: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, features)
-    return path
-
-
-def features(seed: int = 0, snippets: int = SNIPPETS, dim: int = DIM) -> np.ndarray:
-    return np.random.default_rng(seed).random((snippets, dim), dtype=np.float32)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Two training and two test videos of 12.8 s at 30 fps, classes jump and run."""
-    root = tmp_path / "data"
-    root.mkdir()
-    write_ground_truth(
-        root / "gt_full.json",
-        [
-            VideoAnnotation("a", "training", 12.8, 30, (Action("run", 1, 4),)),
-            VideoAnnotation("b", "training", 12.8, 30, (Action("jump", 2, 3),)),
-            VideoAnnotation("c", "validation", 12.8, 30, (Action("run", 5, 6),)),
-            VideoAnnotation("d", "validation", 12.8, 30, (Action("run", 7, 9),)),
-        ],
-    )
-    (root / "split_train.txt").write_text("a\nb\n")
-    (root / "split_test.txt").write_text("c\nd\n")
-    write_points(root, "video_id,class,point\na,run,60\nb,jump,72\nb,run,300\n")
-    for number, name in enumerate(["train/a", "train/b", "test/c", "test/d"]):
-        save(root / f"features/{name}.npy", features(number))
-    return root
-
-
-def write_points(root: Path, text: str) -> Path:
-    path = root / "point_labels" / "point_gaussian.csv"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def refusal(folder: Path, **options: object) -> str:
-    """The one line that loading ends with."""
-    with pytest.raises(DataError) as caught:
-        load_dataset(folder, **options)  # type: ignore[arg-type]
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
 
 
 # The layout HR-Pro published
@@ -405,16 +355,6 @@ def test_frame_rate_has_to_be_known_for_frames(folder: Path) -> None:
     assert load_dataset(folder, DatasetConfig(fps=30)).train[0].points[0].snippet == 3
 
 
-def test_missing_features_are_counted(folder: Path) -> None:
-    (folder / "features/test/c.npy").unlink()
-    assert refusal(folder) == (
-        f"{folder}/features: features of 1 of 2 test videos are missing (c); "
-        "put test/NAME.npy there"
-    )
-    (folder / "videos").mkdir()
-    assert refusal(folder).endswith(f"; run: hrpro extract {folder}")
-
-
 @pytest.mark.parametrize(
     ("split", "message"),
     [
@@ -425,89 +365,6 @@ def test_missing_features_are_counted(folder: Path) -> None:
 def test_duplicate_ids_are_refused(folder: Path, split: str, message: str) -> None:
     (folder / "split_train.txt").write_text(split)
     assert message in refusal(folder)
-
-
-def test_two_files_for_one_video_are_refused(folder: Path) -> None:
-    (folder / "features/train/a.npy").unlink()
-    save(folder / "features/rgb/a.npy", features())
-    save(folder / "features/flow/a.npy", features())
-    assert "'a' can be 'flow/a' or 'rgb/a'" in refusal(folder)
-
-
-def damage_width(path: Path) -> None:
-    save(path, features(dim=DIM + 1))
-
-
-def damage_nan(path: Path) -> None:
-    bad = features()
-    bad[7, 2] = np.nan
-    save(path, bad)
-
-
-def damage_truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-8])
-
-
-def damage_pickle(path: Path) -> None:
-    path.write_bytes(pickle.dumps([1, 2]))
-
-
-def damage_object_array(path: Path) -> None:
-    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-
-
-def damage_shape(path: Path) -> None:
-    save(path, np.zeros((2, 3, 4), np.float32))
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (damage_width, "7 channels, where 3 files such as b.npy have 6; extract them again"),
-        (damage_nan, "NaN or infinity in 1 of 20 snippets (first: 7); extract it again"),
-        (damage_truncate, "truncated or not a .npy file"),
-        (damage_pickle, "pickle"),
-        (damage_object_array, "holds pickled objects"),
-        (damage_shape, "expected floats of shape [snippets, channels]"),
-    ],
-)
-def test_bad_feature_file_is_named(folder: Path, damage, message: str) -> None:
-    path = folder / "features/train/a.npy"
-    damage(path)
-    line = refusal(folder)
-    assert line.startswith(str(path))
-    assert message in line
-    report = check_dataset(folder)
-    assert [p.where for p in report.problems] == [str(path)]
-
-
-def fingerprint(folder: Path, name: str, **settings: object) -> None:
-    path = folder / f"features/{name}.npy"
-    write_features(path, np.load(path), Sidecar(fingerprint=Fingerprint(**settings), dim=DIM))
-
-
-def test_different_fingerprints_are_refused_with_the_difference(folder: Path) -> None:
-    for name in ("train/a", "train/b", "test/c"):
-        fingerprint(folder, name, stride=16)
-    fingerprint(folder, "test/d", stride=8)
-    line = refusal(folder)
-    assert line.startswith(str(folder / "features/test/d.npy"))
-    assert "not made as a.npy was: stride: 8 != 16; extract again with one setting" in line
-    data = load_dataset(folder, allow_mixed=True)
-    assert data.warnings[0].remedy == "mixed on request"
-    assert data.fingerprint == Fingerprint()
-
-
-def test_file_of_unknown_origin_among_known_ones_is_refused(folder: Path) -> None:
-    for name in ("train/a", "train/b", "test/c"):
-        fingerprint(folder, name)
-    assert "not made as a.npy was: it has no sidecar" in refusal(folder)
-
-
-def test_sidecar_of_another_width_is_refused(folder: Path) -> None:
-    path = folder / "features/train/a.npy"
-    write_features(path, features(), Sidecar(fingerprint=Fingerprint(), dim=3))
-    assert "6 channels, but its sidecar says 3" in refusal(folder)
 
 
 def test_check_finds_everything_at_once(folder: Path) -> None:
@@ -602,26 +459,3 @@ def test_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_configured_names_cannot_leave_the_folder(folder: Path) -> None:
     config = DatasetConfig(ambiguous="../../etc/passwd")
     assert "not a name inside" in refusal(folder, config=config)
-
-
-# Reading
-
-
-@pytest.mark.parametrize("cache_gb", [0.0, 1.0])
-def test_features_are_float32_whether_cached_or_mapped(folder: Path, cache_gb: float) -> None:
-    save(folder / "features/train/a.npy", features().astype(np.float16))
-    data = load_dataset(folder, DatasetConfig(cache_gb=cache_gb))
-    a, b = (data.features(video) for video in data.train)
-    assert a.dtype == b.dtype == np.float32
-    assert isinstance(b, np.memmap) == (cache_gb == 0)
-    assert (data.features(data.train[1]) is b) == (cache_gb > 0)
-    np.testing.assert_array_equal(b, features(1))
-    with pytest.raises(ValueError, match="read-only"):
-        b[0, 0] = 1
-
-
-def test_nan_shows_on_reading_if_it_was_not_looked_for(folder: Path) -> None:
-    damage_nan(folder / "features/train/a.npy")
-    data = load_dataset(folder, check_values=False)
-    with pytest.raises(DataError, match="NaN or infinity"):
-        data.features(data.train[0])
