@@ -263,14 +263,14 @@ def train(
 
 
 def _overlapping(data: Dataset, config: RunConfig) -> Iterator[str]:
-    """A warning where snippets overlap, which HR-Pro alone does not cope with: docs/methods.md."""
-    fine = [v.grid for v in data.train if v.grid.stride < v.grid.snippet]
+    """A warning where HR-Pro sees snippets that overlap, which it loses by: docs/methods.md."""
+    grids = [video.grid.thinned(config.localize.stride) for video in data.train]
+    fine = [grid for grid in grids if grid.stride < grid.snippet]
     if config.localize.method == "hrpro" and fine:
         stride, snippet = fine[0].stride, fine[0].snippet
         yield (
             f"{data.folder}: features every {stride} frames, of which HR-Pro makes less than of "
-            f"those every {snippet}; --method hrpro+student takes both, or extract with "
-            f"--stride {snippet}"
+            f"those every {snippet}; add --set localize.stride={snippet}"
         )
 
 

@@ -148,6 +148,9 @@ def test_overlapping_snippets_are_not_for_hrpro_alone(tmp_path):
     quick = ("--dataset", data, "--stage", 1, "--set", "localize.updates=1", "--run-dir")
     alone = hrpro("train", *quick, tmp_path / "alone", "--method", "hrpro")
     assert "data: features every 16 frames, of which HR-Pro makes less" in alone.stderr
+    assert "localize.stride=32" in alone.stderr
+    thin = hrpro("train", *quick, tmp_path / "thin", "--set", "localize.stride=32")
+    assert thin.exit_code == 0 and "HR-Pro makes less" not in thin.stderr
     named = ("--method", "hrpro+student", "--set", "localize.generator.updates=1")
     both = hrpro("train", *quick[:4], "--run-dir", tmp_path / "both", *named)
     assert both.exit_code == 0, both.output

@@ -54,7 +54,7 @@ class Video:
     thinning_factor: int = 1
     """Of so many snippets in the file, the first is one of the video."""
 
-    def thinned(self, stride: int) -> Video:
+    def thinned(self, stride: int | None) -> Video:
         """The video of every n-th snippet; see `SnippetGrid.thinned`."""
         factor = self.grid.thinning_factor(stride)
         if factor == 1:
@@ -102,7 +102,7 @@ class Dataset:
         features = self._store.read(video.feature_path)
         return features if video.thinning_factor == 1 else features[:: video.thinning_factor]
 
-    def thinned(self, stride: int) -> Dataset:
+    def thinned(self, stride: int | None) -> Dataset:
         """The dataset with every n-th snippet of its videos; see `SnippetGrid.thinned`."""
         return replace(
             self,

@@ -32,14 +32,14 @@ class SnippetGrid:
         """Seconds from one snippet to the next."""
         return self.stride / self.fps
 
-    def thinning_factor(self, stride: int) -> int:
+    def thinning_factor(self, stride: int | None) -> int:
         """Of every how many snippets one stays where they are thinned; see `thinned`."""
-        return max(stride // self.stride, 1)
+        return 1 if stride is None else max(stride // self.stride, 1)
 
-    def thinned(self, stride: int) -> SnippetGrid:
+    def thinned(self, stride: int | None) -> SnippetGrid:
         """The grid of every n-th snippet, `stride` frames apart, or the nearest below.
 
-        A grid that is as coarse stays as it is.
+        A grid that is as coarse stays as it is; any does without a stride.
         """
         return replace(self, stride=self.stride * self.thinning_factor(stride))
 

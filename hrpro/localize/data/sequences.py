@@ -26,7 +26,7 @@ class FeatureSequence:
     """``[T, D]`` float32."""
     grid: SnippetGrid
 
-    def thinned(self, stride: int) -> FeatureSequence:
+    def thinned(self, stride: int | None) -> FeatureSequence:
         """Every n-th snippet; see `SnippetGrid.thinned`."""
         factor = self.grid.thinning_factor(stride)
         return FeatureSequence(self.features[::factor], self.grid.thinned(stride))
@@ -69,6 +69,26 @@ class DatasetSequences(Sequence[FeatureSequence]):
         if self._keep:
             self._kept[index] = sequence
         return sequence
+
+
+class ThinnedSequences(Sequence[FeatureSequence]):
+    """Every n-th snippet of some videos, read when asked for; see `SnippetGrid.thinned`."""
+
+    def __init__(self, videos: Sequence[FeatureSequence], stride: int | None) -> None:
+        self._videos, self._stride = videos, stride
+
+    def __len__(self) -> int:
+        return len(self._videos)
+
+    @overload
+    def __getitem__(self, index: int) -> FeatureSequence: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[FeatureSequence]: ...
+    def __getitem__(self, index: int | slice) -> FeatureSequence | list[FeatureSequence]:
+        """One video, or several."""
+        if isinstance(index, slice):
+            return [video.thinned(self._stride) for video in self._videos[index]]
+        return self._videos[index].thinned(self._stride)
 
 
 def in_batches(sequences: Sequence[FeatureSequence]) -> Iterator[tuple[int, list[FeatureSequence]]]:

@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
 from hrpro.localize.data.dataset import Dataset
@@ -41,6 +41,11 @@ class MethodConfig(BaseModel):
     compile: bool = Field(
         False, description="train with torch.compile as far as that works, which is for GPUs"
     )
+    stride: PositiveInt | None = Field(
+        None,
+        description="frames from snippet to snippet that the method sees: every n-th of finer "
+        "features; null: all",
+    )
 
     @property
     def needs(self) -> Supervision:
@@ -48,7 +53,7 @@ class MethodConfig(BaseModel):
         return "points"
 
 
-SHARED = frozenset(MethodConfig.model_fields) - {"method"}
+SHARED = frozenset(MethodConfig.model_fields) - {"method", "stride"}
 """Settings that all stages of a method share, those of a generator within it, too."""
 
 Config = TypeVar("Config", bound=MethodConfig)
@@ -234,5 +239,5 @@ class Method(Protocol[Config]):
     def differences(self, number: int, earlier: Earlier[Config], config: Config) -> list[str]:
         """Settings by which a model of earlier stages does not fit stage `number`, if any.
 
-        Classes and feature width are compared by whoever calls.
+        Classes, feature width and what snippets are seen are compared by whoever calls.
         """

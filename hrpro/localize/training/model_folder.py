@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -30,6 +31,7 @@ from hrpro.localize.data.config import GridConfig
 from hrpro.localize.data.dataset import Dataset
 from hrpro.localize.methods import get_method
 from hrpro.localize.methods.base import Localizer
+from hrpro.localize.methods.thinned import ThinnedLocalizer
 from hrpro.localize.training.model_files import (
     CLASSES_FILE,
     CONFIG_FILE,
@@ -99,6 +101,15 @@ class FeaturesNeeded(BaseModel):
             raise DataError(f"{text}; --allow-mixed tries all the same")
         return text
 
+    def stride_left(self, strides: Sequence[int | None]) -> int:
+        """Frames from snippet to snippet where these features are thinned by each of `strides`."""
+        grid = self.grid.grid()
+        if self.fingerprint is not None:
+            grid = replace(grid, stride=self.fingerprint.stride)
+        for stride in strides:
+            grid = grid.thinned(stride)
+        return grid.stride
+
     @classmethod
     def of(cls, dataset: Dataset) -> FeaturesNeeded:
         """Those of a dataset."""
@@ -132,7 +143,7 @@ class TrainedModel:
 
     Attributes:
         folder: where it was loaded from.
-        localizer: in eval mode, on its device.
+        localizer: in eval mode, on its device; thins what it is shown as it was trained.
         num_stages: how many stages were trained.
         config: what it was trained with.
         classes: names, by class index.
@@ -201,6 +212,8 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Traine
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise _damaged(path) from error
     metrics = read_json(folder / METRICS_FILE)
+    if config.localize.stride is not None:
+        localizer = ThinnedLocalizer(localizer, config.localize.stride)
     localizer = localizer.to(device).eval()
     return TrainedModel(
         folder,

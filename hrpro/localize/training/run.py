@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from hrpro.configs.loader import changes, known_keys, save_config
@@ -34,11 +35,10 @@ from hrpro.localize.methods import GENERATOR, find_method, get_method
 from hrpro.localize.methods.base import Earlier, MethodConfig, Stage
 from hrpro.localize.methods.student.config import GeneratedConfig
 from hrpro.localize.sampling.epochs import derive_seed
-from hrpro.localize.training.model_files import CONFIG_FILE
+from hrpro.localize.training.model_files import CONFIG_FILE, WEIGHTS_FILE
 from hrpro.localize.training.model_folder import (
     BEST,
     FeaturesNeeded,
-    TrainedModel,
     Weights,
     load_model,
     publish,
@@ -175,15 +175,14 @@ class TrainingRun:
             publish(folder, self.folder)
             return _result(history)
         localizer = self._build(number)
-        stage = self.method.stage(
-            number, localizer, self.dataset, self.config.localize, self.device
-        )
+        localize = self.config.localize
+        seen = self.dataset.thinned(localize.stride)
+        stage = self.method.stage(number, localizer, seen, localize, self.device)
         save_config(self.config, folder / CONFIG_FILE)
         notes: dict[str, Any] = {
             "stage": number, "dataset": identity, "updates": stage.schedule.updates,
             "seconds": 0.0, "evaluations": [], "best": None,
         }  # fmt: skip
-        localize = self.config.localize
         trainer = Trainer(
             stage,
             TrainerConfig(
@@ -280,13 +279,17 @@ class TrainingRun:
                 f"{number - 1} alone, for example {folder / f'stage{number - 1}'}"
             )
         localize = self.config.localize
-        before, weights = self._as_own(model)
+        before, weights = self._as_own(model.config.localize, load_file(folder / WEIGHTS_FILE))
         same = {
             "classes": model.classes == self.dataset.classes,
             "feature width": model.features.dim == self.dataset.dim,
             "localize.method": before.method == localize.method,
         }
         wrong = [name for name, equal in same.items() if not equal]
+        theirs = model.features.stride_left(_strides(model.config.localize))
+        ours = self.features.stride_left(_strides(localize))
+        if theirs != ours:
+            wrong.append(f"snippets (one every {theirs} frames; here {ours})")
         if same["localize.method"]:
             earlier = Earlier(model.num_stages, before)
             wrong += self.method.differences(number, earlier, localize)
@@ -297,18 +300,14 @@ class TrainingRun:
             )
         return weights
 
-    def _as_own(self, model: TrainedModel) -> tuple[MethodConfig, dict[str, torch.Tensor]]:
+    def _as_own(
+        self, before: MethodConfig, weights: dict[str, torch.Tensor]
+    ) -> tuple[MethodConfig, dict[str, torch.Tensor]]:
         """Settings and weights of a model; those of our generator, as if we had trained it."""
-        before, weights = model.config.localize, model.localizer.state_dict()
         localize = self.config.localize
         if before.method != find_method(localize.method).generator:
             return before, weights
-        assert isinstance(localize, GeneratedConfig)
-        stride, made = localize.generator_stride, model.features.fingerprint
-        if stride is not None and made is not None:
-            # It has seen every snippet of its features.
-            stride = min(stride, made.stride)
-        as_own = localize.model_copy(update={GENERATOR: before, "generator_stride": stride})
+        as_own = localize.model_copy(update={GENERATOR: before})
         return as_own, {f"{GENERATOR}.{name}": weight for name, weight in weights.items()}
 
     def _evaluate(
@@ -349,6 +348,12 @@ class TrainingRun:
         save_model(
             folder, localizer, number, self.config, self.dataset.classes, self.features, metrics
         )
+
+
+def _strides(localize: MethodConfig) -> list[int | None]:
+    """By what the features are thinned, in turn, before the first stage sees them."""
+    own = [localize.stride]
+    return [*own, localize.generator.stride] if isinstance(localize, GeneratedConfig) else own
 
 
 def _rate_keys(localize: MethodConfig, is_last: bool) -> tuple[str, ...]:

@@ -242,16 +242,16 @@ def test_a_student_builds_on_a_generator_that_was_trained_alone(
     for name, tensor in ours.items():
         torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=0, equal_nan=True)
 
-    # It saw every snippet of its features: where they were finer, it is not what is asked for.
-    coarse = ("--set", "localize.generator_stride=16", "--set", "localize.student.teacher.epochs=1")
-    for stride, code in ((16, 0), (4, 2)):
+    # Where it saw other snippets, it is not what is asked for.
+    coarse = ("--set", "localize.generator.stride=16", "--set", "localize.student.teacher.epochs=1")
+    for stride, code in ((16, 0), (32, 2)):
         weights = {"rgb": WeightsId(sha256="a" * 64)}
         made = FeaturesNeeded(dim=DIM, fingerprint=Fingerprint(stride=stride, weights=weights))
         (tmp_path / "alone" / "fingerprint.json").write_text(made.model_dump_json())
         given = ("--run-dir", tmp_path / f"{stride}", "--stage1-model", tmp_path / "alone")
         run = hrpro(*command, *given, *settings, *coarse)
         assert run.exit_code == code, run.output
-    assert "trained with other localize.generator_stride" in run.stderr
+    assert "trained with other snippets (one every 32 frames; here 16)" in run.stderr
 
     refused = hrpro(*command, "--run-dir", tmp_path / "c", "--stage1-model", run_dir, *settings)
     assert refused.exit_code == 2
@@ -261,7 +261,7 @@ def test_a_student_builds_on_a_generator_that_was_trained_alone(
         *command, "--run-dir", tmp_path / "d", "--stage1-model", tmp_path / "alone", *settings
     )
     assert refused.exit_code == 2
-    assert "trained with other localize.generator" in refused.stderr
+    assert "localize.generator; train stage" in refused.stderr
 
 
 def _generator(settings: dict[str, object]) -> dict[str, object]:

@@ -356,11 +356,6 @@ class GeneratedConfig(StudentMethodConfig):
 
     generator: MethodConfig
     """A subclass narrows it to the settings of one method."""
-    generator_stride: PositiveInt | None = Field(
-        None,
-        description="frames from snippet to snippet that the generator sees: every n-th of finer "
-        "features; null: all",
-    )
 
     @property
     def needs(self) -> Supervision:

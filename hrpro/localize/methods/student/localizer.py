@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hrpro.localize.data.sequences import FeatureSequence, in_batches
+from hrpro.localize.data.sequences import FeatureSequence, ThinnedSequences, in_batches
 from hrpro.localize.methods.base import Localizer
 from hrpro.localize.methods.student.batch import pad_features, padded_length, refine_steps
 from hrpro.localize.methods.student.config import FusionConfig
@@ -15,6 +15,7 @@ from hrpro.localize.methods.student.fusion import Opinion
 from hrpro.localize.methods.student.inference import detect_in, suppress
 from hrpro.localize.methods.student.model import StudentModel
 from hrpro.localize.methods.student.pseudo import Signal, moved_on
+from hrpro.localize.methods.thinned import ThinnedLocalizer
 from hrpro.localize.proposals.generate import Array, Proposals
 
 
@@ -43,7 +44,7 @@ class StudentLocalizer(Localizer):
     ) -> Proposals:
         """Detect actions, see `hrpro.localize.methods.base.Localizer`."""
         if self.student is None:
-            return self._generator.localize(self._for_generator(videos), classes)
+            return self._thinned_generator.localize(videos, classes)
         return suppress(self.candidates(videos, classes), self.student.config.detection)
 
     def candidates(
@@ -51,7 +52,7 @@ class StudentLocalizer(Localizer):
     ) -> Proposals:
         """What the student sees, with the generator's help; before soft-NMS."""
         if self.student is None:
-            return self._generator.candidates(self._for_generator(videos), classes)
+            return self._thinned_generator.candidates(videos, classes)
         found = detect_in(self.student, videos, classes)
         return self.opinion(videos, classes).applied(found)
 
@@ -63,7 +64,7 @@ class StudentLocalizer(Localizer):
         fusion = self.student.config.fusion
         if self.generator is None:
             return Opinion(FusionConfig())
-        videos = self._for_generator(videos)
+        videos = ThinnedSequences(videos, self.generator_stride)
         segments: Proposals | None = None
         if fusion.needs_segments:
             found = self.generator.localize(videos, classes)
@@ -77,28 +78,21 @@ class StudentLocalizer(Localizer):
         )
 
     @property
-    def _generator(self) -> Localizer:
+    def _thinned_generator(self) -> ThinnedLocalizer:
         assert self.generator is not None
-        return self.generator
-
-    def _for_generator(self, videos: Sequence[FeatureSequence]) -> Sequence[FeatureSequence]:
-        if self.generator_stride is None:
-            return videos
-        return [video.thinned(self.generator_stride) for video in videos]
+        return ThinnedLocalizer(self.generator, self.generator_stride)
 
     def video_scores(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The best probability of each class in each video, ``[C]``."""
         if self.student is None:
-            return self._generator.video_scores(self._for_generator(videos))
+            return self._thinned_generator.video_scores(videos)
         return [activation.max(axis=0) for activation in self.activations(videos)]
 
     @torch.no_grad()
     def activations(self, videos: Sequence[FeatureSequence]) -> list[Array]:
         """The best probability of each class at each snippet over all levels, ``[T, C]``."""
         if self.student is None:
-            seen = self._for_generator(videos)
-            activations = self._generator.activations(seen)
-            return [_spread(*one) for one in zip(activations, seen, videos, strict=True)]
+            return self._thinned_generator.activations(videos)
         found: list[Array] = []
         for _, batch in in_batches(videos):
             found += [_activation(self.student, video) for video in batch]
@@ -111,12 +105,6 @@ def signals_of(generator: Localizer, videos: Sequence[FeatureSequence]) -> list[
         Signal(values, video.grid.centre_s(np.arange(len(values), dtype=float)))
         for video, values in zip(videos, generator.activations(videos), strict=True)
     ]
-
-
-def _spread(values: Array, seen: FeatureSequence, video: FeatureSequence) -> Array:
-    """Values of thinned snippets, repeated for those of the video that are not among them."""
-    every = seen.grid.stride // video.grid.stride
-    return np.repeat(values, every, axis=0)[: len(video.features)]
 
 
 def _activation(student: StudentModel, video: FeatureSequence) -> Array:

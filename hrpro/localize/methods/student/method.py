@@ -45,7 +45,7 @@ class StudentMethod:
         generator_stride: int | None = None
         if self.generator is not None:
             generated = _generated(config)
-            generator_stride = generated.generator_stride
+            generator_stride = generated.generator.stride
             of_generator = min(num_stages, self.generator.num_stages)
             generator = self.generator.build(dim, num_classes, generated.generator, of_generator)
         if num_stages == self.num_stages:
@@ -65,7 +65,7 @@ class StudentMethod:
         if self.generator is not None and number < self.num_stages:
             assert localizer.generator is not None
             generated = _generated(config)
-            seen = _seen_by_generator(dataset, generated)
+            seen = dataset.thinned(generated.generator.stride)
             return self.generator.stage(
                 number, localizer.generator, seen, generated.generator, device
             )
@@ -89,12 +89,10 @@ class StudentMethod:
         if self.generator is None:
             return []
         earlier_config, own_config = _generated(earlier.config), _generated(config)
-        if earlier_config.generator_stride != own_config.generator_stride:
-            return ["localize.generator_stride"]
         before, now = earlier_config.generator, own_config.generator
         if number == self.num_stages:
-            shared = {name: getattr(now, name) for name in SHARED}
-            return [] if before.model_copy(update=shared) == now else ["localize.generator"]
+            as_now = {name: getattr(now, name) for name in {*SHARED, "stride"}}
+            return [] if before.model_copy(update=as_now) == now else ["localize.generator"]
         found = self.generator.differences(number, Earlier(earlier.num_stages, before), now)
         return [name.replace("localize.", "localize.generator.", 1) for name in found]
 
@@ -103,11 +101,6 @@ def _generated(config: StudentMethodConfig) -> GeneratedConfig:
     """The settings, where there is a generator."""
     assert isinstance(config, GeneratedConfig)
     return config
-
-
-def _seen_by_generator(dataset: Dataset, config: GeneratedConfig) -> Dataset:
-    stride = config.generator_stride
-    return dataset if stride is None else dataset.thinned(stride)
 
 
 def _student_stage(
@@ -125,7 +118,7 @@ def _student_stage(
         # when training is resumed.
         localizer.generator.eval()
         segments = pointed_videos if config.needs == "points" else labelled_videos
-        seen = _seen_by_generator(dataset, _generated(config))
+        seen = dataset.thinned(_generated(config).generator.stride)
         videos = segments(dataset, seen, localizer.generator, student, device)
     tested = DatasetSequences(dataset, dataset.measured, device)
     return StudentStage(localizer.student, videos, tested, localizer.opinion(tested))
