@@ -18,8 +18,8 @@ _SHOWN = 3  # classes, videos
 ADVICE = {
     "duplicate": "the same action found twice: --merge-gap joins events that are close together",
     "wrong label": "the right place, the wrong class: mark more of the classes that look alike",
-    "localization": "the right class, other boundaries: mark starts and ends, or train "
-    "--method hrpro+student",
+    "localization": "the right class, other boundaries: --method hrpro+student, features of "
+    "--stride 4, or marked starts and ends help",
     "confusion": "a wrong class somewhere near an action: mark more of the classes that look alike",
     "background": "nothing there: mark every action of the training videos, add some videos "
     "without any, or raise --threshold",
