@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -32,7 +33,24 @@ class FeatureSequence:
         return FeatureSequence(self.features[::factor], self.grid.thinned(stride))
 
 
-class DatasetSequences(Sequence[FeatureSequence]):
+class _ReadWhenAsked(Sequence[FeatureSequence]):
+    """Videos by number or slice, from a way to read one."""
+
+    @abstractmethod
+    def _read(self, index: int) -> FeatureSequence: ...
+
+    @overload
+    def __getitem__(self, index: int) -> FeatureSequence: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[FeatureSequence]: ...
+    def __getitem__(self, index: int | slice) -> FeatureSequence | list[FeatureSequence]:
+        """One video, or several."""
+        if isinstance(index, slice):
+            return [self._read(i) for i in range(len(self))[index]]
+        return self._read(index)
+
+
+class DatasetSequences(_ReadWhenAsked):
     """The features of some videos of a dataset, read when asked for.
 
     On a GPU they stay in its memory if all of them fit there well, so that an update copies
@@ -50,14 +68,7 @@ class DatasetSequences(Sequence[FeatureSequence]):
     def __len__(self) -> int:
         return len(self._videos)
 
-    @overload
-    def __getitem__(self, index: int) -> FeatureSequence: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[FeatureSequence]: ...
-    def __getitem__(self, index: int | slice) -> FeatureSequence | list[FeatureSequence]:
-        """One video, or several."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
+    def _read(self, index: int) -> FeatureSequence:
         if index in self._kept:
             return self._kept[index]
         video = self._videos[index]
@@ -71,7 +82,7 @@ class DatasetSequences(Sequence[FeatureSequence]):
         return sequence
 
 
-class ThinnedSequences(Sequence[FeatureSequence]):
+class ThinnedSequences(_ReadWhenAsked):
     """Every n-th snippet of some videos, read when asked for; see `SnippetGrid.thinned`."""
 
     def __init__(self, videos: Sequence[FeatureSequence], stride: int | None) -> None:
@@ -80,14 +91,7 @@ class ThinnedSequences(Sequence[FeatureSequence]):
     def __len__(self) -> int:
         return len(self._videos)
 
-    @overload
-    def __getitem__(self, index: int) -> FeatureSequence: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[FeatureSequence]: ...
-    def __getitem__(self, index: int | slice) -> FeatureSequence | list[FeatureSequence]:
-        """One video, or several."""
-        if isinstance(index, slice):
-            return [video.thinned(self._stride) for video in self._videos[index]]
+    def _read(self, index: int) -> FeatureSequence:
         return self._videos[index].thinned(self._stride)
 
 
