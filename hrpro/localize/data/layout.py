@@ -45,7 +45,8 @@ def find_layout(folder: str | Path, config: DatasetConfig) -> Layout:
     """Look which files are there.
 
     Raises:
-        DataError: the folder does not exist, or a configured file name leads out of it.
+        DataError: the folder does not exist, a configured file name leads out of it, or a file is
+            not there because its link leads nowhere.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -55,8 +56,14 @@ def find_layout(folder: str | Path, config: DatasetConfig) -> Layout:
         )
 
     def first(names: Iterable[str]) -> Path | None:
-        return next((path for name in names if (path := _below(folder, name)).is_file()), None)
+        paths = [_below(folder, name) for name in names]
+        found = next((path for path in paths if path.is_file()), None)
+        if found is None:
+            _refuse_dead_links(folder, paths)
+        return found
 
+    features = folder / "features"
+    _refuse_dead_links(folder, [features])
     return Layout(
         folder,
         ground_truth=first(config.ground_truth),
@@ -65,7 +72,7 @@ def find_layout(folder: str | Path, config: DatasetConfig) -> Layout:
         split_train=first(["split_train.txt"]),
         split_test=first(["split_test.txt"]),
         ambiguous=first([config.ambiguous] if config.ambiguous else []),
-        features=folder / "features",
+        features=features,
         videos=videos_folder(folder),
     )
 
@@ -75,6 +82,18 @@ def _below(folder: Path, name: str) -> Path:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise DataError(f"{name!r}: not a name inside {folder}; correct it in the dataset's config")
     return folder / name
+
+
+def _refuse_dead_links(folder: Path, paths: Iterable[Path]) -> None:
+    """What a link to nothing stands for is not absent, it was lost: folders get moved."""
+    for path in paths:
+        inside = path.relative_to(folder)
+        for link in (folder / each for each in (inside, *inside.parents)):
+            if link.is_symlink() and not link.exists():
+                raise DataError(
+                    f"{link}: is a link to {link.readlink()}, which is not there; "
+                    "link it anew or delete it"
+                )
 
 
 def read_split(path: Path, problems: Problems) -> dict[str, int]:

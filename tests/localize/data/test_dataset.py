@@ -450,6 +450,21 @@ def test_a_near_miss_of_a_known_video_is_an_error(folder: Path) -> None:
     assert any("videos of neither split (coking_7)" in each.what for each in warnings)
 
 
+@pytest.mark.parametrize("name", ["split_train.txt", "point_labels", "features"])
+def test_a_link_that_leads_nowhere_is_not_a_file_that_is_not_there(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    (folder / "notes").symlink_to(tmp_path / "nowhere")  # nobody looks for it
+    (folder / name).rename(tmp_path / "gone")
+    (folder / name).symlink_to(tmp_path / "gone")
+    load_dataset(folder)
+    (tmp_path / "gone").rename(tmp_path / "moved")
+    assert refusal(folder) == (
+        f"{folder / name}: is a link to {tmp_path / 'gone'}, which is not there; "
+        "link it anew or delete it"
+    )
+
+
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
     assert "no such dataset folder; name one with videos/ and points.csv" in refusal(
         tmp_path / "nothing"
