@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 
-from browser import label_server, new_window
+from browser import LabelPage, label_server, new_window
 from labelled_page import VIDEO, middle, points
 
 
@@ -63,21 +63,27 @@ def test_nothing_is_lost_while_the_server_is_away(dataset, serve, open_page):
     assert [name for name, _ in points(dataset)] == ["HandShaking", "Pushing"]
 
 
-def test_an_answer_that_gets_lost_does_not_make_a_second_point(dataset, serve, open_page):
-    url = serve(dataset)
-    label = open_page(url)
-    label.wait_for_picture()
-    label.requests_may_fail = True
+def lose_answers(label: LabelPage, count: int) -> list[str]:
+    """Let the server act on the next actions, but not the page know; the answers, as they come."""
     lost: list[str] = []
 
     def lose(route):
-        if lost:
+        if len(lost) == count:
             route.continue_()
             return
         lost.append(route.fetch().text())
         route.abort()
 
     label.intercept("**/actions", lose)
+    return lost
+
+
+def test_an_answer_that_gets_lost_does_not_make_a_second_point(dataset, serve, open_page):
+    url = serve(dataset)
+    label = open_page(url)
+    label.wait_for_picture()
+    label.requests_may_fail = True
+    lost = lose_answers(label, 1)
     label.seek(3)
     label.press("1")
     label.wait_for(lambda: bool(lost))
@@ -96,16 +102,7 @@ def test_an_undo_whose_answer_gets_lost_takes_back_one_point(dataset, serve, ope
         label.press("1")
     label.wait_until_saved()
     label.requests_may_fail = True
-    lost: list[str] = []
-
-    def lose(route):
-        if len(lost) == 2:
-            route.continue_()
-            return
-        lost.append(route.fetch().text())
-        route.abort()
-
-    label.intercept("**/actions", lose)
+    lost = lose_answers(label, 2)
     label.press("z")
     label.wait_for(lambda: len(lost) == 2)
     label.wait_until_saved()
